@@ -1,0 +1,3 @@
+"""Turn a decorated script into a recorded run."""
+
+from capture._version import __version__
