@@ -1,0 +1,603 @@
+"""Values to strict JSON and back, without ever running code that a record holds.
+
+What JSON has stays as it is. The rest is tagged, by jsonpickle's own tags where those say enough (so that tools
+written for Sacred read them), by ``capture/...`` where they do not:
+
+================================  ===============================================================
+value                             stored as
+================================  ===============================================================
+tuple, set                        ``{"py/tuple": [...]}``, ``{"py/set": [...]}``
+frozenset, complex                ``{"capture/frozenset": [...]}``, ``{"capture/complex": [re, im]}``
+bytes                             ``{"py/b64": "..."}``
+NaN, infinity                     ``{"capture/float": "nan" | "inf" | "-inf"}``
+an integer beyond 64 bits         ``{"capture/int": "..."}``
+a string with lone surrogates     ``{"capture/str": base64 of UTF-8 with surrogates}``
+a key that is not a string        ``"json://"`` and the key as JSON
+datetime, date, time, timedelta   ``{"capture/datetime": ISO 8601}`` ..., seconds for timedelta
+Path, Decimal, Fraction, UUID     ``{"capture/path": "..."}`` ...
+a numpy array                     ``{"capture/ndarray": {"dtype", "shape", "values" | "data"}}``
+a pandas Series, DataFrame        ``{"capture/series": {...}}``, ``{"capture/dataframe": {...}}``
+an enum member, a dataclass       ``{"capture/enum": {...}}``, ``{"capture/dataclass": {...}}``
+a function, a class               ``{"py/function": "module.name"}``, ``{"py/type": "module.name"}``
+another object of modest size     jsonpickle's form, ``{"py/object": "module.name", ...}``
+anything else                     ``{"capture/repr": {"type", "repr"}}``
+a value that contains itself      ``{"capture/cycle": levels up}``
+================================  ===============================================================
+
+`decode` goes through a fixed table. Enum members, dataclasses, functions and objects come back as `Opaque`: inert data
+that knows the name of its type and encodes to the same JSON again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+from capture.errors import RecordError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MAX_DEPTH = 200  #: levels of nesting that are stored; what lies deeper is stored as its repr
+MAX_REPR = 2_000  #: characters kept of the repr of an object
+MAX_OBJECT_NODES = 2_000  #: an object that reaches more values than this is stored as its repr
+_SMALL_ARRAY = 1_000  #: arrays up to this many elements are stored as readable numbers
+
+_INT_MIN, _INT_MAX = -(2**63), 2**64
+_TAG_PREFIXES = ("py/", "capture/", "json://")
+
+
+class Opaque:
+    """A stored value that is not rebuilt: the name of its type and its data, nothing that runs.
+
+    Attributes
+    ----------
+    type : str
+        ``module.name`` of the class it had.
+    data : object
+        The stored JSON form.
+    """
+
+    __slots__ = ("data", "type")
+
+    def __init__(self, type: str, data: Any) -> None:
+        self.type = type
+        self.data = data
+
+    def __repr__(self) -> str:
+        if isinstance(self.data, dict) and set(self.data) == {"capture/repr"}:
+            return str(self.data["capture/repr"].get("repr"))
+        return f"<stored {self.type}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque) and (self.type, self.data) == (other.type, other.data)
+
+    def __hash__(self) -> int:
+        return hash((self.type, json.dumps(self.data, sort_keys=True)))
+
+
+def dumps(value: object, **options: Any) -> str:
+    """Encode `value` and write it as strict JSON text; `options` go to `json.dumps`."""
+    options.setdefault("separators", None if "indent" in options else (",", ":"))
+    return json.dumps(encode(value), allow_nan=False, ensure_ascii=False, **options)
+
+
+def loads(text: str | bytes) -> Any:
+    """Read JSON text written by `dumps`, by Sacred or by jsonpickle; a `RecordError` names what is broken."""
+    try:
+        return decode(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(f"not readable as JSON: {error}") from error
+
+
+# ---------------------------------------------------------------------------------------------------------- encoding
+
+
+def encode(value: object) -> Any:
+    """Turn any value into what strict JSON can hold.
+
+    Parameters
+    ----------
+    value : object
+        It is read, never changed. Objects that cannot be stored become their repr.
+
+    Returns
+    -------
+    dict, list, str, int, float, bool or None
+
+    Examples
+    --------
+    >>> encode({"layers": (64, 32), "lr": 0.1})
+    {'layers': {'py/tuple': [64, 32]}, 'lr': 0.1}
+    >>> decode(_)
+    {'layers': (64, 32), 'lr': 0.1}
+    """
+    return _encode(value, [])
+
+
+def _encode(value: Any, path: list[int]) -> Any:
+    encoder = _EXACT.get(type(value))
+    if encoder is None:
+        encoder = _encoder_for(value)
+    return encoder(value, path)
+
+
+def _same(value: Any, path: list[int]) -> Any:
+    return value
+
+
+def _int(value: int, path: list[int]) -> Any:
+    return value if _INT_MIN <= value < _INT_MAX else {"capture/int": str(value)}
+
+
+def _float(value: float, path: list[int]) -> Any:
+    return value if math.isfinite(value) else {"capture/float": repr(value)}
+
+
+def _str(value: str, path: list[int]) -> Any:
+    if value.isascii():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return {"capture/str": _b64(value.encode("utf-8", "surrogatepass"))}
+    return value
+
+
+def _nested(encode_items: Callable[[Any, list[int]], Any]) -> Callable[[Any, list[int]], Any]:
+    """Wrap the encoder of a container: containers that hold themselves, or nest too deep, end there."""
+
+    def encoder(value: Any, path: list[int]) -> Any:
+        if id(value) in path:
+            return {"capture/cycle": len(path) - path.index(id(value))}
+        if len(path) >= MAX_DEPTH:
+            return _repr(value, path)
+        path.append(id(value))
+        try:
+            return encode_items(value, path)
+        finally:
+            path.pop()
+
+    return encoder
+
+
+@_nested
+def _dict(value: dict[Any, Any], path: list[int]) -> Any:
+    # list() takes its snapshot in one step, so that a thread may go on changing the dict
+    return {
+        key if type(key) is str and _plain_key(key) else _key(key): _encode(item, path)
+        for key, item in list(value.items())
+    }
+
+
+def _plain_key(key: str) -> bool:
+    # p, c and j begin the three prefixes that mean something to `decode`
+    return (key[:1] not in ("p", "c", "j") or not key.startswith(_TAG_PREFIXES)) and (
+        key.isascii() or _str(key, []) is key
+    )
+
+
+def _key(key: object) -> str:
+    return "json://" + json.dumps(encode(key), allow_nan=False, sort_keys=True)
+
+
+@_nested
+def _list(value: list[Any], path: list[int]) -> Any:
+    return [_encode(item, path) for item in list(value)]
+
+
+@_nested
+def _tuple(value: tuple[Any, ...], path: list[int]) -> Any:
+    return {"py/tuple": [_encode(item, path) for item in value]}
+
+
+def _sorted_items(value: Any, path: list[int]) -> list[Any]:
+    return sorted((_encode(item, path) for item in list(value)), key=lambda item: (str(type(item)), str(item)))
+
+
+@_nested
+def _set(value: set[Any], path: list[int]) -> Any:
+    return {"py/set": _sorted_items(value, path)}
+
+
+@_nested
+def _frozenset(value: frozenset[Any], path: list[int]) -> Any:
+    return {"capture/frozenset": _sorted_items(value, path)}
+
+
+def _bytes(value: bytes | bytearray, path: list[int]) -> Any:
+    return {"py/b64": _b64(bytes(value))}
+
+
+def _complex(value: complex, path: list[int]) -> Any:
+    return {"capture/complex": [_float(value.real, path), _float(value.imag, path)]}
+
+
+_EXACT: dict[type, Callable[[Any, list[int]], Any]] = {
+    type(None): _same,
+    bool: _same,
+    int: _int,
+    float: _float,
+    str: _str,
+    dict: _dict,
+    list: _list,
+    tuple: _tuple,
+    set: _set,
+    frozenset: _frozenset,
+    bytes: _bytes,
+    bytearray: _bytes,
+    complex: _complex,
+}
+
+
+def _encoder_for(value: Any) -> Callable[[Any, list[int]], Any]:
+    """Find the encoder of a value whose type is not in the table; never raises."""
+    try:
+        if isinstance(value, Opaque):
+            return lambda opaque, path: opaque.data
+        for name in [cls.__module__.partition(".")[0] + ":" + cls.__name__ for cls in type(value).__mro__]:
+            if name in _BY_NAME:
+                return _BY_NAME[name]
+        if isinstance(value, type):
+            return lambda cls, path: {"py/type": _qualified(cls)}
+        if "dataclasses" in sys.modules and hasattr(type(value), "__dataclass_fields__"):
+            return _dataclass
+        for cls, encoder in (
+            (str, lambda v, p: _str(str.__str__(v), p)),
+            (int, lambda v, p: _int(int(v), p)),
+            (float, lambda v, p: _float(float(v), p)),
+            (dict, _dict),
+            (list, _list),
+            (tuple, _tuple),
+            (set, _set),
+            (frozenset, _frozenset),
+            (bytes, _bytes),
+        ):
+            if isinstance(value, cls):
+                return encoder
+        if callable(value) and hasattr(value, "__qualname__") and hasattr(value, "__module__"):
+            return lambda function, path: {"py/function": _qualified(function)}
+    except Exception:  # noqa: BLE001 - a class with a hostile metaclass or __getattr__ is stored as its repr
+        return _repr
+    return _object
+
+
+def _qualified(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+@_nested
+def _dataclass(value: Any, path: list[int]) -> Any:
+    fields = {name: _encode(getattr(value, name, None), path) for name in type(value).__dataclass_fields__}
+    return {"capture/dataclass": {"type": _qualified(type(value)), "fields": fields}}
+
+
+def _enum(value: Any, path: list[int]) -> Any:
+    return {
+        "capture/enum": {"type": _qualified(type(value)), "name": value.name, "value": _encode(value.value, path)}
+    }
+
+
+def _numpy_scalar(value: Any, path: list[int]) -> Any:
+    if value.dtype.kind in "iufb" and value.dtype.itemsize <= 8:
+        return _encode(value.item(), path)  # the number is exact, only the width of its type is not kept
+    return _ndarray(value, path)
+
+
+def _ndarray(value: Any, path: list[int]) -> Any:
+    numpy = sys.modules["numpy"]
+    array = numpy.asarray(value)
+    kind = array.dtype.kind
+    if kind not in "iufbcSUmM" or array.dtype.names:
+        if kind == "O" and array.size <= MAX_OBJECT_NODES:
+            body: dict[str, Any] = {"objects": [_encode(item, path) for item in array.ravel().tolist()]}
+            return {"capture/ndarray": {"dtype": "O", "shape": list(array.shape), **body}}
+        return _repr(value, path)
+    readable = (
+        array.size <= _SMALL_ARRAY
+        and kind in "iufb"
+        and array.dtype.itemsize <= 8
+        and bool(numpy.isfinite(array).all())
+    )
+    body = {"values": array.tolist()} if readable else {"data": _b64(numpy.ascontiguousarray(array).tobytes())}
+    return {"capture/ndarray": {"dtype": array.dtype.str, "shape": list(array.shape), **body}}
+
+
+def _pandas_axis(index: Any, path: list[int]) -> Any:
+    return {"names": _encode(list(index.names), path), "values": [_encode(item, path) for item in index.tolist()]}
+
+
+@_nested
+def _series(value: Any, path: list[int]) -> Any:
+    return {
+        "capture/series": {
+            "name": _encode(value.name, path),
+            "dtype": str(value.dtype),
+            "index": _pandas_axis(value.index, path),
+            "values": [_encode(item, path) for item in value.tolist()],
+        }
+    }
+
+
+@_nested
+def _dataframe(value: Any, path: list[int]) -> Any:
+    columns = [value.iloc[:, i] for i in range(value.shape[1])]
+    return {
+        "capture/dataframe": {
+            "columns": _pandas_axis(value.columns, path),
+            "dtypes": [str(column.dtype) for column in columns],
+            "index": _pandas_axis(value.index, path),
+            "values": [[_encode(item, path) for item in column.tolist()] for column in columns],
+        }
+    }
+
+
+def _tagged(tag: str, text: Callable[[Any], Any]) -> Callable[[Any, list[int]], Any]:
+    return lambda value, path: {"capture/" + tag: text(value)}
+
+
+#: encoders by "top-level module:class", so that no module is imported to recognise its classes
+_BY_NAME: dict[str, Callable[[Any, list[int]], Any]] = {
+    "datetime:datetime": _tagged("datetime", lambda v: v.isoformat()),
+    "datetime:date": _tagged("date", lambda v: v.isoformat()),
+    "datetime:time": _tagged("time", lambda v: v.isoformat()),
+    "datetime:timedelta": _tagged("timedelta", lambda v: v.total_seconds()),
+    "pathlib:PurePath": _tagged("path", str),
+    "decimal:Decimal": _tagged("decimal", str),
+    "fractions:Fraction": _tagged("fraction", str),
+    "uuid:UUID": _tagged("uuid", str),
+    "enum:Enum": _enum,
+    "numpy:generic": _numpy_scalar,
+    "numpy:ndarray": _ndarray,
+    "pandas:Series": _series,
+    "pandas:DataFrame": _dataframe,
+}
+
+
+def _object(value: Any, path: list[int]) -> Any:
+    """Store an object in jsonpickle's form when it is small and willing, else as its repr."""
+    state = getattr(value, "__dict__", None)
+    if not isinstance(state, dict) or not _is_modest(state):
+        return _repr(value, path)
+    try:
+        import jsonpickle
+
+        flat = json.loads(jsonpickle.encode(value, keys=True, max_depth=20, warn=False))
+        json.dumps(flat, allow_nan=False)  # bare NaN is not JSON
+    except Exception:  # noqa: BLE001 - whatever the object's own hooks raise, its repr is what can be stored
+        return _repr(value, path)
+    return flat if isinstance(flat, dict) and "py/object" in flat else _repr(value, path)
+
+
+def _is_modest(state: dict[str, Any]) -> bool:
+    left, todo = MAX_OBJECT_NODES, [state]
+    while todo and left > 0:
+        value: Any = todo.pop()
+        left -= 1
+        if isinstance(value, dict):
+            left -= len(value)
+            todo.extend(list(value.values())[:left] if left > 0 else ())
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            left -= len(value)
+            todo.extend(list(value)[:left] if left > 0 else ())
+        elif isinstance(value, (str, bytes, bytearray)):
+            left -= len(value) // 64
+        else:
+            nested = getattr(value, "__dict__", None)
+            if isinstance(nested, dict) and not isinstance(value, type):
+                todo.append(nested)
+    return left > 0
+
+
+def _repr(value: Any, path: list[int]) -> Any:
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - the record says that the object would not show itself
+        text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    if len(text) > MAX_REPR:
+        text = f"{text[:MAX_REPR]}... ({len(text):,} characters)"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return {"capture/repr": {"type": _qualified(type(value)), "repr": text}}
+
+
+def _b64(data: bytes) -> str:
+    from binascii import b2a_base64
+
+    return b2a_base64(data, newline=False).decode("ascii")
+
+
+# ---------------------------------------------------------------------------------------------------------- decoding
+
+
+def decode(data: Any, classes: Mapping[str, type] | None = None) -> Any:
+    """Turn what `encode` made back into values; nothing is imported or called because the data says so.
+
+    Parameters
+    ----------
+    data : dict, list, str, int, float, bool or None
+        Parsed JSON. Tags of jsonpickle are read as data.
+    classes : mapping of str to type, optional
+        The caller's own classes, by ``module.name``: enums and dataclasses that may be rebuilt.
+
+    Returns
+    -------
+    object
+        Unknown or malformed tags come back as `Opaque` or as the plain dict that they are.
+    """
+    kind = type(data)
+    if kind is list:
+        return [decode(item, classes) for item in data]
+    if kind is not dict:
+        return data
+    tag = next((key for key in data if key.startswith(("py/", "capture/"))), None)
+    if tag is None:
+        return {_decode_key(key): decode(item, classes) for key, item in data.items()}
+    try:
+        if len(data) == 1 and tag in _DECODERS:
+            return _DECODERS[tag](data[tag], classes)
+        if tag == "py/object":
+            return _decode_object(data)
+    except Exception:  # noqa: BLE001 - a malformed tag is data like any other
+        return Opaque(tag, data)
+    return Opaque(_type_named_in(data, tag), data)
+
+
+def _decode_key(key: str) -> Any:
+    if not key.startswith("json://"):
+        return key
+    try:
+        value = decode(json.loads(key[len("json://") :]))
+        hash(value)
+    except (ValueError, TypeError, RecursionError):
+        return key
+    return value
+
+
+def _type_named_in(data: dict[str, Any], tag: str) -> str:
+    named = data.get(tag)
+    if isinstance(named, dict):
+        named = named.get("type")
+    return named if isinstance(named, str) else tag
+
+
+def _decode_enum(data: Any, classes: Mapping[str, type] | None) -> Any:
+    cls = (classes or {}).get(data["type"])
+    return cls[data["name"]] if cls is not None else Opaque(data["type"], {"capture/enum": data})  # type: ignore[index]
+
+
+def _decode_dataclass(data: Any, classes: Mapping[str, type] | None) -> Any:
+    cls = (classes or {}).get(data["type"])
+    if cls is None:
+        return Opaque(data["type"], {"capture/dataclass": data})
+    return cls(**{name: decode(item, classes) for name, item in data["fields"].items()})
+
+
+def _decode_ndarray(data: Any, classes: Mapping[str, type] | None) -> Any:
+    try:
+        import numpy
+    except ImportError:
+        return Opaque("numpy.ndarray", {"capture/ndarray": data})
+    shape = tuple(int(n) for n in data["shape"])
+    if data["dtype"] == "O":
+        array = numpy.empty(len(data["objects"]), dtype=object)
+        array[:] = [decode(item, classes) for item in data["objects"]]
+        return array.reshape(shape)
+    dtype = numpy.dtype(str(data["dtype"]))
+    if dtype.hasobject:
+        raise ValueError("an array of objects is stored item by item")
+    if "values" in data:
+        array = numpy.array(data["values"], dtype=dtype).reshape(shape)
+    else:
+        array = numpy.frombuffer(_unb64(data["data"]), dtype).reshape(shape).copy()
+    return array[()] if shape == () else array
+
+
+def _decode_axis(data: Any) -> Any:
+    import pandas
+
+    names, values = decode(data["names"]), [decode(item) for item in data["values"]]
+    if len(names) > 1:
+        return pandas.MultiIndex.from_tuples(values, names=names)
+    return pandas.Index(values, name=names[0])
+
+
+def _decode_series(data: Any, classes: Mapping[str, type] | None) -> Any:
+    try:
+        import pandas
+    except ImportError:
+        return Opaque("pandas.Series", {"capture/series": data})
+    values = [decode(item, classes) for item in data["values"]]
+    series = pandas.Series(values, index=_decode_axis(data["index"]), name=decode(data["name"]))
+    return series.astype(data["dtype"])
+
+
+def _decode_dataframe(data: Any, classes: Mapping[str, type] | None) -> Any:
+    try:
+        import pandas
+    except ImportError:
+        return Opaque("pandas.DataFrame", {"capture/dataframe": data})
+    index, columns = _decode_axis(data["index"]), _decode_axis(data["columns"])
+    frame = pandas.DataFrame(index=index)
+    parts = [
+        pandas.Series([decode(item, classes) for item in values], index=index).astype(dtype)
+        for values, dtype in zip(data["values"], data["dtypes"])
+    ]
+    if parts:
+        frame = pandas.concat(parts, axis=1)
+    frame.columns = columns
+    return frame
+
+
+def _decode_object(data: dict[str, Any]) -> Any:
+    """Read the objects that Sacred's records hold by hand: arrays and times; anything else stays inert."""
+    name = data["py/object"]
+    if name == "numpy.ndarray" and isinstance(data.get("values"), list):
+        import numpy
+
+        return numpy.array(decode(data["values"]), dtype=numpy.dtype(str(data["dtype"])))
+    if name in ("datetime.datetime", "datetime.date") and "__reduce__" in data:
+        return _pickled_time(name, _unb64(data["__reduce__"][1][0]))
+    if name in ("pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.Path"):
+        parts = data["py/reduce"][1]["py/tuple"]
+        return _time_free_path(parts)
+    return Opaque(str(name), data)
+
+
+def _pickled_time(name: str, packed: bytes) -> Any:
+    # The ten (four) bytes are year, month, day, hour, minute, second, microsecond: the documented pickle state.
+    import datetime
+
+    year, month, day = packed[0] * 256 + packed[1], packed[2] & 0x7F, packed[3]
+    if name == "datetime.date":
+        return datetime.date(year, month, day)
+    hour, minute, second = packed[4:7]
+    return datetime.datetime(year, month, day, hour, minute, second, int.from_bytes(packed[7:10], "big"))
+
+
+def _time_free_path(parts: list[str]) -> Any:
+    import pathlib
+
+    return pathlib.PurePosixPath(*[str(part) for part in parts])
+
+
+def _unb64(text: str) -> bytes:
+    from binascii import a2b_base64
+
+    return a2b_base64(text)
+
+
+def _from_module(module: str, build: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def decoder(data: Any, classes: Any) -> Any:
+        return build(__import__(module), data)  # `module` is one of the literals below, never from the data
+
+    return decoder
+
+
+_DECODERS: dict[str, Callable[[Any, Any], Any]] = {
+    "py/tuple": lambda data, classes: tuple(decode(item, classes) for item in data),
+    "py/set": lambda data, classes: {decode(item, classes) for item in data},
+    "py/b64": lambda data, classes: _unb64(data),
+    "py/b85": _from_module("base64", lambda base64, data: base64.b85decode(data)),
+    "capture/frozenset": lambda data, classes: frozenset(decode(item, classes) for item in data),
+    "capture/complex": lambda data, classes: complex(*(decode(item) for item in data)),
+    "capture/float": lambda data, classes: float(data),
+    "capture/int": lambda data, classes: int(data),
+    "capture/str": lambda data, classes: _unb64(data).decode("utf-8", "surrogatepass"),
+    "capture/datetime": _from_module("datetime", lambda m, data: m.datetime.fromisoformat(data)),
+    "capture/date": _from_module("datetime", lambda m, data: m.date.fromisoformat(data)),
+    "capture/time": _from_module("datetime", lambda m, data: m.time.fromisoformat(data)),
+    "capture/timedelta": _from_module("datetime", lambda m, data: m.timedelta(seconds=data)),
+    "capture/path": _from_module("pathlib", lambda m, data: m.Path(data)),
+    "capture/decimal": _from_module("decimal", lambda m, data: m.Decimal(data)),
+    "capture/fraction": _from_module("fractions", lambda m, data: m.Fraction(data)),
+    "capture/uuid": _from_module("uuid", lambda m, data: m.UUID(data)),
+    "capture/enum": _decode_enum,
+    "capture/dataclass": _decode_dataclass,
+    "capture/ndarray": _decode_ndarray,
+    "capture/series": _decode_series,
+    "capture/dataframe": _decode_dataframe,
+}

@@ -1,0 +1,289 @@
+"""The plug-in interfaces, on one page: `RunObserver`, `Reader`, `Curator`, `Probe`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+
+    from capture.records import RunRecord
+
+#: Every hook of an observer and the arguments it may declare, in the order in which a run reaches them.
+HOOKS: dict[str, tuple[str, ...]] = {
+    "queued_event": ("ex_info", "command", "host_info", "queue_time", "config", "meta_info", "_id"),
+    "started_event": ("ex_info", "command", "host_info", "start_time", "config", "meta_info", "_id"),
+    "resumed_event": ("resume_time",),
+    "source_event": ("path", "digest", "md5", "size", "open"),
+    "facts_event": ("name", "facts"),
+    "output_event": ("text", "offset"),
+    "metrics_event": ("batch",),
+    "log_metrics": ("metrics_by_name", "info"),
+    "heartbeat_event": ("info", "captured_out", "beat_time", "result"),
+    "resource_event": ("filename", "digest", "md5", "size", "open"),
+    "artifact_event": ("name", "filename", "metadata", "content_type", "digest", "size", "open"),
+    "annotated_event": ("tags", "notes"),
+    "completed_event": ("stop_time", "result"),
+    "interrupted_event": ("interrupt_time", "status"),
+    "failed_event": ("fail_time", "fail_trace"),
+    "unknown_event": ("payload",),
+    "join": (),
+}
+
+#: What any hook but `join` may declare besides: together they name an event once and for all.
+PLACE = ("uid", "writer", "seq")
+
+#: What an observer may say that it stores.
+CAPABILITIES = frozenset(
+    {"metrics", "artifacts", "resources", "sources", "output", "queue", "facts", "annotations", "resume"}
+)
+
+
+class Unavailable:
+    """Why a fact is not known; it stands where the fact would stand, and is false."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"Unavailable({self.reason!r})"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unavailable) and self.reason == other.reason
+
+    def __hash__(self) -> int:
+        return hash(("Unavailable", self.reason))
+
+
+class RunObserver:
+    """Told what happens to a run. Override what you need; a hook may take a subset of its arguments.
+
+    Hooks of one observer are never called at the same time: `started_event` runs before the main function, the rest in
+    this observer's own thread. Arguments are this observer's own plain copies: changing them changes nothing else. After
+    a crash an event may arrive again; declare ``uid, writer, seq`` to tell, and store it once.
+
+    An exception that is a connection problem or a time-out (`transient`) is tried again, in order; any other sets that
+    one event aside, which the run's journal keeps and the log reports, and the next event is delivered.
+
+    Every hook here only documents its arguments: `HOOKS` lists them, and an observer that declares another is refused
+    when it is added.
+    """
+
+    priority: float = 0  #: higher is told first; the first id returned by `started_event` is offered to the others
+    supports: frozenset[str] = frozenset()  #: of `CAPABILITIES`; what is missing is not stored by this observer
+    replay: bool = True  #: whether a journal that was left behind is delivered later; a notifier says False
+    lane: str = "thread"  #: "main" keeps this observer's hooks on the thread of the run
+    required: bool = False  #: True: a run does not start without it
+
+    @property
+    def identity(self) -> str | None:
+        """Name the store behind this observer, without credentials; equal for observers of the same store.
+
+        What one process left undelivered is delivered to an observer of the same identity. None: never.
+        """
+        return None
+
+    def transient(self, error: BaseException) -> bool:
+        """Say whether `error` may pass by itself, so that the event should be tried again."""
+        return isinstance(error, (ConnectionError, TimeoutError))
+
+    def queued_event(
+        self,
+        ex_info: dict[str, Any],
+        command: str,
+        host_info: dict[str, Any],
+        queue_time: datetime,
+        config: dict[str, Any],
+        meta_info: dict[str, Any],
+        _id: Any,
+    ) -> Any:
+        """The run is described for later; return the label this store gives it, or None."""
+
+    def started_event(
+        self,
+        ex_info: dict[str, Any],
+        command: str,
+        host_info: dict[str, Any],
+        start_time: datetime,
+        config: dict[str, Any],
+        meta_info: dict[str, Any],
+        _id: Any,
+    ) -> Any:
+        """The run begins; return the label this store gives it, or None. `_id` is the label it is offered."""
+
+    def resumed_event(self, resume_time: datetime) -> None:
+        """A run that had ended goes on."""
+
+    def source_event(self, path: str, digest: str, md5: str, size: int, open: Callable[[], BinaryIO]) -> None:
+        """A source file of the run; ``open()`` gives its bytes."""
+
+    def facts_event(self, name: str, facts: Any) -> None:
+        """Facts that came after the start; they replace earlier ones of that name."""
+
+    def output_event(self, text: str, offset: int) -> None:
+        """The recorded output is now ``old[:offset] + text``, `offset` in bytes of UTF-8."""
+
+    def metrics_event(self, batch: MetricsBatch) -> None:
+        """New points. Without this hook they come through `log_metrics`."""
+
+    def log_metrics(self, metrics_by_name: dict[str, Any], info: dict[str, Any]) -> None:
+        """New points since the last heartbeat, ``{name: {"name", "steps", "values", "timestamps"}}``."""
+
+    def heartbeat_event(self, info: dict[str, Any], captured_out: str, beat_time: datetime, result: Any) -> None:
+        """The run is alive. `captured_out` is the whole output so far, built only for who declares it."""
+
+    def resource_event(
+        self, filename: str, digest: str, md5: str, size: int, open: Callable[[], BinaryIO]
+    ) -> None:
+        """The run read a file; ``open()`` gives the bytes it had then."""
+
+    def artifact_event(
+        self,
+        name: str,
+        filename: str,
+        metadata: dict[str, Any] | None = None,
+        content_type: str | None = None,
+        digest: str = "",
+        size: int = 0,
+        open: Callable[[], BinaryIO] | None = None,
+    ) -> None:
+        """The run made a file; `filename` holds the bytes it had when it was added."""
+
+    def annotated_event(self, tags: list[str] | None, notes: str | None) -> None:
+        """Tags or notes changed; None leaves the old ones."""
+
+    def completed_event(self, stop_time: datetime, result: Any) -> None:
+        """The main function returned."""
+
+    def interrupted_event(self, interrupt_time: datetime, status: str) -> None:
+        """The run was stopped; `status` says how."""
+
+    def failed_event(self, fail_time: datetime, fail_trace: list[str]) -> None:
+        """The main function raised. Only observers that were told of the start hear this."""
+
+    def unknown_event(self, payload: dict[str, Any]) -> None:
+        """An event of a later version of this library."""
+
+    def join(self) -> None:
+        """The last call for a run: finish what is still going on. Must come to an end."""
+
+
+class MetricsBatch:
+    """New points of one or more series, as `RunObserver.metrics_event` gets them.
+
+    Attributes
+    ----------
+    start : int
+        Microseconds since the epoch; times are counted from here.
+    columns : dict
+        ``{name: {"steps": [...], "values": [...], "times": [...]}}`` of equal lengths, as in the stored event:
+        non-finite values are the strings "nan", "inf", "-inf".
+    encoded : bytes
+        The event as one line of JSON without the line end: parse it later, or store it as it is.
+    """
+
+    __slots__ = ("_data", "encoded")
+
+    def __init__(self, encoded: bytes, data: dict[str, Any] | None = None) -> None:
+        self.encoded = encoded
+        self._data = data
+
+    def _load(self) -> dict[str, Any]:
+        if self._data is None:
+            import json
+
+            self._data = json.loads(self.encoded)
+        return self._data
+
+    @property
+    def seq(self) -> int:
+        return self._load()["s"]
+
+    @property
+    def start(self) -> int:
+        return self._load()["start"]
+
+    @property
+    def columns(self) -> dict[str, dict[str, list[Any]]]:
+        return self._load()["columns"]
+
+
+class Reader:
+    """Gives back what a store holds. It never changes the store and never runs anything that it reads.
+
+    A run is named by its label, by its uid or an unambiguous beginning or end of it, by "latest", or by a negative
+    number: -1 is the newest.
+    """
+
+    url: str = ""
+
+    def get(self, run: Any) -> RunRecord:
+        """Return one run; `RunNotFoundError` if there is none."""
+        raise NotImplementedError
+
+    def find(self, where: Mapping[str, Any] | None = None, limit: int | None = None) -> Iterator[RunRecord]:
+        """Yield runs, newest first.
+
+        Parameters
+        ----------
+        where : mapping, optional
+            Exact values by dotted path: ``{"status": "COMPLETED", "config.lr": 0.1, "experiment.name": "digits"}``.
+        limit : int, optional
+        """
+        raise NotImplementedError
+
+    def labels(self) -> list[Any]:
+        """Return the labels of all runs, oldest first."""
+        raise NotImplementedError
+
+    def is_alive(self, record: RunRecord) -> bool | None:
+        """Say whether the process that writes a RUNNING run lives; None where it cannot be told from here."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+class Curator:
+    """Changes what people may change in a store, and nothing else."""
+
+    def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
+        """Set tags or notes; None leaves the old ones."""
+        raise NotImplementedError
+
+    def bin(self, run: Any) -> None:
+        """Take a run out of sight; `restore` brings it back."""
+        raise NotImplementedError
+
+    def restore(self, run: Any) -> None:
+        """Bring a binned run back."""
+        raise NotImplementedError
+
+    def binned(self) -> list[Any]:
+        """Return the labels of the runs in the bin."""
+        raise NotImplementedError
+
+    def purge(self, run: Any) -> None:
+        """Delete a binned run for good, and the stored files that no other run uses. Its label is never given again."""
+        raise NotImplementedError
+
+    def erase(self, value: str) -> int:
+        """Replace one string everywhere in the store (a leaked secret); return the number of places."""
+        raise NotImplementedError
+
+
+class Probe:
+    """Gathers one kind of fact about a run when asked."""
+
+    name: str = ""  #: the topic under which its facts are recorded
+    timeout_s: float = 2.0  #: how long a run waits for it before main; facts that come later are recorded later
+
+    def gather(self) -> Any:
+        """Return facts, as plain data, or `Unavailable`; what it raises is recorded as unavailable."""
+        raise NotImplementedError

@@ -1,0 +1,422 @@
+"""What is known of one run: `RunRecord`, and `fold`, which makes it from the run's events.
+
+``fold(events)`` defines what "stored" means: a backend is right when its reader returns that record, file bytes
+included. The bulky parts (series, output, file bytes) are read when asked for.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from capture.events import Event
+
+#: states that are written; DIED is inferred by readers and never written
+STATES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "PREEMPTED")
+
+_SPECIAL = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+
+
+class StoredFile:
+    """A file of a run: a source, a resource or an artifact.
+
+    Attributes
+    ----------
+    name : str
+        Path relative to the base directory (sources), absolute path (resources), name in the run (artifacts).
+    digest : str or None
+        SHA-256 of the bytes, hexadecimal; None where an old record does not know it.
+    size : int or None
+        Bytes.
+    metadata, content_type : object
+        As given with an artifact.
+    """
+
+    __slots__ = ("_open", "content_type", "digest", "metadata", "name", "size")
+
+    def __init__(
+        self,
+        name: str,
+        digest: str | None = None,
+        size: int | None = None,
+        metadata: Any = None,
+        content_type: str | None = None,
+        open: Callable[[], BinaryIO] | None = None,
+    ) -> None:
+        self.name, self.digest, self.size = name, digest, size
+        self.metadata, self.content_type = metadata, content_type
+        self._open = open
+
+    def open(self) -> BinaryIO:
+        """Open the stored bytes for reading.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the store has the file's name but not its bytes.
+        """
+        if self._open is None:
+            raise FileNotFoundError(f"the store holds the name {self.name!r}, but not the bytes of this file")
+        return self._open()
+
+    def read(self) -> bytes:
+        with self.open() as stream:
+            return stream.read()
+
+    def describe(self) -> tuple[Any, ...]:
+        """Return what identifies the file, for comparison."""
+        return (self.name, self.digest, self.size, self.metadata, self.content_type)
+
+    def __repr__(self) -> str:
+        return f"StoredFile({self.name!r}, digest={(self.digest or '')[:12]!r}, size={self.size})"
+
+
+class Series:
+    """One metric of a run.
+
+    Attributes
+    ----------
+    name : str
+    steps : list of number, shape (n,)
+    values : list of number, shape (n,)
+    times : list of int, shape (n,)
+        Microseconds since the epoch, UTC.
+    """
+
+    __slots__ = ("name", "steps", "times", "values")
+
+    def __init__(self, name: str, steps: Any = (), values: Any = (), times: Any = ()) -> None:
+        self.name = name
+        self.steps: list[Any] = list(steps)
+        self.values: list[Any] = list(values)
+        self.times: list[int] = list(times)
+
+    def extend(self, column: Mapping[str, list[Any]], start: int) -> None:
+        """Append the points of one column of a `Metrics` event."""
+        self.steps += column["steps"]
+        values = column["values"]
+        if any(type(value) is str for value in values):
+            values = [_SPECIAL[value] if type(value) is str else value for value in values]
+        self.values += values
+        self.times += [start + offset for offset in column["times"]]
+
+    @property
+    def timestamps(self) -> list[datetime]:
+        """Aware UTC times of the points."""
+        return [utc_from_microseconds(time) for time in self.times]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        """Yield (step, value)."""
+        return zip(self.steps, self.values)
+
+    def __repr__(self) -> str:
+        last = f", last {self.values[-1]!r} at step {self.steps[-1]!r}" if self.values else ""
+        return f"Series({self.name!r}, {len(self)} points{last})"
+
+
+def utc_from_microseconds(time: int) -> datetime:
+    """Return the aware UTC datetime that lies `time` microseconds after the epoch, exactly."""
+    from datetime import datetime, timedelta, timezone
+
+    return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=time)
+
+
+class LazyMapping(dict):
+    """A dict whose values are made when they are first read; its keys are known at once."""
+
+    def __init__(self, names: Iterable[str], load: Callable[[str], Any]) -> None:
+        super().__init__(dict.fromkeys(names, self))  # `self` marks "not loaded yet"
+        self._load = load
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if value is self:
+            value = self._load(name)
+            super().__setitem__(name, value)
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default
+
+    def values(self) -> Any:
+        return [self[name] for name in self]
+
+    def items(self) -> Any:
+        return [(name, self[name]) for name in self]
+
+
+class RunRecord:
+    """One run, as its events or a store tell it.
+
+    Attributes
+    ----------
+    uid : str
+        Identifies the run in every store; "" in records that Sacred made.
+    label : object
+        The id that the store it was read from gave it.
+    status : str
+        One of `STATES`, or an experiment's own.
+    command : str
+    experiment : dict
+        ``name, base_dir, dependencies, repositories, mainfile, sources``.
+    host, meta, config : dict
+    info : dict
+        What the run put into ``_run.info``.
+    result : object
+    fail_trace : list of str or None
+    queue_time, start_time, stop_time, heartbeat : datetime or None
+        Aware, UTC.
+    resumed : list of datetime
+    facts : dict
+        Late facts by topic; what ``log_params`` recorded is ``facts["params"]``.
+    tags : list of str
+    notes : str
+    sources, resources, artifacts : list of StoredFile
+    metrics : mapping of str to Series
+    writers : dict
+        Writer name to the ``host`` part of its `Opened` event: who to ask whether the run is alive.
+    extra : list of dict
+        Events that this version of the library does not know.
+    """
+
+    def __init__(self, uid: str = "", label: Any = None) -> None:
+        self.uid = uid
+        self.label = label
+        self.status = "RUNNING"
+        self.command = ""
+        self.experiment: dict[str, Any] = {}
+        self.host: dict[str, Any] = {}
+        self.meta: dict[str, Any] = {}
+        self.config: dict[str, Any] = {}
+        self.info: dict[str, Any] = {}
+        self.result: Any = None
+        self.fail_trace: list[str] | None = None
+        self.queue_time: datetime | None = None
+        self.start_time: datetime | None = None
+        self.stop_time: datetime | None = None
+        self.heartbeat: datetime | None = None
+        self.resumed: list[datetime] = []
+        self.facts: dict[str, Any] = {}
+        self.tags: list[str] = []
+        self.notes = ""
+        self.sources: list[StoredFile] = []
+        self.resources: list[StoredFile] = []
+        self.artifacts: list[StoredFile] = []
+        self.metrics: Mapping[str, Series] = {}
+        self.writers: dict[str, dict[str, Any]] = {}
+        self.extra: list[dict[str, Any]] = []
+        self.read_output: Callable[[], str] = str
+
+    @property
+    def output(self) -> str:
+        """What the run printed."""
+        return self.read_output()
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What the run recorded with ``log_params``."""
+        return self.facts.get("params") or {}
+
+    def artifact(self, name: str) -> StoredFile:
+        """Return the artifact called `name`; a KeyError lists those there are."""
+        for stored in self.artifacts:
+            if stored.name == name:
+                return stored
+        known = ", ".join(stored.name for stored in self.artifacts) or "none"
+        raise KeyError(f"run {self.label or self.uid} has no artifact {name!r}; it has: {known}")
+
+    def to_dict(self, streams: bool = True) -> dict[str, Any]:
+        """Return the record as plain data.
+
+        Parameters
+        ----------
+        streams : bool
+            Whether series, output and the SHA-256 of each file's stored bytes are read and included.
+        """
+        plain = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("sources", "resources", "artifacts", "metrics", "read_output", "label")
+        }
+        for kind in ("sources", "resources", "artifacts"):
+            plain[kind] = [stored.describe() for stored in getattr(self, kind)]
+        if streams:
+            plain["metrics"] = {
+                name: (series.steps, series.values, series.times) for name, series in self.metrics.items()
+            }
+            plain["output"] = self.output
+            plain["bytes"] = {
+                f"{kind}/{stored.name}": _digest_of(stored)
+                for kind in ("sources", "resources", "artifacts")
+                for stored in getattr(self, kind)
+            }
+        return plain
+
+    def __repr__(self) -> str:
+        name = self.experiment.get("name", "?")
+        return f"<RunRecord {self.label or self.uid[-8:]} of {name!r}: {self.status}>"
+
+
+def _digest_of(stored: StoredFile) -> str | None:
+    import hashlib
+
+    try:
+        stream = stored.open()
+    except FileNotFoundError:
+        return None
+    digest = hashlib.sha256()
+    with stream:
+        for chunk in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class Fold:
+    """The running fold: apply events one by one, read `record` at any time.
+
+    Parameters
+    ----------
+    open_blob : callable, optional
+        ``open_blob(digest) -> binary file``: where the bytes of files are.
+    """
+
+    def __init__(self, open_blob: Callable[[str], BinaryIO] | None = None, streams: bool = True) -> None:
+        self.record = RunRecord()
+        self._open_blob = open_blob
+        self._streams = streams
+        self._output = bytearray()
+        self._series: dict[str, Series] = {}
+        self.record.metrics = self._series
+        self.record.read_output = lambda: self._output.decode("utf-8")
+
+    def apply(self, event: Event) -> None:
+        """Apply one event."""
+        handler = getattr(self, f"_on_{event.name}", None) if event.name else None
+        if handler is None:
+            self.record.extra.append(event.to_json())
+        else:
+            handler(event)
+
+    def _on_opened(self, event: Any) -> None:
+        self.record.uid = event.uid
+        self.record.writers[event.writer] = event.host
+
+    def _describe(self, event: Any) -> None:
+        record = self.record
+        record.command, record.config, record.meta = event.command, event.config, event.meta_info
+        record.experiment, record.host = event.ex_info, event.host_info
+
+    def _on_queued(self, event: Any) -> None:
+        self._describe(event)
+        self.record.status, self.record.queue_time = "QUEUED", event.queue_time
+
+    def _on_started(self, event: Any) -> None:
+        self._describe(event)
+        self.record.status, self.record.start_time = "RUNNING", event.start_time
+
+    def _on_resumed(self, event: Any) -> None:
+        record = self.record
+        record.status, record.stop_time, record.fail_trace = "RUNNING", None, None
+        record.resumed.append(event.resume_time)
+
+    def _on_facts(self, event: Any) -> None:
+        self.record.facts[event.topic] = event.facts
+
+    def _on_output(self, event: Any) -> None:
+        if self._streams:
+            del self._output[event.offset :]
+            self._output += event.text.encode("utf-8")
+
+    def _on_metrics(self, event: Any) -> None:
+        if self._streams:
+            for name, column in event.columns.items():
+                self._series.setdefault(name, Series(name)).extend(column, event.start)
+
+    def _on_heartbeat(self, event: Any) -> None:
+        record = self.record
+        record.heartbeat = event.beat_time
+        if event.info is not None:
+            record.info = event.info[0]
+        if event.result is not None:
+            record.result = event.result[0]
+
+    def _stored(self, event: Any, name: str, metadata: Any = None, content_type: Any = None) -> StoredFile:
+        opener = None
+        if self._open_blob is not None:
+            open_blob, digest = self._open_blob, event.digest
+
+            def opener() -> BinaryIO:
+                return open_blob(digest)
+
+        return StoredFile(name, event.digest, event.size, metadata, content_type, opener)
+
+    def _on_source(self, event: Any) -> None:
+        _replace(self.record.sources, self._stored(event, event.path))
+
+    def _on_resource(self, event: Any) -> None:
+        files = self.record.resources
+        if (event.filename, event.digest) not in [(stored.name, stored.digest) for stored in files]:
+            files.append(self._stored(event, event.filename))
+
+    def _on_artifact(self, event: Any) -> None:
+        stored = self._stored(event, event.artifact_name, event.metadata, event.content_type)
+        _replace(self.record.artifacts, stored)
+
+    def _on_completed(self, event: Any) -> None:
+        record = self.record
+        record.status, record.stop_time, record.result = "COMPLETED", event.stop_time, event.result
+
+    def _on_interrupted(self, event: Any) -> None:
+        self.record.status, self.record.stop_time = event.status, event.interrupt_time
+
+    def _on_failed(self, event: Any) -> None:
+        record = self.record
+        record.status, record.stop_time, record.fail_trace = "FAILED", event.fail_time, event.fail_trace
+
+    def _on_annotated(self, event: Any) -> None:
+        if event.tags is not None:
+            self.record.tags = list(event.tags)
+        if event.notes is not None:
+            self.record.notes = event.notes
+
+
+def _replace(files: list[StoredFile], new: StoredFile) -> None:
+    for index, old in enumerate(files):
+        if old.name == new.name:
+            files[index] = new
+            return
+    files.append(new)
+
+
+def fold(events: Iterable[Event], open_blob: Callable[[str], BinaryIO] | None = None) -> RunRecord:
+    """Make the record of a run from its events.
+
+    Parameters
+    ----------
+    events : iterable of Event
+        In the order of their `seq`; those of further writers follow those of the first.
+    open_blob : callable, optional
+        ``open_blob(digest) -> binary file``.
+
+    Examples
+    --------
+    >>> from capture.events import Output
+    >>> fold([Output(text="loss 1\\n", offset=0), Output(text="0\\n", offset=5)]).output
+    'loss 0\\n'
+    """
+    folding = Fold(open_blob)
+    for event in events:
+        folding.apply(event)
+    return folding.record
+
+
+def bytes_opener(data: bytes) -> Callable[[], BinaryIO]:
+    """Return an opener for bytes that are already in memory."""
+    return lambda: io.BytesIO(data)
