@@ -28,10 +28,11 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "interrupted_event": ("interrupt_time", "status"),
     "failed_event": ("fail_time", "fail_trace"),
     "unknown_event": ("payload",),
+    "flush": (),
     "join": (),
 }
 
-#: What any hook but `join` may declare besides: together they name an event once and for all.
+#: What any hook but `flush` and `join` may declare besides: together they name an event once and for all.
 PLACE = ("uid", "writer", "seq")
 
 #: What an observer may say that it stores.
@@ -169,6 +170,13 @@ class RunObserver:
 
     def unknown_event(self, payload: dict[str, Any]) -> None:
         """An event of a later version of this library."""
+
+    def flush(self) -> None:
+        """Make everything told so far durable: what was delivered before it returns is not delivered again.
+
+        Called when nothing waits, from time to time under load, and before the run's journal goes. An observer that
+        stores each event before its hook returns does not need it.
+        """
 
     def join(self) -> None:
         """The last call for a run: finish what is still going on. Must come to an end."""
