@@ -212,7 +212,6 @@ def _parse(name: str, text: str) -> Any:
 
 def _variables() -> list[tuple[str, str]]:
     names = {"CAPTURE_" + name.replace(".", "__"): name for name in DEFAULTS}
-    names["CAPTURE_CAPTURE_MODE"] = "CAPTURE_MODE"
     return [(variable, name) for variable, name in names.items() if variable in os.environ]
 
 

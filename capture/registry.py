@@ -1,0 +1,117 @@
+"""From a store's URL to the classes that write, read and curate it; loaded when asked for.
+
+Built-in schemes are a table. Those of other packages are entry points of the group ``capture.observers`` whose name is
+the URL scheme and whose object is the observer class. The class has ``from_url(url)``, and where its store can be read
+and curated, ``reader(url)`` and ``curator(url)``, which return a `capture.hooks.Reader` and `Curator`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from capture.errors import ObserverError, suggest
+
+if TYPE_CHECKING:
+    from capture.hooks import Curator, Reader, RunObserver
+
+GROUP = "capture.observers"
+PROBE_GROUP = "capture.probes"
+
+#: scheme -> "module:class"
+BUILT_IN = {"file": "capture.observers.file:FileStorageObserver"}
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Return the scheme of a URL and the URL; a plain path has the scheme "file".
+
+    Examples
+    --------
+    >>> split_url("runs")
+    ('file', 'runs')
+    >>> split_url("lab://portal/team")
+    ('lab', 'lab://portal/team')
+    """
+    url = os.fspath(url)
+    scheme, separator, _ = url.partition("://")
+    return (scheme.lower(), url) if separator else ("file", url)
+
+
+def observer_class(url: str) -> Any:
+    """Return the observer class for the scheme of `url`; an ObserverError lists the schemes that exist."""
+    scheme, _ = split_url(url)
+    if scheme in BUILT_IN:
+        module, _, name = BUILT_IN[scheme].partition(":")
+        return getattr(_import(module), name)
+    plugins = plugin_classes(GROUP)
+    base = scheme.partition("+")[0]  # "postgresql+psycopg" is handled by "postgresql"
+    for candidate in (scheme, base):
+        if candidate in plugins:
+            return _load(plugins[candidate], candidate)
+    known = sorted({*BUILT_IN, *plugins})
+    close = suggest(scheme, known)
+    raise ObserverError(
+        f"no store has the URL scheme {scheme!r} (in {redacted(url)!r})."
+        + (f"\n  did you mean:   {close}://" if close else "")
+        + f"\n  known schemes:  {', '.join(known)}"
+        + "\n  to add one:     install a package that declares it as an entry point of the group 'capture.observers'",
+        print_traceback=False,
+    )
+
+
+def make_observer(url: str, **options: Any) -> RunObserver:
+    """Return an observer that writes to the store at `url`."""
+    return observer_class(url).from_url(url, **options)
+
+
+def open_reader(url: str) -> Reader:
+    """Return a reader of the store at `url`."""
+    return _side(url, "reader", "read")
+
+
+def open_curator(url: str) -> Curator:
+    """Return the curator of the store at `url`."""
+    return _side(url, "curator", "changed")
+
+
+def _side(url: str, name: str, verb: str) -> Any:
+    cls = observer_class(url)
+    make = getattr(cls, name, None)
+    if make is None:
+        raise ObserverError(f"{cls.__module__}.{cls.__qualname__} writes runs, but its store cannot be {verb}")
+    return make(url)
+
+
+def plugin_classes(group: str) -> dict[str, Any]:
+    """Return the entry points that installed packages declare in `group`, by name."""
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+def _load(entry: Any, scheme: str) -> Any:
+    try:
+        return entry.load()
+    except Exception as error:
+        raise ObserverError(
+            f"the store for {scheme}:// is {entry.value!r} of the package {_package(entry)!r}, "
+            f"which cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _package(entry: Any) -> str:
+    distribution = getattr(entry, "dist", None)
+    return distribution.name if distribution is not None else "?"
+
+
+def _import(module: str) -> Any:
+    from importlib import import_module
+
+    return import_module(module)
+
+
+def redacted(url: str) -> str:
+    """Return `url` without the user name and password that it may hold."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return scheme + separator + host.rpartition("@")[2] + slash + path if separator else url
