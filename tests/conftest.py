@@ -1,0 +1,45 @@
+"""What every test gets: a home, a state folder and an environment of its own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+
+import pytest
+
+_HOME = tempfile.mkdtemp(prefix="capture-tests-")
+_NUMBER = itertools.count(1)
+
+
+def pytest_configure(config):
+    """Cut the session off from the user's settings, before any test module is imported.
+
+    `os.environ` is changed, not only a fixture's copy, so that subprocesses and class-level set-up inherit it too.
+    """
+    for name in list(os.environ):
+        if name.startswith(("CAPTURE_", "SLURM_", "XDG_")) or name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+            del os.environ[name]
+    os.environ.update(
+        HOME=_HOME,
+        USERPROFILE=_HOME,
+        CAPTURE_STATE_DIR=os.path.join(_HOME, "state"),
+        GIT_CONFIG_NOSYSTEM="1",
+        GIT_AUTHOR_NAME="A. Tester",
+        GIT_AUTHOR_EMAIL="tester@example.org",
+        GIT_COMMITTER_NAME="A. Tester",
+        GIT_COMMITTER_EMAIL="tester@example.org",
+    )
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def state_dir(monkeypatch):
+    """Give each test a state folder that no other test has written to; it is not made before someone needs it."""
+    path = os.path.join(_HOME, "state", str(next(_NUMBER)))
+    monkeypatch.setenv("CAPTURE_STATE_DIR", path)
+    return path
