@@ -1,0 +1,295 @@
+"""The recording side of one run: journal, spool, delivery, and the thread that keeps them moving.
+
+A `Recorder` knows no state machine and no configuration: it takes events, files, output and numbers, and sees to it that
+they are in the journal soon and with the observers later. `NullRecorder` takes the same and keeps nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from capture import events
+from capture.metrics import MetricsLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from capture.events import Event
+
+TICK_S = 0.2  #: period of the ticker; with the writing it bounds what the death of the process can lose
+INFO_SHARE = 0.02  #: share of the time that looking for changes in ``_run.info`` may take
+MAX_KEPT_OUTPUT = 16 * 2**20  #: bytes of output that `captured_out` gives back; head and tail of longer output
+
+
+def new_uid(now_ns: int | None = None) -> str:
+    """Return a UUID of version 7 (RFC 9562): 48 bits of milliseconds, then random bits."""
+    milliseconds = (time.time_ns() if now_ns is None else now_ns) // 1_000_000
+    number = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    number = number & ~(0xF << 76) | (0x7 << 76)  # version
+    number = number & ~(0x3 << 62) | (0x2 << 62)  # variant
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class KeptOutput:
+    """The recorded output of this process's own run, for ``run.captured_out``; bounded."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._tail_at = 0  # offset of the first byte of `_tail`
+
+    def put(self, text: str, offset: int) -> None:
+        """The output is now ``old[:offset] + text``."""
+        data = text.encode()
+        half = MAX_KEPT_OUTPUT // 2
+        if offset <= len(self._head):
+            del self._head[offset:]
+            self._head += data[: max(half - offset, 0)]
+            data, offset = data[max(half - offset, 0) :], max(offset, half)
+            self._tail, self._tail_at = bytearray(), offset
+        if data or offset < self._tail_at + len(self._tail):
+            del self._tail[max(offset - self._tail_at, 0) :]
+            self._tail += data
+            if len(self._tail) > 2 * half:
+                cut = len(self._tail) - half
+                del self._tail[:cut]
+                self._tail_at += cut
+
+    def __str__(self) -> str:
+        missing = self._tail_at - len(self._head)
+        between = f"\n[... {missing:,} bytes left out ...]\n" if missing > 0 and self._tail else ""
+        return self._head.decode("utf-8", "replace") + between + self._tail.decode("utf-8", "replace")
+
+
+class NullRecorder:
+    """Takes what a `Recorder` takes and keeps nothing but the output: for runs that nobody observes."""
+
+    observed = False
+
+    def __init__(self, uid: str) -> None:
+        self.uid = uid
+        self.kept = KeptOutput()
+        self.labels: dict[str, Any] = {}
+        self.metrics = MetricsLog(lambda body: None)
+
+    def emit(self, event: Event) -> Event:
+        return event
+
+    def output(self, text: str, offset: int) -> None:
+        self.kept.put(text, offset)
+
+    def take_file(self, filename: str) -> Any:
+        return None
+
+    def take_bytes(self, data: bytes) -> Any:
+        return None
+
+    def start(self, first: Event, after: Sequence[Event] = ()) -> None:
+        return None
+
+    def wait_started(self) -> Any:
+        return None
+
+    def start_ticker(self, beat_interval_s: float, beat: Callable[[bool], None], flush_output: Callable[[], None]) -> None:
+        return None
+
+    def stop_ticker(self) -> None:
+        return None
+
+    def pump(self) -> None:
+        return None
+
+    def finish(self, ending: Event, stall_s: float | None = None) -> list[str]:
+        return []
+
+    def abandon(self) -> None:
+        return None
+
+    def remake_locks(self) -> None:
+        self.metrics.remake_lock()
+
+
+class Recorder(NullRecorder):
+    """Records one run for some observers.
+
+    Parameters
+    ----------
+    uid : str
+    observers : sequence
+        Observers, highest priority first.
+    label : object
+        Id that the user asked for, or None.
+    settings : Settings
+        Only its ``DELIVERY`` and ``STATE_DIR`` are read.
+    """
+
+    observed = True
+
+    def __init__(self, uid: str, observers: Sequence[Any], label: Any, settings: Any) -> None:
+        from capture.dispatch import DeliveryOptions, Dispatcher
+        from capture.journal import Journal, state_dir
+        from capture.probes.host import machine_identity
+        from capture.spool import Spool
+
+        super().__init__(uid)
+        self._pid = os.getpid()
+        store = first_local_store(observers)
+        place = state_dir(fallback=store)
+        opened = events.Opened(
+            format=events.FORMAT,
+            uid=uid,
+            writer="main",
+            version=_version(),
+            host=machine_identity(),
+            observers=[_named(observer) for observer in observers],
+        )
+        self.journal = Journal.create(os.path.join(place, "journals"), opened)
+        spool = os.path.join(store, "_capture", "spool") if store else os.path.join(place, "spool", uid)
+        self.spool = Spool(spool)
+        delivery = settings.DELIVERY
+        options = DeliveryOptions(
+            start_wait_s=delivery.START_WAIT_S, call_deadline_s=delivery.CALL_DEADLINE_S, stall_s=delivery.STALL_S
+        )
+        self.dispatcher = Dispatcher(self.journal, self.spool, observers, options, uid=uid, label=label)
+        self.metrics = MetricsLog(self._emit_metrics)
+        self._ticker: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def _emit_metrics(self, body: str) -> None:
+        if os.getpid() == self._pid:
+            self.dispatcher.emit_body("metrics", body)
+
+    def emit(self, event: Event) -> Event:
+        """Put an event into the journal and wake the observers' threads; in a forked child, do nothing."""
+        if os.getpid() != self._pid:
+            return event
+        return self.dispatcher.emit(event)
+
+    def output(self, text: str, offset: int) -> None:
+        """Record that the output is now ``old[:offset] + text``."""
+        self.kept.put(text, offset)
+        self.emit(events.Output(text=text, offset=offset))
+
+    def take_file(self, filename: str) -> Any:
+        """Take the bytes of a file into the spool; return its digest, MD5 and size."""
+        return self.spool.take(filename)
+
+    def take_bytes(self, data: bytes) -> Any:
+        """Take bytes into the spool."""
+        return self.spool.take_bytes(data)
+
+    def start(self, first: Event, after: Sequence[Event] = ()) -> None:
+        """Record the first event (queued or started) and what belongs to it, and start the delivery."""
+        self.emit(first)
+        for event in after:
+            self.emit(event)
+        self.dispatcher.start_lanes()
+
+    def wait_started(self) -> Any:
+        """Wait until the observers know of the run; return the label that the first of them gave it."""
+        label = self.dispatcher.wait_started()
+        self.labels = self.dispatcher.labels
+        return label
+
+    def start_ticker(self, beat_interval_s: float, beat: Callable[[bool], None], flush_output: Callable[[], None]) -> None:
+        """Start the thread that writes what waits and calls ``beat(due)``.
+
+        Parameters
+        ----------
+        beat_interval_s : float
+            Seconds between heartbeats; none if it is not positive.
+        beat : callable
+            Called about five times a second, with True when a heartbeat is due.
+        flush_output : callable
+            Emits output that waits.
+        """
+        self._stop.clear()
+
+        def tick() -> None:
+            next_beat = time.monotonic() + beat_interval_s
+            next_look = 0.0
+            while not self._stop.wait(TICK_S):
+                flush_output()
+                self.metrics.flush()
+                now = time.monotonic()
+                due = beat_interval_s > 0 and now >= next_beat
+                if due:
+                    next_beat = now + beat_interval_s
+                if due or now >= next_look:
+                    beat(due)
+                    next_look = now + (time.monotonic() - now) / INFO_SHARE
+                self.journal.tick()
+
+        self._ticker = threading.Thread(target=_logged(tick), name="capture-ticker", daemon=True)
+        self._ticker.start()
+
+    def stop_ticker(self) -> None:
+        self._stop.set()
+        if self._ticker is not None and self._ticker is not threading.current_thread():
+            self._ticker.join()
+            self._ticker = None
+
+    def pump(self) -> None:
+        """Call the hooks of observers that want the main thread."""
+        if os.getpid() == self._pid:
+            self.dispatcher.pump()
+
+    def finish(self, ending: Event, stall_s: float | None = None) -> list[str]:
+        """Record the last event, wait for the observers while they make progress, and return what to tell the user."""
+        if os.getpid() != self._pid:
+            return []
+        self.metrics.flush()
+        self.emit(ending)
+        if stall_s is None:
+            report = self.dispatcher.finish()
+        else:
+            report = self.dispatcher.finish(stall_s=stall_s)
+        self.labels = self.dispatcher.labels
+        return list(report.lines)
+
+    def abandon(self) -> None:
+        """Close the journal as it is: what is in it is delivered later."""
+        self.stop_ticker()
+        if os.getpid() == self._pid:
+            self.journal.flush(sync=True)
+            self.journal.close()
+
+
+def first_local_store(observers: Sequence[Any]) -> str | None:
+    """Return the folder of the first observer that writes to local files, or None."""
+    for observer in observers:
+        folder = getattr(observer, "local_folder", None)
+        if folder:
+            return os.fspath(folder)
+    return None
+
+
+def _named(observer: Any) -> dict[str, Any]:
+    cls = type(observer)
+    return {
+        "identity": getattr(observer, "identity", None),
+        "name": f"{cls.__module__}.{cls.__qualname__}",
+        "replay": bool(getattr(observer, "replay", True)),
+    }
+
+
+def _logged(target: Callable[[], None]) -> Callable[[], None]:
+    def guarded() -> None:
+        try:
+            target()
+        except Exception:
+            import logging
+
+            logging.getLogger("capture").exception("the thread that records in the background stopped")
+
+    return guarded
+
+
+def _version() -> str:
+    from capture._version import __version__
+
+    return __version__
