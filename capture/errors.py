@@ -10,6 +10,9 @@
     │   ├── NamedConfigNotFoundError    no named config and no file of that name   (also KeyError)
     │   ├── InvalidConfigKey            a key that cannot be stored                (also KeyError)
     │   ├── ConfigTypeError             a value of the wrong type for its entry    (also TypeError, ValueError)
+    │   ├── ConfigScopeError            a function that cannot be a config scope   (also TypeError)
+    │   │   └── ConfigScopeSyntaxError  ... because it yields or awaits            (also SyntaxError)
+    │   ├── ScopeParameterError         a config scope asks for an unknown entry   (also KeyError)
     │   └── ConfigFileError             a config file cannot be read               (also ValueError)
     ├── ReadOnlyConfigError             a captured function changed its config     (also TypeError)
     ├── CircularDependencyError         an ingredient contains itself
@@ -204,7 +207,23 @@ class NamedConfigNotFoundError(ConfigError, KeyError):
 
 
 class InvalidConfigKey(ConfigError, KeyError):
-    """A config key that cannot be stored, or that the settings forbid."""
+    """A config key that cannot be stored, or that the settings forbid.
+
+    Attributes
+    ----------
+    path : str
+        Dotted path of the key.
+    rule : str
+        What a key may not be.
+    setting : str or None
+        The setting that lifts the rule, if one does.
+    """
+
+    def __init__(
+        self, message: object = "", path: str = "", rule: str = "", setting: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(message, **kwargs)
+        self.path, self.rule, self.setting = path, rule, setting
 
 
 class ConfigTypeError(ConfigError, TypeError, ValueError):
@@ -221,12 +240,74 @@ class ConfigTypeError(ConfigError, TypeError, ValueError):
         super().__init__(f"{path}: {message}" if path else message, **kwargs)
 
 
+class ConfigScopeError(ConfigError, TypeError):
+    """A function that cannot be a config scope, or that returned something that is not a config."""
+
+
+class ConfigScopeSyntaxError(ConfigScopeError, SyntaxError):
+    """A function that cannot be a config scope because it is a generator or a coroutine."""
+
+
+class ScopeParameterError(ConfigError, KeyError):
+    """A config scope names an entry as its parameter, and nothing provides that entry.
+
+    Attributes
+    ----------
+    parameter : str
+    available : tuple of str
+        Entries that the scope may name.
+    suggestion : str or None
+        The entry that the parameter is probably a slip of.
+    """
+
+    def __init__(self, parameter: str, scope: object, available: Iterable[str] = (), **kwargs: Any) -> None:
+        self.parameter, self.available = parameter, tuple(sorted(available))
+        self.suggestion = suggest(parameter, self.available)
+        lines = [f"{scope} takes the entry {parameter!r}, which nothing declares before it."]
+        if self.suggestion:
+            lines.append(f"  did you mean:  {self.suggestion}")
+        lines.append(f"  available:     {', '.join(self.available) or 'nothing'}")
+        lines.append(
+            "  what to do:    declare it in an earlier config scope, give the parameter a default,"
+            f" or pass {parameter}=VALUE"
+        )
+        super().__init__("\n".join(lines), **kwargs)
+
+
 class ConfigFileError(ConfigError, ValueError):
-    """A config file that cannot be read, or holds something that is not configuration."""
+    """A config file that cannot be read, or holds something that is not configuration.
+
+    Attributes
+    ----------
+    file : str or None
+    line, column : int or None
+        Where it fails to parse, both counted from 1.
+    """
+
+    def __init__(
+        self,
+        message: object = "",
+        file: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(message, **kwargs)
+        self.file, self.line, self.column = file, line, column
 
 
 class ReadOnlyConfigError(CaptureError, TypeError):
-    """The configuration is read-only inside captured functions."""
+    """The configuration is read-only inside captured functions.
+
+    Attributes
+    ----------
+    operation : str
+        What was refused ("append to", "set a key of", ...).
+    """
+
+    def __init__(self, message: object = "", operation: str = "", **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.operation = operation
 
 
 class CircularDependencyError(CaptureError):
