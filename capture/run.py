@@ -1,0 +1,632 @@
+"""One run: a small state machine that calls the main function and emits what happens.
+
+::
+
+    QUEUED                             (--queue: described, not started)
+    RUNNING ──► COMPLETED              main returned, or called sys.exit(0)
+            ──► FAILED                 main or a hook raised
+            ──► INTERRUPTED | TIMEOUT  Ctrl-C, or a SacredInterrupt with a status of its own
+            ──► PREEMPTED              SIGTERM, SIGHUP or SIGXCPU
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from capture import context, events
+from capture.errors import CaptureError, NoRunError, SacredInterrupt
+from capture.recorder import NullRecorder, Recorder, new_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+
+class Run:
+    """One execution of a command.
+
+    `Experiment.run` and `capture.start_run` make it; users meet it as the ``_run`` of a captured function.
+
+    Attributes
+    ----------
+    uid : str
+        Identifies this run everywhere.
+    _id : object
+        The label that the first store gave it, settled before main; else the last 8 digits of the uid.
+    labels : dict
+        Label by store.
+    info : dict
+        Anything worth knowing about the run; stored when it changes.
+    result : object
+        What main returned. May be set during the run as an intermediate result.
+    status : str
+        See the module's drawing.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        config_modifications: Any = None,
+        main_function: Callable[..., Any] | None = None,
+        observers: Sequence[Any] = (),
+        root_logger: Any = None,
+        run_logger: Any = None,
+        experiment_info: dict[str, Any] | None = None,
+        host_info: dict[str, Any] | None = None,
+        pre_run_hooks: Sequence[Callable[[], Any]] = (),
+        post_run_hooks: Sequence[Callable[[], Any]] = (),
+        captured_out_filter: Callable[[str], str] | None = None,
+        *,
+        settings: Any = None,
+        frame: Any = None,
+    ) -> None:
+        if settings is None:
+            from capture.settings import SETTINGS as settings
+        self.uid = new_uid()
+        self._id: Any = None
+        self.labels: dict[str, Any] = {}
+        self.config = config
+        self.config_modifications = config_modifications
+        self.main_function = main_function
+        self.observers = list(observers)
+        self.root_logger = root_logger
+        self.run_logger = run_logger if run_logger is not None else _logger("capture")
+        self.experiment_info = experiment_info or {}
+        self.host_info = host_info or {}
+        self.pre_run_hooks = list(pre_run_hooks)
+        self.post_run_hooks = list(post_run_hooks)
+        self.captured_out_filter = captured_out_filter
+        self.frame = frame
+        self.parent: Run | None = None
+
+        self.info: dict[str, Any] = {}
+        self.meta_info: dict[str, Any] = {}
+        self.tags: list[str] = []
+        self.result: Any = None
+        self.status: str | None = None
+        self.start_time: datetime | None = None
+        self.stop_time: datetime | None = None
+        self.fail_trace: list[str] | None = None
+
+        self.debug = False
+        self.pdb = False
+        self.force = False
+        self.unobserved = False
+        self.queue_only = False
+        self.beat_interval: float = settings.DEFAULT_BEAT_INTERVAL
+        self.capture_mode: str | None = settings.CAPTURE_MODE
+        self.owns_process = False  # the script is ours: signals and file descriptors may be, too
+        self.sources: list[tuple[str, str]] = []  # (absolute path, path to record)
+        self.late_facts: Callable[[Run], None] | None = None  # called once the run has started
+
+        self._settings = settings
+        self._recorder: NullRecorder = NullRecorder(self.uid)
+        self._capture: Any = None
+        self._output_log: Any = None
+        self._activation: Any = None
+        self._signals: Any = None
+        self._artifact_names: dict[str, str | None] = {}
+        self._params: dict[str, Any] = {}
+        self._known_info = self._known_result = "null"
+        self._filtered = ""
+        self._raw_output = ""
+
+    # ------------------------------------------------------------------------------------------------ the run itself
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the main function once; return its result.
+
+        Raises
+        ------
+        RuntimeError
+            If the run was started before.
+        """
+        if self.queue_only:
+            self.queue()
+            return None
+        with self:
+            for hook in self.pre_run_hooks:
+                hook()
+            assert self.main_function is not None
+            self.result = _finished(self.main_function(*args))
+            for hook in self.post_run_hooks:
+                hook()
+        return self.result
+
+    def __enter__(self) -> Run:
+        self._check_new()
+        observers = self._observers_to_tell()
+        self.parent = context.CONTEXT_RUN.get()
+        self.status, self.start_time = "RUNNING", _now()
+        self._recorder = self._make_recorder(observers)
+        if not observers and not self.unobserved:
+            self.run_logger.warning("No observers have been added to this run")
+        try:
+            self._recorder.start(self._started_event(), self._first_events())
+            self._activation = context.activate(self)
+            self._start_capture()
+            self._start_signals()
+            if self.main_function is not None:
+                self.run_logger.info("Running command '%s'", self.experiment_info.get("command", self._command()))
+            self._recorder.start_ticker(self.beat_interval, self._look, self._flush_output)
+            self._settle_label(self._recorder.wait_started())
+            if self.late_facts is not None:
+                self.late_facts(self)
+        except BaseException as error:
+            self._end(error)
+            raise
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._end(error)
+
+    def queue(self) -> None:
+        """Describe the run to the observers without starting it."""
+        self._check_new()
+        self.status = "QUEUED"
+        queue_time = _now()
+        self.meta_info["queue_time"] = queue_time
+        self._recorder = self._make_recorder(self._observers_to_tell())
+        self.run_logger.info("Queuing-up command '%s'", self._command())
+        started = self._started_event()
+        values = {name: value for name, value in started.items() if name != "start_time"}
+        try:
+            self._recorder.start(events.Queued(queue_time=queue_time, **values), self._first_events())
+            self._settle_label(self._recorder.wait_started())
+        except BaseException:
+            self._recorder.abandon()
+            raise
+        self._tell(self._recorder.finish_queued() if self._recorder.observed else [])
+        self.run_logger.info('Queued run with ID "%s"', self._id)
+
+    def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function` so that it belongs to this run in whatever thread it is called."""
+        return context.bind(self, function)
+
+    def _check_new(self) -> None:
+        if self.status is not None:
+            raise RuntimeError("A run can only be started once.")
+
+    def _observers_to_tell(self) -> list[Any]:
+        if self.unobserved:
+            return []
+        return sorted(self.observers, key=lambda observer: -getattr(observer, "priority", 0))
+
+    def _make_recorder(self, observers: Sequence[Any]) -> NullRecorder:
+        if not observers:
+            return NullRecorder(self.uid)
+        return Recorder(self.uid, observers, self._id, self._settings)
+
+    def _command(self) -> str:
+        return self.meta_info.get("command") or getattr(self.main_function, "__name__", "main")
+
+    def _started_event(self) -> events.Event:
+        return events.Started(
+            start_time=self.start_time,  # type: ignore[arg-type]
+            command=self._command(),
+            ex_info=self.experiment_info,
+            host_info=self.host_info,
+            config=self.config,
+            meta_info=self.meta_info,
+            label=self._id,
+        )
+
+    def _first_events(self) -> list[events.Event]:
+        found: list[events.Event] = []
+        if self._recorder.observed:
+            for path, name in self.sources:
+                try:
+                    taken = self._recorder.take_file(path)
+                except OSError as error:
+                    self.run_logger.warning("The source file %s cannot be stored: %s", path, error)
+                    continue
+                found.append(events.Source(path=name, digest=taken.digest, size=taken.size, md5=taken.md5))
+        if self.parent is not None:
+            found.append(events.Facts(topic="parent", facts={"uid": self.parent.uid, "label": self.parent._id}))
+        if self.tags:
+            found.append(events.Annotated(tags=list(self.tags)))
+        return found
+
+    def _settle_label(self, label: Any) -> None:
+        self.labels = self._recorder.labels
+        if self._id is None or label is not None:
+            self._id = label if label is not None else self.uid[-8:]
+        if self._recorder.observed and self.status == "RUNNING" and self.main_function is not None:
+            self.run_logger.info('Started run with ID "%s"', self._id)
+
+    # -------------------------------------------------------------------------------------------------------- the end
+
+    def _end(self, error: BaseException | None) -> None:
+        """Record the end, whatever it was; restore the process; wait for the observers."""
+        ending = self._ending(error)
+        try:
+            self._recorder.stop_ticker()
+            self._stop_capture()
+            self._look(True)
+        finally:
+            if self._activation is not None:
+                context.deactivate(self._activation)
+        try:
+            # a batch system kills soon after its signal; what is not delivered by then is in the journal
+            self._tell(self._recorder.finish(ending, stall_s=2.0 if self.status == "PREEMPTED" else None))
+        except (KeyboardInterrupt, Preempted):
+            self.run_logger.warning("Interrupted while observers were being told; the rest is delivered later")
+            self._recorder.abandon()
+            if error is None:
+                raise
+        finally:
+            self.labels = self._recorder.labels
+            if self._signals is not None:
+                self._signals.restore()
+        if isinstance(error, Preempted):
+            error.pass_on()
+
+    def _ending(self, error: BaseException | None) -> events.Event:
+        self.stop_time = _now()
+        assert self.start_time is not None
+        elapsed = _rounded(self.stop_time - self.start_time)
+        log = self.run_logger if self.main_function is not None else _Silent()
+        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            self.status = "COMPLETED"
+            if self.result is not None:
+                log.info("Result: %s", self.result)
+            log.info("Completed after %s", elapsed)
+            return events.Completed(stop_time=self.stop_time, result=self.result)
+        status = interruption(error)
+        if status is not None:
+            self.status = status
+            log.warning("Aborted after %s!", elapsed)
+            return events.Interrupted(interrupt_time=self.stop_time, status=status)
+        self.status = "FAILED"
+        log.warning("Failed after %s!", elapsed)
+        self.fail_trace = fail_trace(error)
+        return events.Failed(fail_time=self.stop_time, fail_trace=self.fail_trace)
+
+    def _tell(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.run_logger.warning(line)
+
+    # --------------------------------------------------------------------------------------- output, signals, changes
+
+    def _start_capture(self) -> None:
+        if not self._recorder.observed:
+            return
+        from capture import stdio
+
+        mode = self.capture_mode or stdio.default_mode(self.owns_process and self.parent is None)
+        if mode == "no":
+            return
+        from capture.terminal import OutputLog, apply_backspaces_and_linefeeds
+
+        custom = self.captured_out_filter
+        if custom in (None, apply_backspaces_and_linefeeds):
+            emit, clean = self._recorder.output, self._settings.OUTPUT.CLEAN or custom is not None
+        else:
+            emit, clean = self._keep_raw, False
+        self._output_log = OutputLog(emit, clean=clean, max_bytes=self._settings.OUTPUT.MAX_BYTES)
+        self._capture = stdio.start_capture(mode, self._output_log)
+        self.capture_mode = mode
+
+    def _stop_capture(self) -> None:
+        if self._capture is not None:
+            self._capture.stop()
+            self._output_log.close()
+            self._capture = None
+
+    def _flush_output(self) -> None:
+        if self._output_log is not None:
+            self._output_log.flush()
+
+    def _keep_raw(self, text: str, offset: int) -> None:
+        # a filter of the user's own is applied to the whole output, so the whole output is kept for it
+        self._raw_output = self._raw_output.encode()[:offset].decode() + text if offset else text
+
+    def _apply_filter(self) -> None:
+        assert self.captured_out_filter is not None
+        text = self.captured_out_filter(self._raw_output)
+        if text != self._filtered:
+            self._filtered = text
+            self._recorder.output(text, 0)
+
+    def _start_signals(self) -> None:
+        if self.owns_process and self.parent is None and self._recorder.observed and self._settings.SIGNALS:
+            from capture.signals import Preemption
+
+            self._signals = Preemption().install()
+
+    def _look(self, due: bool) -> None:
+        """Emit a heartbeat if one is due, or if info or result changed."""
+        if not self._recorder.observed:
+            return
+        if self._raw_output and due:
+            self._apply_filter()
+        info = _json(self.info) if self.info or self._known_info != "null" else "null"
+        result = _json(self.result)
+        changed: dict[str, Any] = {}
+        if info != self._known_info:
+            changed["info"], self._known_info = [_plain(info)], info
+        if result != self._known_result:
+            changed["result"], self._known_result = [_plain(result)], result
+        if due or changed:
+            self._recorder.emit(events.Heartbeat(beat_time=_now(), **changed))
+
+    def _forked(self) -> None:
+        """A forked child keeps the config and forgets the recording."""
+        self._recorder = NullRecorder(self.uid)
+        self._capture = self._output_log = self._signals = None
+
+    # ---------------------------------------------------------------------------------------------- what users record
+
+    @property
+    def captured_out(self) -> str:
+        """What was printed so far."""
+        self._flush_output()
+        return str(self._recorder.kept)
+
+    def log_scalar(self, metric_name: str, value: Any, step: Any = None) -> None:
+        """Record one number of a series.
+
+        Parameters
+        ----------
+        metric_name : str
+        value : number
+            Python, numpy or torch.
+        step : number, optional
+            Default: the metric's last step plus one, from 0.
+        """
+        self._recorder.metrics.log(metric_name, value, step)
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: Any = None) -> None:
+        """Record one number of each of several series, at one step."""
+        self._recorder.metrics.log_many(metrics, step)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record values that were only found during the run; they are kept beside the config.
+
+        Later calls add to what earlier calls recorded; a name that comes again takes its new value.
+        """
+        self._check_live("log_params")
+        self._params.update({str(name): value for name, value in params.items()})
+        self._recorder.emit(events.Facts(topic="params", facts=dict(self._params)))
+
+    def add_tags(self, *tags: str) -> None:
+        """Add tags to the run."""
+        self._check_live("add_tags")
+        self.tags += [tag for tag in tags if tag not in self.tags]
+        self._recorder.emit(events.Annotated(tags=list(self.tags)))
+
+    def add_notes(self, notes: str) -> None:
+        """Set the run's notes."""
+        self._check_live("add_notes")
+        self._recorder.emit(events.Annotated(notes=str(notes)))
+
+    def add_resource(self, filename: str | os.PathLike[str]) -> None:
+        """Record a file that the run reads, with its bytes as they are now.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        """
+        self._check_live("add_resource")
+        path = os.path.abspath(os.fspath(filename))
+        taken = self._recorder.take_file(path) if self._recorder.observed else None
+        if taken is not None:
+            self._recorder.emit(
+                events.Resource(filename=path, digest=taken.digest, size=taken.size, md5=taken.md5)
+            )
+
+    def open_resource(self, filename: str | os.PathLike[str], mode: str = "r", **options: Any) -> Any:
+        """Record a file as `add_resource` does, and open it."""
+        path = os.path.abspath(os.fspath(filename))
+        self.add_resource(path)
+        return open(path, mode, **options)
+
+    def add_artifact(
+        self,
+        filename: Any,
+        name: str | None = None,
+        metadata: Any = None,
+        content_type: str | None = None,
+        pickle: bool = False,
+    ) -> str | list[str]:
+        """Record something the run made: a file, a directory, or a value.
+
+        Parameters
+        ----------
+        filename : path, figure, array, frame, bytes or JSON value
+            A str or path names a file or a directory, which is recorded file by file. Any other value is written in the
+            form that the ending of `name` asks for: see `capture.artifacts`.
+        name : str, optional
+            Name in the run, may be nested ("plots/loss.png"). Default: the file's name. Needed for values.
+        metadata, content_type : optional
+            Kept with the artifact.
+        pickle : bool
+            Whether a value that has no other form may be pickled.
+
+        Returns
+        -------
+        str, or list of str for a directory
+            The name it has in the run: a name that is taken gets a number ("loss_2.png").
+        """
+        self._check_live("add_artifact")
+        from capture import artifacts
+
+        if artifacts.is_directory(filename):
+            found = artifacts.files_below(os.fspath(filename), name)
+            return [self._add_file(path, inner, metadata, content_type) for path, inner in found]
+        if artifacts.is_path(filename):
+            path = os.path.abspath(os.fspath(filename))
+            return self._add_file(path, name or os.path.basename(path), metadata, content_type)
+        if name is None:
+            raise TypeError(
+                f"add_artifact() got a {type(filename).__name__}, which needs a name with an ending that says how to"
+                ' write it, e.g. name="table.csv"; a file is given by its path'
+            )
+        data = artifacts.to_bytes(filename, name, pickle)
+        taken = self._recorder.take_bytes(data) if self._recorder.observed else None
+        return self._emit_artifact(taken, name, name, metadata, content_type)
+
+    log_artifact = add_artifact
+
+    def _add_file(self, path: str, name: str, metadata: Any, content_type: str | None) -> str:
+        taken = self._recorder.take_file(path) if self._recorder.observed else None
+        return self._emit_artifact(taken, path, name, metadata, content_type)
+
+    def _emit_artifact(self, taken: Any, path: str, name: str, metadata: Any, content_type: str | None) -> str:
+        from capture.artifacts import clean_name, free_name
+
+        wanted = clean_name(name)
+        if wanted != name:
+            self.run_logger.warning("The artifact %r is recorded as %r", name, wanted)
+        digest = taken.digest if taken is not None else None
+        final, is_new = free_name(wanted, digest, self._artifact_names)
+        if taken is not None and is_new:
+            self._recorder.emit(
+                events.Artifact(
+                    artifact_name=final,
+                    filename=path,
+                    digest=taken.digest,
+                    size=taken.size,
+                    metadata=metadata,
+                    content_type=content_type,
+                )
+            )
+        return final
+
+    def _check_live(self, what: str) -> None:
+        if self.status != "RUNNING":
+            state = "has not started" if self.status is None else f"is {self.status}"
+            raise NoRunError(f"{what}() needs a run that is going on; this one {state}")
+
+    def __repr__(self) -> str:
+        return f"<Run {self._id if self._id is not None else self.uid[-8:]} of {self._command()!r}: {self.status}>"
+
+
+class Preempted(BaseException):
+    """A signal that asks the process to go; raised in the main thread so that ``finally`` blocks run."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+    def pass_on(self) -> None:
+        """Let the signal do what it does by default: the process ends as if nobody had looked."""
+        import signal
+
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                try:
+                    stream.flush()
+                except (OSError, ValueError):
+                    continue  # closed, or nobody reads it any more: the process is going
+        signal.signal(self.signum, signal.SIG_DFL)
+        os.kill(os.getpid(), self.signum)
+
+
+def interruption(error: BaseException) -> str | None:
+    """Return the status of a run that `error` interrupted, or None if it failed."""
+    if isinstance(error, Preempted):
+        return "PREEMPTED"
+    if isinstance(error, SacredInterrupt):
+        return str(error.STATUS)
+    return "INTERRUPTED" if isinstance(error, KeyboardInterrupt) else None
+
+
+def fail_trace(error: BaseException) -> list[str]:
+    """Return the lines of the traceback, without this library's frames above the user's first."""
+    import traceback
+
+    trace = error.__traceback__
+    while trace is not None and _is_ours(trace) and trace.tb_next is not None:
+        trace = trace.tb_next
+    return traceback.format_exception(type(error), error, trace)
+
+
+def _is_ours(trace: Any) -> bool:
+    module = trace.tb_frame.f_globals.get("__name__", "")
+    return module.partition(".")[0] in ("capture", "wrapt")
+
+
+def _finished(result: Any) -> Any:
+    """Run a coroutine that an async main function returned to its end."""
+    if hasattr(result, "__await__") and hasattr(result, "send"):
+        import asyncio
+
+        return asyncio.run(result)
+    return result
+
+
+def _now() -> datetime:
+    from datetime import datetime, timezone
+
+    return datetime.now(timezone.utc)
+
+
+def _rounded(elapsed: Any) -> Any:
+    from datetime import timedelta
+
+    return timedelta(seconds=round(elapsed.total_seconds()))
+
+
+def _json(value: Any) -> str:
+    from capture.codec import dumps
+
+    for _ in range(3):
+        try:
+            return dumps(value)
+        except RuntimeError:  # another thread changed a dict while it was read; look again
+            continue
+    return dumps(repr(value))
+
+
+def _plain(text: str) -> Any:
+    from capture.codec import loads
+
+    return loads(text)
+
+
+def _logger(name: str) -> Any:
+    import logging
+
+    return logging.getLogger(name)
+
+
+class _Silent:
+    """A logger for runs that were started without a command line: their user prints what should be printed."""
+
+    def info(self, *args: Any) -> None:
+        """Say nothing."""
+
+    warning = info
+
+
+def current_run() -> Run:
+    """Return the run that the calling code belongs to.
+
+    Raises
+    ------
+    NoRunError
+        If no run is live.
+    """
+    run = context.current()
+    if run is None:
+        raise NoRunError(
+            "no run is live here.\n  to make one:  with capture.start_run('name', config={...}) as run: ...\n"
+            "  or:           decorate a function with @ex.main and run the experiment"
+        )
+    return run
+
+
+def _forget_in_child() -> None:
+    for run in context.candidate_runs():
+        if hasattr(run, "_forked"):
+            run._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
+
+__all__ = ["CaptureError", "Preempted", "Run", "current_run", "fail_trace", "interruption"]

@@ -1,0 +1,36 @@
+"""Signals that ask a process to go: a batch system's SIGTERM, a closed terminal's SIGHUP, a used-up SIGXCPU."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+from capture.run import Preempted
+
+NAMES = ("SIGTERM", "SIGHUP", "SIGXCPU")  #: those that exist on the platform are handled
+
+
+class Preemption:
+    """Turns these signals into `Preempted` in the main thread, where nobody else handles them."""
+
+    def __init__(self) -> None:
+        self._previous: dict[int, Any] = {}
+
+    def install(self) -> Preemption:
+        """Install handlers where Python's default stands; elsewhere, and outside the main thread, do nothing."""
+        if threading.current_thread() is threading.main_thread():
+            for number in [getattr(signal, name) for name in NAMES if hasattr(signal, name)]:
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    self._previous[number] = signal.signal(number, self._raise)
+        return self
+
+    def restore(self) -> None:
+        """Put back what was there, unless somebody else has installed a handler since."""
+        for number, previous in self._previous.items():
+            if signal.getsignal(number) == self._raise:
+                signal.signal(number, previous)
+        self._previous.clear()
+
+    def _raise(self, signum: int, frame: Any) -> None:
+        raise Preempted(signum)
