@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 #: Every hook of an observer and the arguments it may declare, in the order in which a run reaches them.
 HOOKS: dict[str, tuple[str, ...]] = {
+    "opened_event": ("host", "version"),
     "queued_event": ("ex_info", "command", "host_info", "queue_time", "config", "meta_info", "_id"),
     "started_event": ("ex_info", "command", "host_info", "start_time", "config", "meta_info", "_id"),
     "resumed_event": ("resume_time",),
@@ -93,6 +94,9 @@ class RunObserver:
     def transient(self, error: BaseException) -> bool:
         """Say whether `error` may pass by itself, so that the event should be tried again."""
         return isinstance(error, (ConnectionError, TimeoutError))
+
+    def opened_event(self, host: dict[str, Any], version: str) -> None:
+        """A writer of the run opened its journal; `host` says how to tell whether it lives. Comes before the start."""
 
     def queued_event(
         self,
