@@ -179,14 +179,22 @@ class ConfigAddedError(ConfigError, KeyError):
         The entry it is probably a slip of.
     """
 
-    def __init__(self, key: str, layer: str = "config update", known: Iterable[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        key: str,
+        layer: str = "config update",
+        known: Iterable[str] = (),
+        suggestion: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.key, self.layer, self.known = key, layer, tuple(sorted(known))
-        self.suggestion = suggest(key, self.known)
+        self.suggestion = suggestion or suggest(key, self.known)
         lines = [f"config entry {key!r}, set by the {layer}, is read by nothing."]
         if self.suggestion:
             lines.append(f"  did you mean:   {self.suggestion}")
         if self.known:
-            lines.append(f"  known entries:  {', '.join(self.known)}")
+            more = f", and {len(self.known) - 20} more" if len(self.known) > 20 else ""
+            lines.append(f"  known entries:  {', '.join(self.known[:20])}{more}")
         lines.append("  to add it:      declare it in a config scope, or pass --force")
         super().__init__("\n".join(lines), **kwargs)
 
