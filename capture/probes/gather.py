@@ -1,0 +1,148 @@
+"""Runs probes side by side, each with a time limit, and never lets one of them harm the run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from capture.hooks import Probe, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_DEFAULT_TIMEOUT_S = Probe.timeout_s
+
+
+class FunctionProbe(Probe):
+    """A probe made of a function.
+
+    Parameters
+    ----------
+    name : str
+        The topic of its facts.
+    function : callable
+        Called with `arguments`; returns facts or `Unavailable`.
+    timeout_s : float
+        How long a run waits for it, in seconds.
+
+    Examples
+    --------
+    >>> gather([FunctionProbe("answer", lambda: {"is": 42})], deadline_s=1.0)
+    {'answer': {'is': 42}}
+    """
+
+    def __init__(
+        self, name: str, function: Callable[..., Any], *arguments: Any, timeout_s: float = _DEFAULT_TIMEOUT_S
+    ) -> None:
+        self.name, self.timeout_s = name, timeout_s
+        self._function, self._arguments = function, arguments
+
+    def gather(self) -> Any:
+        return self._function(*self._arguments)
+
+
+def gather(
+    probes: Iterable[Any], deadline_s: float, on_late: Callable[[str, Any], None] | None = None
+) -> dict[str, Any]:
+    """Run probes side by side and return what they have found in time.
+
+    Parameters
+    ----------
+    probes : iterable of Probe
+        Objects with a ``name`` and a method ``gather()``; ``timeout_s`` is how long this one may take.
+    deadline_s : float
+        How long to wait for all of them together, in seconds.
+    on_late : callable, optional
+        ``on_late(name, facts)`` hears of facts that came after this function had returned, from a thread of the
+        probe's own.
+
+    Returns
+    -------
+    dict
+        Name to facts. A probe that raised is ``Unavailable("TypeName: text")``, one that is late
+        ``Unavailable("no answer within ... s")``.
+
+    Raises
+    ------
+    ValueError
+        If two probes have one name, or one has none.
+    """
+    return Gathering(probes, on_late).collect(deadline_s)
+
+
+class Gathering:
+    """Probes that are at work: started when this is made, collected when the facts are needed.
+
+    Parameters are those of `gather`.
+    """
+
+    def __init__(self, probes: Iterable[Any], on_late: Callable[[str, Any], None] | None = None) -> None:
+        probes = list(probes)
+        _check_names(probes)
+        self._started = time.monotonic()
+        self._on_late = on_late
+        self._jobs = [_Job(probe) for probe in probes]
+        for job in self._jobs:
+            # A daemon: a probe that hangs must not keep the process from ending.
+            thread = threading.Thread(target=self._work, args=(job,), name=f"capture-probe-{job.name}", daemon=True)
+            thread.start()
+
+    def collect(self, deadline_s: float) -> dict[str, Any]:
+        """Wait until all have answered, at most `deadline_s` seconds from now, and return name to facts."""
+        until = time.monotonic() + deadline_s
+        return {job.name: self._wait(job, min(until, self._started + job.timeout_s)) for job in self._jobs}
+
+    def _wait(self, job: _Job, until: float) -> Any:
+        job.done.wait(max(0.0, until - time.monotonic()))
+        with job.lock:
+            if job.done.is_set():
+                return job.facts
+            job.given_up = True
+        return Unavailable(f"no answer within {time.monotonic() - self._started:.1f} s")
+
+    def _work(self, job: _Job) -> None:
+        facts = _ask(job.probe)
+        with job.lock:
+            job.facts = facts
+            job.done.set()
+            late = job.given_up
+        if late and self._on_late is not None:
+            try:
+                self._on_late(job.name, facts)
+            except Exception:
+                import logging
+
+                logging.getLogger("capture").exception("late facts of the probe %r are lost", job.name)
+
+
+class _Job:
+    """One probe at work. `lock` decides whether its facts are in time or late, never both."""
+
+    def __init__(self, probe: Any) -> None:
+        self.probe, self.name = probe, probe.name
+        self.timeout_s = float(getattr(probe, "timeout_s", _DEFAULT_TIMEOUT_S))
+        self.lock, self.done = threading.Lock(), threading.Event()
+        self.given_up = False
+        self.facts: Any = None
+
+
+def _ask(probe: Any) -> Any:
+    try:
+        return probe.gather()
+    except BaseException as error:  # the thread is the probe's own: SystemExit, too, is its answer
+        import logging
+
+        logging.getLogger("capture").info("the probe %r failed", probe.name, exc_info=True)
+        return Unavailable(f"{type(error).__name__}: {error}")
+
+
+def _check_names(probes: list[Any]) -> None:
+    seen: dict[str, Any] = {}
+    for probe in probes:
+        name = getattr(probe, "name", "")
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"{probe!r} has no name: a probe's `name` is the topic of its facts")
+        if name in seen:
+            raise ValueError(f"two probes are called {name!r}: {seen[name]!r} and {probe!r}; give one another `name`")
+        seen[name] = probe
