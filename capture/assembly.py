@@ -1,0 +1,406 @@
+"""From what was decorated to a run that is ready to start: configuration, seeds, bindings, facts, observers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from capture import context
+from capture.config.layers import Node
+from capture.config.resolve import Resolved, check_additions, resolve
+from capture.config.values import KeyRules
+from capture.inject import Frame
+from capture.randomness import SeedTree, check_seed, get_seed, seeding_parents, set_global_seed
+from capture.run import Run
+from capture.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from capture.experiment import Experiment
+    from capture.ingredient import Ingredient
+
+FACTS_WAIT_S = 0.5  #: how long the start of a run waits for facts; what comes later is recorded later
+
+
+def create_run(
+    experiment: Experiment,
+    command_name: str,
+    config_updates: Mapping[str, Any],
+    named_configs: Sequence[str],
+    info: dict[str, Any] | None,
+    meta_info: dict[str, Any] | None,
+    options: Mapping[str, Any],
+    tags: Sequence[str] = (),
+    update_layer: str = "config_updates",
+) -> Run:
+    """Make the run of a command; nothing of the user's but config scopes and config hooks has been called yet."""
+    command = experiment.find_command(command_name)
+    parts = experiment.all_parts()
+    facts = Facts(parts, experiment)  # git is asked now and answers while the configuration is resolved
+    root_logger, run_logger = loggers(experiment, options)
+    resolved = resolve_config(
+        experiment, command_name, config_updates, named_configs, logger=run_logger, update_layer=update_layer
+    )
+    for warning in resolved.warnings:
+        run_logger.warning(warning.text)
+    reads = _what_is_read(parts, experiment, resolved)
+    for warning in check_additions(resolved, reads, force=bool(options.get("--force"))):
+        run_logger.warning(warning.text)
+    check_seed(resolved.values["seed"])
+
+    experiment_info = facts.experiment_info(FACTS_WAIT_S)
+    if options.get("--name"):
+        experiment_info["name"] = options["--name"]
+    run = Run(
+        resolved.values,
+        resolved.summary,
+        command,
+        [_as_observer(observer) for observer in experiment.observers],
+        root_logger,
+        run_logger,
+        experiment_info,
+        facts.host_info(experiment),
+        [hook for part in reversed(parts) for hook in part.pre_run_hooks],
+        [hook for part in reversed(parts) for hook in part.post_run_hooks],
+        experiment.captured_out_filter,
+    )
+    run.resolved = resolved
+    run.experiment = experiment
+    run.frame = make_frame(run, experiment, parts, resolved, run_logger)
+    run.sources = facts.files
+    run.late_facts = facts.record_late
+    run.tags = list(tags)
+    run.unobserved = bool(command.unobserved) or is_silent_rank()
+    run.owns_process = owns_process(experiment)
+    if info is not None:
+        run.info.update(info)
+    run.meta_info = {
+        "command": command_name,
+        "options": {name: value for name, value in options.items()},
+        "named_configs": list(named_configs),
+        "config_updates": dict(config_updates),
+        **(meta_info or {}),
+    }
+    apply_options(experiment, options, run)
+    if not run.observers and not run.unobserved and experiment.records_by_default:
+        run.observers = default_observers()
+    return run
+
+
+def resolve_config(
+    experiment: Experiment,
+    command_name: str | None,
+    config_updates: Mapping[str, Any],
+    named_configs: Sequence[str],
+    logger: Any = None,
+    update_layer: str = "config_updates",
+) -> Resolved:
+    """Resolve the whole configuration of an experiment, its seed included."""
+    from capture.config.origin import Origin
+
+    settings = SETTINGS.CONFIG
+    resolved = resolve(
+        node_of(experiment),
+        config_updates,
+        named_configs,
+        command_name=command_name,
+        logger=logger,
+        load_file=load_named_file,
+        update_layer=update_layer,
+        rules=KeyRules(
+            mongo_compatible=settings.ENFORCE_KEYS_MONGO_COMPATIBLE,
+            jsonpickle_compatible=settings.ENFORCE_KEYS_JSONPICKLE_COMPATIBLE,
+            no_equals=settings.ENFORCE_KEYS_NO_EQUALS,
+            identifiers=settings.ENFORCE_VALID_PYTHON_IDENTIFIER_KEYS,
+            strings=settings.ENFORCE_STRING_KEYS,
+        ),
+    )
+    if resolved.values.get("seed") is None:
+        resolved.add("seed", get_seed(), Origin("generated", "random seed"), doc="the random seed for this experiment")
+    else:
+        resolved.docs.setdefault("seed", "the random seed for this experiment")
+    return resolved
+
+
+def node_of(experiment: Experiment) -> Node:
+    """Describe an experiment and its ingredients as plain nodes; one node per ingredient.
+
+    Raises
+    ------
+    ValueError
+        If two ingredients have the same path.
+    """
+    nodes: dict[Ingredient, Node] = {}
+    for part in reversed(experiment.all_parts()):
+        nodes.setdefault(
+            part,
+            Node(
+                "" if part is experiment else part.path,
+                part.configurations,
+                part.named_configs,
+                part.config_hooks,
+                (),
+                name=part.path,
+            ),
+        )
+    for part, node in nodes.items():
+        node.children = tuple(nodes[child] for child in part.ingredients)
+    paths = [node.path for node in nodes.values()]
+    doubled = sorted({path for path in paths if paths.count(path) > 1})
+    if doubled:
+        raise ValueError(f"The pathes of the ingredients are not unique. Used more than once: {', '.join(doubled)}")
+    return nodes[experiment]
+
+
+def load_named_file(name: str) -> Any:
+    """Return a config source if there is a file called `name`, else None."""
+    if not os.path.isfile(name):
+        return None
+    from capture.config.dicts import ConfigDict
+    from capture.config.files import load_config_file
+    from capture.config.origin import Origin
+
+    return ConfigDict(load_config_file(name), Origin("config file", name, os.path.abspath(name)))
+
+
+def _what_is_read(parts: Sequence[Ingredient], experiment: Experiment, resolved: Resolved) -> set[str]:
+    """Return dotted paths of the entries and groups that captured functions can ask for."""
+    read = {"seed"}
+    for part in parts:
+        path = "" if part is experiment else part.path
+        read.add(f"{path}.seed" if path else "seed")
+        for captured in part.captured_functions:
+            prefix = captured.prefix
+            if prefix:
+                read.add(resolved.locate(path, prefix))
+            for name in captured.signature.arguments:
+                read.add(resolved.locate(path, f"{prefix}.{name}" if prefix else name))
+    return read
+
+
+def make_frame(
+    run: Run, experiment: Experiment, parts: Sequence[Ingredient], resolved: Resolved, run_logger: Any
+) -> Frame:
+    """Bind the configuration for the captured functions of one run."""
+    views = {part: resolved.view("" if part is experiment else part.path) for part in parts}
+    parents = seeding_parents(experiment, lambda part: part.ingredients)
+    plan = {
+        part: (views[part].get("seed"), parent, part.captured_functions) for part, parent in parents.items()
+    }
+    seeds = SeedTree(plan, SETTINGS.CONFIG.NUMPY_RANDOM_LEGACY_API)
+
+    def logger_of(part: Any) -> Any:
+        return run_logger if part is experiment else run_logger.getChild(part.path)
+
+    return Frame(
+        run,
+        views,
+        logger=logger_of,
+        read_only=SETTINGS.CONFIG.READ_ONLY_CONFIG,
+        seeds=seeds,
+        objects=_typed_objects(parts, experiment, views),
+    )
+
+
+def _typed_objects(
+    parts: Sequence[Ingredient], experiment: Experiment, views: Mapping[Ingredient, Mapping[str, Any]]
+) -> dict[tuple[Any, str], Any]:
+    """Build the objects that typed sources describe, for parameters annotated with their class."""
+    objects: dict[tuple[Any, str], Any] = {}
+    for part in parts:
+        for source in part.configurations:
+            built = getattr(source, "objects", None)
+            if built is not None:
+                objects.update({(part, path): value for path, value in built(views[part]).items()})
+    return objects
+
+
+def loggers(experiment: Experiment, options: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the root logger and the run's; a root without handlers gets one that prints to standard error."""
+    import logging
+
+    if experiment.logger is None:
+        root = logging.getLogger()
+        if not root.handlers:
+            handler = StandardError()
+            handler.setFormatter(logging.Formatter("%(levelname)s - %(name)s - %(message)s"))
+            root.addHandler(handler)
+            root.setLevel(logging.INFO)
+        root_logger: Any = root
+    else:
+        root_logger = experiment.logger
+    level = options.get("--loglevel")
+    if level:
+        from capture.commandline_options import parse_loglevel
+
+        root_logger.setLevel(parse_loglevel(level))
+    return root_logger, root_logger.getChild(options.get("--name") or experiment.path)
+
+
+def StandardError() -> Any:  # noqa: N802 - makes an instance of a class that needs logging, which is not imported yet
+    """Return a log handler that writes to what `sys.stderr` is when it writes: captured output included."""
+    import logging
+
+    class Handler(logging.StreamHandler):  # type: ignore[type-arg]
+        @property
+        def stream(self) -> Any:
+            return sys.stderr
+
+        @stream.setter
+        def stream(self, value: Any) -> None:
+            """`logging` sets it; what counts is `sys.stderr`."""
+
+    return Handler()
+
+
+def apply_options(experiment: Experiment, options: Mapping[str, Any], run: Run) -> None:
+    """Let the options that are set act on the run."""
+    chosen = {name: value for name, value in options.items() if value not in (None, False)}
+    if chosen:
+        from capture.commandline_options import apply
+
+        apply(experiment, chosen, run)
+
+
+def default_observers() -> list[Any]:
+    """Return the observer of the default store, or none if the settings say so."""
+    store = SETTINGS.STORE
+    if store.lower() == "none":
+        return []
+    from capture.registry import make_observer, split_url
+
+    extra = {"ignore_in_git": True} if split_url(store)[0] == "file" else {}
+    return [make_observer(store, **extra)]
+
+
+def _as_observer(observer: Any) -> Any:
+    if isinstance(observer, (str, os.PathLike)):
+        from capture.registry import make_observer
+
+        return make_observer(os.fspath(observer))
+    return observer
+
+
+def is_silent_rank() -> bool:
+    """Say whether a launcher declared this process one of several of one job, and not the first."""
+    try:
+        return int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(os.environ.get("RANK", "0")) > 0
+    except ValueError:
+        return False
+
+
+def owns_process(experiment: Ingredient | None) -> bool:
+    """Say whether the process is the experiment's own script: then signals and descriptors are ours to watch."""
+    import threading
+
+    main = sys.modules.get("__main__")
+    if "pytest" in sys.modules and "PYTEST_CURRENT_TEST" in os.environ:
+        return False
+    if threading.current_thread() is not threading.main_thread() or context.live_runs():
+        return False
+    if experiment is None:
+        return bool(getattr(main, "__file__", None))
+    return main is not None and experiment.caller_globals is vars(main) and not hasattr(sys, "ps1")
+
+
+class Facts:
+    """What is found out about the sources, packages, repository and host of a run.
+
+    Parameters
+    ----------
+    parts : sequence of Ingredient
+    experiment : Ingredient or None
+        The one whose name and main file are recorded.
+    """
+
+    def __init__(self, parts: Sequence[Ingredient], experiment: Ingredient | None) -> None:
+        from capture.probes import git, sources
+
+        self._parts = list(parts)
+        self._experiment = experiment if experiment is not None else self._parts[0]
+        self.files: list[tuple[str, str]] = []
+        self._by_part: dict[Ingredient, list[tuple[str, str]]] = {}
+        for part in self._parts:
+            found = sources.discover_sources(
+                part.caller_globals, part.base_dir, strategy=SETTINGS.DISCOVER_SOURCES, mainfile=part.mainfile
+            )
+            for path in part.added_sources:
+                name = os.path.relpath(path, part.base_dir)
+                found.append((path, path if name.startswith("..") else name))
+            self._by_part[part] = found
+            self.files += [pair for pair in found if pair not in self.files]
+        self._git: dict[str, Any] = {}
+        if SETTINGS.GIT.ENABLED and any(part.save_git_info for part in self._parts):
+            folders = {os.path.dirname(path) for path, _ in self.files} | {self._experiment.base_dir}
+            self._git = {root: git.start(root) for root in git.roots_of(folders)}
+        self._late: dict[str, Any] = {}
+
+    def sources_of(self, part: Ingredient) -> list[tuple[str, str]]:
+        """Return ``(name, MD5)`` of the sources of one ingredient."""
+        from capture.probes.sources import digests
+
+        return sorted((name, digests(path)[1]) for path, name in self._by_part[part])
+
+    @property
+    def dependencies(self) -> list[str]:
+        """Packages as ``"name==version"``, sorted by name."""
+        from capture.probes.packages import discover_packages
+
+        found = dict(discover_packages(sys.modules, SETTINGS.DISCOVER_DEPENDENCIES))
+        for part in self._parts:
+            found.update(part.added_dependencies)
+        return [f"{name}=={version}" for name, version in sorted(found.items(), key=lambda pair: pair[0].lower())]
+
+    def experiment_info(self, wait_s: float) -> dict[str, Any]:
+        """Return Sacred's ``ex_info``; a repository that does not answer within `wait_s` seconds comes later."""
+        experiment = self._experiment
+        mainfile = experiment.mainfile
+        if mainfile is not None:
+            relative = os.path.relpath(mainfile, experiment.base_dir)
+            mainfile = mainfile if relative.startswith("..") else relative
+        found = {pair for part in self._parts for pair in self.sources_of(part)}
+        dependencies = self.dependencies
+        repositories, waited = [], False
+        for root, handle in self._git.items():
+            facts = handle.result(0.0 if waited else wait_s)
+            if facts is None:
+                self._late[root] = handle
+                waited = True
+            elif facts:
+                repositories.append({key: facts.get(key) for key in ("url", "commit", "dirty")})
+        return {
+            "name": experiment.path,
+            "base_dir": experiment.base_dir,
+            "sources": [list(pair) for pair in sorted(found)],
+            "dependencies": dependencies,
+            "repositories": repositories,
+            "mainfile": mainfile,
+        }
+
+    def host_info(self, experiment: Experiment) -> dict[str, Any]:
+        """Return Sacred's ``host_info``."""
+        from capture.host_info import get_host_info
+
+        return get_host_info(experiment.additional_host_info)
+
+    def record_late(self, run: Run) -> None:
+        """Record, from a thread of its own, what did not answer before the start."""
+        if not self._late:
+            return
+        import threading
+
+        from capture import events
+
+        def wait() -> None:
+            found = {root: handle.result(SETTINGS.GIT.TIMEOUT_S) for root, handle in self._late.items()}
+            known = [{"root": root, **facts} for root, facts in found.items() if facts]
+            run._recorder.emit(events.Facts(topic="repositories", facts=known))
+
+        threading.Thread(target=wait, name="capture-late-facts", daemon=True).start()
+
+
+def seed_process(run: Run) -> Any:
+    """Seed the generators of the process with the run's seed; closed when the run ends."""
+    return set_global_seed(run.config["seed"])
