@@ -11,7 +11,7 @@ from capture.config.layers import Node
 from capture.config.resolve import Resolved, check_additions, resolve
 from capture.config.values import KeyRules
 from capture.inject import Frame
-from capture.randomness import SeedTree, check_seed, get_seed, seeding_parents, set_global_seed
+from capture.randomness import SeedTree, check_seed, get_seed, seeding_parents
 from capture.run import Run
 from capture.settings import SETTINGS
 
@@ -72,6 +72,7 @@ def create_run(
     run.sources = facts.files
     run.late_facts = facts.record_late
     run.tags = list(tags)
+    run.seed = resolved.values["seed"]
     run.unobserved = bool(command.unobserved) or is_silent_rank()
     run.owns_process = owns_process(experiment)
     if info is not None:
@@ -379,11 +380,11 @@ class Facts:
             "mainfile": mainfile,
         }
 
-    def host_info(self, experiment: Experiment) -> dict[str, Any]:
+    def host_info(self, experiment: Experiment | None) -> dict[str, Any]:
         """Return Sacred's ``host_info``."""
         from capture.host_info import get_host_info
 
-        return get_host_info(experiment.additional_host_info)
+        return get_host_info(experiment.additional_host_info if experiment is not None else [])
 
     def record_late(self, run: Run) -> None:
         """Record, from a thread of its own, what did not answer before the start."""
@@ -399,8 +400,3 @@ class Facts:
             run._recorder.emit(events.Facts(topic="repositories", facts=known))
 
         threading.Thread(target=wait, name="capture-late-facts", daemon=True).start()
-
-
-def seed_process(run: Run) -> Any:
-    """Seed the generators of the process with the run's seed; closed when the run ends."""
-    return set_global_seed(run.config["seed"])

@@ -12,12 +12,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from capture import context, events
-from capture.errors import CaptureError, NoRunError, SacredInterrupt
+from capture.errors import NoRunError, SacredInterrupt
+from capture.randomness import set_global_seed
 from capture.recorder import NullRecorder, Recorder, new_uid
+from capture.signals import Preempted, Preemption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -84,6 +85,10 @@ class Run:
         self.info: dict[str, Any] = {}
         self.meta_info: dict[str, Any] = {}
         self.tags: list[str] = []
+        self.notes: str | None = None
+        self.seed: int | None = None  # seeds the generators of the process
+        self.resolved: Any = None  # the configuration with the history of each entry
+        self.experiment: Any = None
         self.result: Any = None
         self.status: str | None = None
         self.start_time: datetime | None = None
@@ -103,9 +108,11 @@ class Run:
 
         self._settings = settings
         self._recorder: NullRecorder = NullRecorder(self.uid)
+        self._by_hand = False
         self._capture: Any = None
         self._output_log: Any = None
         self._activation: Any = None
+        self._seeding: Any = None
         self._signals: Any = None
         self._artifact_names: dict[str, str | None] = {}
         self._params: dict[str, Any] = {}
@@ -136,6 +143,27 @@ class Run:
         return self.result
 
     def __enter__(self) -> Run:
+        return self if self._by_hand and self.status == "RUNNING" else self._begin()
+
+    def start(self) -> Run:
+        """Start a run that has no main function; ``with run:`` or `end` ends it, at the latest the end of Python."""
+        import atexit
+
+        self._by_hand = True
+        atexit.register(self._end_at_exit)
+        return self._begin()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End a run that `start` began, as FAILED or INTERRUPTED if `error` says so. Ending it again does nothing."""
+        if self.status == "RUNNING":
+            self._end(error)
+
+    def _end_at_exit(self) -> None:
+        import sys
+
+        self.end(getattr(sys, "last_value", None))
+
+    def _begin(self) -> Run:
         self._check_new()
         observers = self._observers_to_tell()
         self.parent = context.CONTEXT_RUN.get()
@@ -146,6 +174,8 @@ class Run:
         try:
             self._recorder.start(self._started_event(), self._first_events())
             self._activation = context.activate(self)
+            if self.seed is not None:
+                self._seeding = set_global_seed(self.seed)
             self._start_capture()
             self._start_signals()
             if self.main_function is not None:
@@ -160,7 +190,7 @@ class Run:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        self._end(error)
+        self.end(error)
 
     def queue(self) -> None:
         """Describe the run to the observers without starting it."""
@@ -178,7 +208,7 @@ class Run:
         except BaseException:
             self._recorder.abandon()
             raise
-        self._tell(self._recorder.finish_queued() if self._recorder.observed else [])
+        self._tell(self._recorder.finish(None))
         self.run_logger.info('Queued run with ID "%s"', self._id)
 
     def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -225,8 +255,8 @@ class Run:
                 found.append(events.Source(path=name, digest=taken.digest, size=taken.size, md5=taken.md5))
         if self.parent is not None:
             found.append(events.Facts(topic="parent", facts={"uid": self.parent.uid, "label": self.parent._id}))
-        if self.tags:
-            found.append(events.Annotated(tags=list(self.tags)))
+        if self.tags or self.notes:
+            found.append(events.Annotated(tags=list(self.tags) or None, notes=self.notes))
         return found
 
     def _settle_label(self, label: Any) -> None:
@@ -242,12 +272,9 @@ class Run:
         """Record the end, whatever it was; restore the process; wait for the observers."""
         ending = self._ending(error)
         try:
-            self._recorder.stop_ticker()
-            self._stop_capture()
-            self._look(True)
-        finally:
-            if self._activation is not None:
-                context.deactivate(self._activation)
+            self._wind_down()
+        except (KeyboardInterrupt, Preempted):
+            self._wind_down()  # every step can be taken twice; a third Ctrl-C gets through
         try:
             # a batch system kills soon after its signal; what is not delivered by then is in the journal
             self._tell(self._recorder.finish(ending, stall_s=2.0 if self.status == "PREEMPTED" else None))
@@ -262,6 +289,16 @@ class Run:
                 self._signals.restore()
         if isinstance(error, Preempted):
             error.pass_on()
+
+    def _wind_down(self) -> None:
+        """Stop what runs beside main, and record what it left."""
+        self._recorder.stop_ticker()
+        self._stop_capture()
+        self._look(True)
+        if self._activation is not None:
+            context.deactivate(self._activation)
+        if self._seeding is not None:
+            self._seeding.close()
 
     def _ending(self, error: BaseException | None) -> events.Event:
         self.stop_time = _now()
@@ -332,8 +369,6 @@ class Run:
 
     def _start_signals(self) -> None:
         if self.owns_process and self.parent is None and self._recorder.observed and self._settings.SIGNALS:
-            from capture.signals import Preemption
-
             self._signals = Preemption().install()
 
     def _look(self, due: bool) -> None:
@@ -505,27 +540,6 @@ class Run:
         return f"<Run {self._id if self._id is not None else self.uid[-8:]} of {self._command()!r}: {self.status}>"
 
 
-class Preempted(BaseException):
-    """A signal that asks the process to go; raised in the main thread so that ``finally`` blocks run."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
-
-    def pass_on(self) -> None:
-        """Let the signal do what it does by default: the process ends as if nobody had looked."""
-        import signal
-
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                try:
-                    stream.flush()
-                except (OSError, ValueError):
-                    continue  # closed, or nobody reads it any more: the process is going
-        signal.signal(self.signum, signal.SIG_DFL)
-        os.kill(os.getpid(), self.signum)
-
-
 def interruption(error: BaseException) -> str | None:
     """Return the status of a run that `error` interrupted, or None if it failed."""
     if isinstance(error, Preempted):
@@ -628,5 +642,3 @@ def _forget_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_in_child)
-
-__all__ = ["CaptureError", "Preempted", "Run", "current_run", "fail_trace", "interruption"]
