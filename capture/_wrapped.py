@@ -7,9 +7,9 @@ import sys
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from capture.binding import Target, call_for, explain, track
 from capture.context import CONTEXT_RUN
 from capture.errors import CaptureError, ConfigError
-from capture.inject import Target, call_for, explain, track
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -75,7 +75,8 @@ class CapturedFunction(_FunctionWrapper):
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         run = CONTEXT_RUN.get()
-        call = None if run is None else run.frame.calls.get(self._self_target)
+        frame = None if run is None else run.frame
+        call = None if frame is None else frame.calls.get(self._self_target)
         if call is None:
             call = call_for(self._self_target)
         try:
@@ -89,14 +90,13 @@ class CapturedFunction(_FunctionWrapper):
                     raise problem from None
             raise
 
+    # wrapt finds attributes in two steps of its own; Python's one step (with `__getattr__` after it) is twice as fast.
+    __getattribute__ = object.__getattribute__
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         # wrapt would make a second wrapper on each access; a method of Python's own does the same in half the time,
         # and can be compared, hashed and pickled.
-        if isinstance(self.__wrapped__, classmethod):
-            return MethodType(self, type(instance) if owner is None else owner)
-        if instance is None or isinstance(self.__wrapped__, staticmethod):
-            return self
-        return MethodType(self, instance) if hasattr(type(self.__wrapped__), "__get__") else self
+        return self if instance is None else MethodType(self, instance)
 
     @property
     def prefix(self) -> str | None:
@@ -150,6 +150,33 @@ class CapturedFunction(_FunctionWrapper):
     def __repr__(self) -> str:
         prefix = f" prefix={self.prefix!r}" if self.prefix else ""
         return f"<captured {self.__wrapped__!r}{prefix}>"
+
+
+class CapturedClassMethod(CapturedFunction):
+    """A captured `classmethod`."""
+
+    __slots__ = ()
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return MethodType(self, type(instance) if owner is None else owner)
+
+
+class CapturedStatic(CapturedFunction):
+    """A captured `staticmethod`, or another callable that does not become a method of the class it stands in."""
+
+    __slots__ = ()
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self
+
+
+def wrap(function: Any, target: Target) -> CapturedFunction:
+    """Make the wrapper that suits a function, classmethod, staticmethod or other callable."""
+    if isinstance(function, classmethod):
+        return CapturedClassMethod(function, target)
+    if isinstance(function, staticmethod) or not hasattr(type(function), "__get__"):
+        return CapturedStatic(function, target)
+    return CapturedFunction(function, target)
 
 
 def _raised_by_call(traceback: TracebackType | None) -> bool:

@@ -45,7 +45,7 @@ def get_seed(rnd: Any = None) -> int:
         low, high = SEEDRANGE
         return low + int.from_bytes(os.urandom(16), "big") % (high - low + 1)
     if hasattr(rnd, "integers"):
-        return int(rnd.integers(*SEEDRANGE, dtype="int64"))
+        return int(rnd.integers(*SEEDRANGE))
     return int(rnd.randint(*SEEDRANGE))
 
 
@@ -69,17 +69,24 @@ def create_rnd(seed: int, legacy: bool | None = None) -> Any:
     ConfigTypeError
         If `seed` is not an integer of 0 or above.
     """
-    seed = check_seed(seed)
+    return generator_maker(legacy)(check_seed(seed))
+
+
+def generator_maker(legacy: bool | None = None) -> Callable[[int], Any]:
+    """Return what makes the generators of `create_rnd`, with the choice among their kinds made once."""
     numpy = _numpy()
     if numpy is None:
         import random
 
-        return random.Random(seed)
+        return random.Random
     if legacy is None:
         from capture.settings import SETTINGS
 
         legacy = SETTINGS.CONFIG.NUMPY_RANDOM_LEGACY_API
-    return numpy.random.RandomState(seed % 2**32) if legacy else numpy.random.default_rng(seed)
+    if legacy:
+        return lambda seed: numpy.random.RandomState(seed % 2**32)
+    make: Callable[[int], Any] = numpy.random.default_rng
+    return make
 
 
 def check_seed(seed: Any, path: str = "seed") -> int:
@@ -117,11 +124,9 @@ class SeedTree:
     An ingredient listed by several others belongs to the parent that `seeding_parents` names.
     """
 
-    def __init__(
-        self, plan: Mapping[Any, tuple[int | None, Any, Sequence[Any]]], legacy: bool | None = None
-    ) -> None:
+    def __init__(self, plan: Mapping[Any, tuple[int | None, Any, Sequence[Any]]], legacy: bool | None = None) -> None:
         self._plan = dict(plan)
-        self._legacy = legacy
+        self.legacy = legacy
         self._lock = threading.RLock()
         self._seeds: dict[Any, int] = {}
         self._streams: dict[Any, _Streams] = {}
@@ -146,17 +151,21 @@ class SeedTree:
                     self._seed_children(parent)
             return self._seeds[owner]
 
-    def draw(self, owner: Any, function: Any) -> int:
-        """Return the next ``_seed`` of one captured function."""
+    def stream(self, owner: Any, function: Any) -> Any:
+        """Return the generator that makes the ``_seed`` of one captured function, with `get_seed`."""
         with self._lock:
             streams = self._streams.get(owner)
             if streams is None:
                 functions = self._plan[owner][2]
-                streams = self._streams[owner] = _Streams(self.seed_of(owner), functions, self._legacy)
-            return get_seed(streams.of(function))
+                streams = self._streams[owner] = _Streams(self.seed_of(owner), functions, self.legacy)
+            return streams.of(function)
+
+    def draw(self, owner: Any, function: Any) -> int:
+        """Return the next ``_seed`` of one captured function."""
+        return get_seed(self.stream(owner, function))
 
     def _seed_children(self, parent: Any) -> None:
-        rnd = create_rnd(self.seed_of(parent), self._legacy)
+        rnd = create_rnd(self.seed_of(parent), self.legacy)
         # From the last to the first, as Sacred does.
         for owner, (seed, its_parent, _functions) in reversed(self._plan.items()):
             if its_parent is parent and seed is None:
@@ -167,10 +176,10 @@ class _Streams:
     """The generators of one owner's captured functions."""
 
     def __init__(self, seed: int, functions: Sequence[Any], legacy: bool | None) -> None:
-        self._source = create_rnd(seed, legacy)
+        self._make = generator_maker(legacy)
+        self._source = self._make(seed)
         self._functions = functions
         self._listed = 0  # how many of `functions` have got their generator
-        self._legacy = legacy
         self._rnd: dict[Any, Any] = {}
 
     def of(self, function: Any) -> Any:
@@ -188,7 +197,7 @@ class _Streams:
 
     def _add(self, function: Any) -> None:
         seed = get_seed(self._source)
-        self._rnd.setdefault(function, create_rnd(seed, self._legacy))
+        self._rnd.setdefault(function, self._make(seed))
 
 
 def _key(function: Any) -> Any:

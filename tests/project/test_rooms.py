@@ -21,7 +21,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
         [],
     ),
     ("config", ["config", "config.*"], ["language"]),
-    ("captured", ["context", "inject", "signature", "randomness", "_wrapped"], ["language", "config"]),
+    ("captured", ["context", "binding", "inject", "signature", "randomness", "_wrapped"], ["language", "config"]),
     ("output", ["stdio", "stdio.*", "terminal"], ["language"]),
     ("probes", ["probes", "probes.*"], ["language"]),
     (
