@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from capture.experiment import Experiment
     from capture.ingredient import Ingredient
 
+#: callables that make one more observer for each run of this process, beside those that are configured
+additional_observers: list[Any] = []
+
 FACTS_WAIT_S = 0.5  #: how long the start of a run waits for facts; what comes later is recorded later
 
 
@@ -87,6 +90,7 @@ def create_run(
     apply_options(experiment, options, run)
     if not run.observers and not run.unobserved and experiment.records_by_default:
         run.observers = default_observers()
+    run.observers += [make() for make in additional_observers]
     return run
 
 

@@ -168,6 +168,8 @@ def parse(experiment: Experiment, program: str, arguments: Sequence[str]) -> tup
         parsed = docopt.docopt(internal, list(arguments), False)
     except docopt.DocoptExit as error:
         raise CommandLineError(_explain(arguments, known, experiment)) from error
+    if parsed["COMMAND"] == "with":
+        raise CommandLineError(_explain(["with"], known, experiment))
     repeated = {option.long for option in known if option.repeats}
     for name in options:
         value = parsed.get(name)

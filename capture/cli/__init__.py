@@ -1,0 +1,93 @@
+"""The ``capture`` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from capture.errors import CaptureError, CommandLineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE = """\
+Record, deliver and explain runs.
+
+Usage:
+  capture demo [ARG...]
+  capture trace SCRIPT [ARG...]
+  capture sync [--to=URL]
+  capture doctor
+  capture (-h | --help)
+  capture --version
+
+Commands:
+  demo      Run a bundled example: capture demo with degree=5
+  trace     Run a script and print each event of its runs on one line.
+  sync      Deliver what runs left behind when their process died or a store was away.
+  doctor    Show settings and who set them, journals that wait, and what is installed.
+
+Options:
+  --to=URL  Deliver to this store instead of those that the journals name.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out a command line; return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _command(arguments)
+    except CommandLineError as error:
+        print(f"capture: {error}", file=sys.stderr)
+        return 2
+    except CaptureError as error:
+        print(f"capture: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # `capture doctor | head`: say nothing at exit either
+        return 1
+
+
+def _command(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else "--help"
+    if name == "demo":
+        from capture.cli import demo
+
+        return demo.run(arguments[1:])
+    if name == "trace":
+        from capture.cli import trace
+
+        return trace.run(arguments[1:])
+    if name in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    if name == "--version":
+        from capture._version import __version__
+
+        print(f"capture {__version__}")
+        return 0
+    if name == "sync":
+        from capture.cli import sync
+
+        return sync.run(_value_of("--to", arguments[1:]))
+    if name == "doctor":
+        from capture.cli import doctor
+
+        if arguments[1:]:
+            raise CommandLineError(f"doctor takes no arguments, got {' '.join(arguments[1:])!r}")
+        return doctor.run()
+    from capture.errors import suggest
+
+    close = suggest(name, ("demo", "trace", "sync", "doctor"))
+    hint = f" Did you mean {close!r}?" if close else ""
+    raise CommandLineError(f"there is no command {name!r}.{hint} capture --help lists them.")
+
+
+def _value_of(option: str, arguments: list[str]) -> Any:
+    import docopt
+
+    try:
+        return docopt.docopt(f"Usage:\n  capture [{option}=URL]\n", arguments, False)[option]
+    except docopt.DocoptExit:
+        raise CommandLineError(f"these arguments are not understood: {' '.join(arguments)!r}. See capture --help") from None
