@@ -37,14 +37,14 @@ from capture.config.layers import (
     relative_path,
 )
 from capture.config.origin import Origin
-from capture.config.readonly import freeze, thaw
+from capture.config.readonly import freeze
 from capture.config.summary import ConfigSummary
-from capture.config.updates import flatten, get_by_path, join_path, merge, nest, prefixes, set_by_path, shorten
+from capture.config.updates import flatten, get_by_path, join_path, merge, nest, prefixes, shorten
 from capture.config.values import DEFAULT_RULES, KeyRules, clone, normalize
 from capture.errors import ConfigAddedError, ConfigError, ConfigTypeError, NamedConfigNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
 __all__ = ["ConfigWarning", "Node", "Resolved", "check_additions", "resolve"]
@@ -144,7 +144,7 @@ def resolve(
     for name, update in ((update_layer, updates or {}), *extra):
         assembly.pin(Origin(name), update)
     for node in assembly.tree.nodes:
-        for source in node.sources:
+        for source in sources_of(node):
             if _overrides(source):
                 assembly.preset(node, source, _relabelled("config override", source.origin.name, source))
     for name in named:
@@ -154,6 +154,12 @@ def resolve(
         assembly.evaluate(node)
         assembly.ask_hooks(node, command_name)
     return assembly.finish()
+
+
+def sources_of(node: Node) -> Iterator[Any]:
+    """Yield the config sources of `node`, and in place of one that has `sources` those."""
+    for source in node.sources:
+        yield from getattr(source, "sources", (source,))
 
 
 def _overrides(source: object) -> bool:
@@ -246,7 +252,7 @@ class _Assembly:
         part.summary.added = set(flatten(fixed))
         fallback = {"_log": self._log(node), **freeze(self._seen_below(node))}
         config: dict[str, Any] = {}
-        for source in node.sources:
+        for source in sources_of(node):
             if _overrides(source):
                 continue
             result = self._ask(source, node, fixed, config, fallback)
@@ -255,6 +261,8 @@ class _Assembly:
                 Layer(source.origin, node.path, SOURCE, own, config, fixed, result.lines, "", _defaults(result))
             )
             config = {**config, **own}
+            if hasattr(source, "conform"):
+                fixed = _as_made(fixed, own)
             part.summary.update_from(result)
             for path in result.ignored_fallbacks:
                 self._warn_of_ingredient(join_path(node.path, path))
@@ -367,11 +375,20 @@ def _whole(tree: Tree, configs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _conformed(node: Node, config: dict[str, Any], complete: bool = False) -> dict[str, Any]:
     """Have the typed sources of `node` coerce their entries; with `complete`, also ask that none is missing."""
-    for source in node.sources:
+    for source in sources_of(node):
         conform = getattr(source, "conform", None)
         if conform is not None:
             config = conform(config, path=node.path, complete=complete)
     return config
+
+
+def _as_made(fixed: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+    """Return `fixed` with the values that a typed source made of it, so that later sources compute from those."""
+    as_made = {}
+    for name, value in fixed.items():
+        new = made.get(name, value)
+        as_made[name] = _as_made(value, new) if isinstance(value, dict) and isinstance(new, dict) else new
+    return as_made
 
 
 def _defaults(result: ConfigSummary) -> dict[str, Any]:
@@ -434,6 +451,7 @@ class Resolved:
         self._history: dict[str, list[tuple[Origin, Any]]] | None = None
         self._summary: ConfigSummary | None = None
         self._docs: dict[str, str] | None = None
+        self._later_docs: dict[str, str] = {}
         self.values = _whole(tree, configs)
         self.warnings = warnings
 
@@ -472,15 +490,12 @@ class Resolved:
     def add(self, path: str, value: Any, origin: Origin, doc: str = "") -> None:
         """Set one entry after the fact (a seed that was drawn), over whatever was there, and record who did."""
         node = self._owner(path)
-        own_path = relative_path(node.path, path)
-        config = thaw(self._configs[node.path])
-        set_by_path(config, own_path, value)
-        self._configs[node.path] = config
-        self._layers.append(Layer(origin, node.path, LATER, nest({own_path: value})))
-        summary = self.summary
+        entry = nest({relative_path(node.path, path): value})
+        self._configs[node.path] = merge(self._configs[node.path], entry)
+        self._layers.append(Layer(origin, node.path, LATER, entry))
         if doc:
-            summary.docs.setdefault(path, doc)
-            self.docs.setdefault(path, doc)
+            self._later_docs[path] = doc
+            self._docs = None
         self.values = _whole(self._tree, self._configs)
         self._views.clear()
         self._history = None
@@ -501,15 +516,16 @@ class Resolved:
             for node in reversed(self._tree.nodes):
                 summary.update_add(self._summaries[node.path], node.path)
             self._summary = summary
+        self._summary.docs = self.docs
         return self._summary
 
     @property
     def docs(self) -> dict[str, str]:
         """What comments say about the entries, by dotted path in `values`."""
         if self._docs is None:
-            docs: dict[str, str] = {}
+            docs = dict(self._later_docs)
             for node in self._tree.nodes:
-                for source in node.sources:
+                for source in sources_of(node):
                     for entry, text in source.docs.items():
                         docs[join_path(node.path, entry)] = text
             self._docs = docs
