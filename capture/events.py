@@ -73,7 +73,10 @@ class Event:
         raise AttributeError(f"events do not change: cannot delete {name!r} of {self.name!r}")
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
+        if type(self) is not type(other):
+            return NotImplemented
+        names = (*self.fields, "seq", "time")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
 
     __hash__ = None  # type: ignore[assignment]  # events hold dicts
 

@@ -1,0 +1,268 @@
+"""What `capture.codec` stores, and that reading never runs anything."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+import json
+import math
+import os
+import pathlib
+import subprocess
+import threading
+import uuid
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capture.codec import MAX_REPR, Opaque, decode, dumps, encode, loads
+from capture.errors import RecordError
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclass
+class Point:
+    x: int
+    y: float
+
+
+class Plain:
+    def __init__(self):
+        self.size = 3
+
+
+EXACT = [
+    None,
+    True,
+    0,
+    -(2**63),
+    2**200,
+    1.5,
+    float("inf"),
+    -float("inf"),
+    "text",
+    "\ud800 alone",
+    b"\x00\xff",
+    (1, (2, [3])),
+    {1, "a"},
+    frozenset({2}),
+    complex(1, -2),
+    {"": 0, "a.b": 1, "$x": 2, "a=b": 3},
+    {1: "int", (1, 2): "tuple", None: "none", 2.5: "float"},
+    {"py/object": "mine", "capture/int": "mine", "json://x": "mine"},
+    datetime.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=datetime.timezone.utc),
+    datetime.date(2026, 1, 2),
+    datetime.time(1, 2),
+    datetime.timedelta(days=1, microseconds=5),
+    pathlib.Path("a/b"),
+    decimal.Decimal("1.10"),
+    fractions.Fraction(1, 3),
+    uuid.UUID(int=5),
+]
+
+
+@pytest.mark.parametrize("value", EXACT, ids=lambda value: repr(value)[:30].encode("ascii", "replace").decode())
+def test_a_value_of_a_known_type_comes_back_as_it_was(value):
+    """A record that changes what it was given cannot be used to run again."""
+    text = dumps(value)
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"bare {name} is not JSON"))
+    back = loads(text)
+    assert back == value
+    assert type(back) is type(value)
+
+
+def test_nan_comes_back_and_the_text_stays_strict_json():
+    """Bare NaN makes a whole file unreadable for every strict parser."""
+    text = dumps({"loss": float("nan")})
+    assert "NaN" not in text
+    assert math.isnan(loads(text)["loss"])
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6).reshape(2, 3),
+        np.array([]),
+        np.random.default_rng(0).random(5000),
+        np.array([1.5, np.nan, np.inf]),
+        np.array(["a", "bc"]),
+        np.array([1 + 2j]),
+        np.array(["2026-01-01"], dtype="M8[D]"),
+        np.array([True, False]),
+        np.array([{"a": 1}, None], dtype=object),
+        np.float32([0.1, 0.2]),
+    ],
+    ids=str,
+)
+def test_an_array_keeps_its_values_its_shape_and_its_type(array):
+    """Small ones are readable in the file, large ones are exact bytes; either way nothing is rounded."""
+    back = loads(dumps(array))
+    assert back.dtype == array.dtype
+    assert back.shape == array.shape
+    assert np.array_equal(back, array, equal_nan=array.dtype.kind in "fc")
+
+
+def test_a_numpy_number_is_stored_as_the_plain_number_it_is():
+    """People read these files; a number should look like one."""
+    assert encode({"a": np.float32(0.5), "b": np.int64(3), "c": np.bool_(True)}) == {"a": 0.5, "b": 3, "c": True}
+
+
+def test_frames_and_series_of_pandas_come_back_equal():
+    """Tables are what many results are."""
+    frame = pd.DataFrame({"a": [1, 2], "b": ["x", None], "c": [0.5, float("nan")]}, index=["r", "s"])
+    pd.testing.assert_frame_equal(loads(dumps(frame)), frame)
+    series = pd.Series([1.0, 2.0], index=pd.Index([3, 4], name="step"), name="loss")
+    pd.testing.assert_series_equal(loads(dumps(series)), series)
+
+
+@pytest.mark.parametrize(
+    ("value", "type_name"),
+    [
+        (Colour.RED, f"{__name__}.Colour"),
+        (Point(1, 2.5), f"{__name__}.Point"),
+        (Plain(), f"{__name__}.Plain"),
+        (os.getcwd, "posix.getcwd"),
+        (Plain, f"{__name__}.Plain"),
+        (threading.Lock(), "_thread.lock"),
+        ((i for i in "ab"), "builtins.generator"),
+    ],
+    ids=str,
+)
+def test_other_objects_come_back_as_inert_data_that_names_their_type(value, type_name):
+    """A store must not import or build what a record names; it can say what was there."""
+    stored = encode(value)
+    back = decode(json.loads(json.dumps(stored)))
+    assert isinstance(back, Opaque)
+    assert back.type == type_name
+    assert encode(back) == stored
+
+
+def test_the_callers_own_classes_are_rebuilt_when_it_hands_them_over():
+    """Whoever wrote the class may want the object back, and can say so."""
+    classes = {f"{__name__}.Colour": Colour, f"{__name__}.Point": Point}
+    assert decode(encode([Colour.RED, Point(1, 2.0)]), classes) == [Colour.RED, Point(1, 2.0)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"py/reduce": [{"py/function": "os.system"}, {"py/tuple": ["touch HACKED"]}]}',
+        '{"py/object": "subprocess.Popen", "py/newargs": {"py/tuple": [["touch", "HACKED"]]}}',
+        '{"py/object": "__main__.X", "py/state": {"py/reduce": [{"py/type": "os.system"}, ["touch HACKED"]]}}',
+        '{"py/repr": "os/os.system(\'touch HACKED\')"}',
+        '{"py/eval": "__import__(\'os\').system(\'touch HACKED\')"}',
+        '{"py/function": "os.system"}',
+        '{"capture/enum": {"type": "os.system", "name": "x"}}',
+        '{"capture/ndarray": {"dtype": "O", "shape": [1], "data": "gASVAA=="}}',
+    ],
+)
+def test_nothing_that_a_record_says_is_run(text, tmp_path, monkeypatch):
+    """Sacred ran a shell command while it read each of the first three."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "system", lambda command: pytest.fail(f"ran {command}"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **kwargs: pytest.fail(f"ran {args}"))
+    assert isinstance(loads(text), Opaque)
+    assert not (tmp_path / "HACKED").exists()
+
+
+@pytest.mark.parametrize("tag", ["py/tuple", "py/set", "py/b64", "capture/datetime", "capture/ndarray", "capture/series"])
+@pytest.mark.parametrize("content", [None, 3, "x", [[[]]], {"a": 1}])
+def test_a_malformed_tag_is_data_and_not_an_error(tag, content):
+    """One odd value must not make a whole run unreadable."""
+    decode({tag: content})
+
+
+def test_a_value_that_contains_itself_ends_where_it_would_begin_again():
+    """Recursion in a config was a crash."""
+    value: dict = {"name": "loop"}
+    value["self"] = [value]
+    assert encode(value) == {"name": "loop", "self": [{"capture/cycle": 2}]}
+
+
+def test_nesting_that_is_too_deep_is_cut_and_not_a_crash():
+    """A thousand levels are no configuration, but they must not end a run either."""
+    value: list = []
+    for _ in range(1000):
+        value = [value]
+    assert "capture/repr" in dumps(value)
+
+
+def test_an_object_that_reaches_half_the_process_is_stored_as_its_repr():
+    """A model with a million weights in a config would take minutes and megabytes."""
+    big = Plain()
+    big.weights = list(range(100_000))
+    assert set(encode(big)) == {"capture/repr"}
+
+
+def test_a_long_repr_is_cut_and_says_so():
+    """An object whose repr is a book should not fill the record."""
+
+    class Talker:
+        __slots__ = ()
+
+        def __repr__(self):
+            return "x" * 10**6
+
+    stored = encode(Talker())["capture/repr"]["repr"]
+    assert len(stored) < MAX_REPR + 50
+    assert "1,000,000 characters" in stored
+
+
+def test_an_object_that_will_not_even_show_itself_is_named():
+    """What cannot be stored is said, not swallowed."""
+
+    class Broken:
+        __slots__ = ()
+
+        def __repr__(self):
+            raise RuntimeError("no")
+
+    assert "Broken" in encode(Broken())["capture/repr"]["repr"]
+
+
+def test_text_that_is_not_json_is_named_as_such():
+    """The message has to say which part is broken, not show a parser's innards."""
+    with pytest.raises(RecordError, match="not readable as JSON"):
+        loads('{"a": ')
+
+
+def test_dict_subclasses_and_named_tuples_are_stored_by_what_they_hold():
+    """Read-only views, ordered and default dicts are dicts to whoever reads the record."""
+    from collections import OrderedDict, defaultdict, namedtuple
+
+    pair = namedtuple("pair", "a b")(1, 2)
+    assert encode(OrderedDict(a=1)) == {"a": 1}
+    assert encode(defaultdict(list, a=[1])) == {"a": [1]}
+    assert encode(pair) == {"py/tuple": [1, 2]}
+
+
+def test_a_tuple_written_by_jsonpickle_and_an_array_of_sacreds_handler_are_read():
+    """The databases of the last ten years are full of them."""
+    assert decode({"py/tuple": [1, {"py/tuple": [2]}]}) == (1, (2,))
+    array = decode({"py/object": "numpy.ndarray", "dtype": "int64", "values": [1, 2]})
+    assert array.tolist() == [1, 2]
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner)
+    | st.lists(inner).map(tuple)
+    | st.dictionaries(st.text() | st.integers(), inner)
+    | st.dictionaries(st.sampled_from(["py/tuple", "json://1", "capture/x", "py/id"]), inner),
+    max_leaves=20,
+)
+
+
+@given(json_like)
+def test_any_nesting_of_plain_values_comes_back(value):
+    """Whatever users nest, strange keys included."""
+    assert loads(dumps(value)) == value
