@@ -174,7 +174,7 @@ def wrap(function: Any, target: Target) -> CapturedFunction:
     """Make the wrapper that suits a function, classmethod, staticmethod or other callable."""
     if isinstance(function, classmethod):
         return CapturedClassMethod(function, target)
-    if isinstance(function, staticmethod) or not hasattr(type(function), "__get__"):
+    if isinstance(function, (staticmethod, MethodType)) or not hasattr(type(function), "__get__"):
         return CapturedStatic(function, target)
     return CapturedFunction(function, target)
 

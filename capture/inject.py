@@ -45,7 +45,7 @@ def capture_function(function: Any, prefix: str | None = None, owner: Hashable =
 
     if isinstance(function, type):
         return _capture_constructor(function, prefix, owner)
-    if _is_captured(function):
+    if _captured(function) is not None:
         return function
     raw = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
     if not callable(raw):
@@ -62,7 +62,7 @@ def capture_class(cls: type, prefix: str | None = None, owner: Hashable = None) 
     for name, member in list(vars(cls).items()):
         if name.startswith("__") and name != "__call__":
             continue
-        if not isinstance(member, (FunctionType, classmethod, staticmethod)) or _is_captured(member):
+        if not isinstance(member, (FunctionType, classmethod, staticmethod)) or _captured(member) is not None:
             continue
         captured = capture_function(member, prefix, owner)
         filled = captured.signature.arguments
@@ -73,11 +73,11 @@ def capture_class(cls: type, prefix: str | None = None, owner: Hashable = None) 
 
 def captured_in(thing: Any) -> Iterator[CapturedFunction]:
     """Yield the captured functions in what `capture_function` or `capture_class` returned."""
-    members: tuple[Any, ...] = tuple(vars(thing).values()) if isinstance(thing, type) else (thing,)
+    members = tuple(vars(thing).values()) if isinstance(thing, type) else (thing,)
     for member in members:
-        inner: Any = getattr(member, "__func__", member) if isinstance(member, (staticmethod, MethodType)) else member
-        if _is_captured(inner):
-            yield inner
+        captured = _captured(member)
+        if captured is not None:
+            yield captured
 
 
 def _capture_constructor(cls: type, prefix: str | None, owner: Hashable) -> type:
@@ -87,11 +87,11 @@ def _capture_constructor(cls: type, prefix: str | None, owner: Hashable) -> type
     for name in ("__init__", "__new__"):
         defined_in = next(base for base in cls.__mro__ if name in vars(base))
         member = vars(defined_in)[name]
-        if defined_in is cls and _is_captured(member):
+        if defined_in is cls and _captured(member) is not None:
             return cls
         # An inherited constructor that the parent had captured is captured anew, with this class's owner and prefix.
         raw: Any = member.__func__ if isinstance(member, staticmethod) else member
-        raw = raw.__wrapped__ if _is_captured(raw) else raw
+        raw = raw if _captured(raw) is None else raw.__wrapped__
         if isinstance(raw, FunctionType):
             captured = CapturedFunction(raw, Target(raw, prefix, owner, cls.__name__))
             setattr(cls, name, staticmethod(captured) if name == "__new__" else captured)
@@ -99,9 +99,11 @@ def _capture_constructor(cls: type, prefix: str | None, owner: Hashable) -> type
     return cls  # made without parameters, or by code that is not Python: nothing to fill
 
 
-def _is_captured(thing: Any) -> bool:
+def _captured(thing: Any) -> CapturedFunction | None:
+    """Return the captured function that `thing` is, or that it holds as a method; None if there is none."""
     from capture._wrapped import CapturedFunction
 
-    if isinstance(thing, (classmethod, staticmethod, MethodType)):
+    # By `type`, since a wrapper passes itself off as what it wraps.
+    if type(thing) in (classmethod, staticmethod, MethodType):
         thing = thing.__func__
-    return issubclass(type(thing), CapturedFunction)
+    return thing if issubclass(type(thing), CapturedFunction) else None

@@ -244,6 +244,7 @@ class GlobalSeeding:
 
     def __init__(self, seed: int) -> None:
         self.seed = check_seed(seed)
+        self._asking: set[tuple[str, int]] = set()
 
     def open(self) -> None:
         """Seed what is imported, and watch for the rest."""
@@ -258,31 +259,46 @@ class GlobalSeeding:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Find a module through the other finders, and have its generator seeded once it has been run."""
-        if name not in SEEDERS:
+        question = (name, threading.get_ident())
+        if name not in SEEDERS or question in self._asking:
             return None
-        spec = next((spec for spec in self._ask_others(name, path, target) if spec is not None), None)
+        self._asking.add(question)
+        try:
+            spec = self._ask_others(name, path, target)
+        finally:
+            self._asking.discard(question)
         loader: Any = getattr(spec, "loader", None)
         # A loader that is a class serves all modules there are, and cannot be told apart for one of them.
-        if spec is None or not hasattr(loader, "exec_module") or isinstance(loader, type):
-            return spec
+        if hasattr(loader, "exec_module") and not isinstance(loader, type):
+            self._watch(loader, name)
+        return spec
+
+    def _ask_others(self, name: str, path: Any, target: Any) -> Any:
+        for finder in list(sys.meta_path):
+            # Another finder may do as this one does, and ask all others in turn; hence `_asking`.
+            find_spec = getattr(finder, "find_spec", None) if finder is not self else None
+            spec = find_spec(name, path, target) if find_spec else None
+            if spec is not None:
+                return spec
+        return None
+
+    def _watch(self, loader: Any, name: str) -> None:
         original = loader.exec_module
 
         def exec_module(module: Any) -> None:
-            original(module)
-            if module.__name__ == name:
-                vars(loader).pop("exec_module", None)
+            # One loader may serve several modules, as those of zip files do.
+            try:
+                original(module)
+            finally:
+                if module.__name__ == name:
+                    vars(loader).pop("exec_module", None)
+            if module.__name__ == name and self in sys.meta_path:
                 self._apply(name)
 
         try:
             loader.exec_module = exec_module
         except AttributeError as error:
             _warn(name, error)
-        return spec
-
-    def _ask_others(self, name: str, path: Any, target: Any) -> Any:
-        for finder in list(sys.meta_path):
-            if finder is not self and hasattr(finder, "find_spec"):
-                yield finder.find_spec(name, path, target)
 
     def _apply(self, name: str) -> None:
         try:
@@ -363,10 +379,12 @@ def _numpy() -> Any:
     if _numpy_absent:
         return None
     try:
-        import numpy.random
+        import numpy
     except ModuleNotFoundError as error:
         if error.name != "numpy":
             raise
         _numpy_absent = True
         return None
+    import numpy.random
+
     return numpy
