@@ -1,0 +1,61 @@
+"""Stores by URL, with what was left behind for them delivered first."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from capture.registry import make_observer, open_reader, split_url
+
+if TYPE_CHECKING:
+    from capture.hooks import Reader
+
+
+def open_store(url: str | os.PathLike[str]) -> Reader:
+    """Open a store for reading.
+
+    Journals that writers of this machine left behind for a local store are delivered first, so that a run whose process
+    was killed is there with all it had recorded.
+
+    Parameters
+    ----------
+    url : str or path
+        A folder, or a URL whose scheme is built in or declared by an installed package.
+
+    Raises
+    ------
+    ObserverError
+        If no store has this scheme, or its store cannot be read.
+    FileNotFoundError
+        If it is a folder that does not exist.
+    """
+    location = os.fspath(url)
+    if split_url(location)[0] == "file":
+        deliver_to_local(location)
+    return open_reader(location)
+
+
+def deliver_to_local(url: str) -> None:
+    """Deliver the journals that wait for the local store at `url`; problems are logged, reading goes on."""
+    from capture.delivery import sync
+    from capture.journal import list_journals, state_dir
+    from capture.probes.host import machine_identity
+
+    observer: Any = make_observer(url)
+    folder = observer.local_folder
+    if not os.path.isdir(folder):
+        return
+    for state in dict.fromkeys([state_dir(), os.path.join(folder, "_capture")]):
+        if list_journals(state):
+            for report in sync(state, [observer], host=machine_identity()):
+                for identity, error in report.errors.items():
+                    import logging
+
+                    logging.getLogger("capture").warning("%s could not be delivered to %s: %s", report.path, identity, error)
+
+
+def local_store(identity: str) -> Any:
+    """Return an observer of the local store with this identity, or None if it needs more than its name to be opened."""
+    if split_url(identity)[0] == "file" and os.path.isdir(identity.partition("://")[2]):
+        return make_observer(identity)
+    return None
