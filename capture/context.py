@@ -79,6 +79,27 @@ def deactivate(activation: Activation) -> None:
             CONTEXT_RUN.set(None)
 
 
+class Within:
+    """Context manager in which a run is current, whether or not it is live.
+
+    Parameters
+    ----------
+    run : object
+        A run, or anything with a `frame` and a `parent` that captured functions are to be filled from.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+        self._tokens: list[Token[Any]] = []
+
+    def __enter__(self) -> Any:
+        self._tokens.append(CONTEXT_RUN.set(self.run))
+        return self.run
+
+    def __exit__(self, *error: object) -> None:
+        CONTEXT_RUN.reset(self._tokens.pop())
+
+
 def current() -> Any:
     """Return the run that the calling code belongs to, or None.
 
@@ -162,18 +183,12 @@ def bind(run: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         raise TypeError(f"bind() needs something that can be called, got {function!r}")
 
     def bound(*args: Any, **kwargs: Any) -> Any:
-        token = CONTEXT_RUN.set(run)
-        try:
+        with Within(run):
             return function(*args, **kwargs)
-        finally:
-            CONTEXT_RUN.reset(token)
 
     async def bound_coroutine(*args: Any, **kwargs: Any) -> Any:
-        token = CONTEXT_RUN.set(run)
-        try:
+        with Within(run):
             return await function(*args, **kwargs)
-        finally:
-            CONTEXT_RUN.reset(token)
 
     wrapper = bound_coroutine if _is_coroutine_function(function) else bound
     return functools.update_wrapper(wrapper, function)

@@ -97,8 +97,8 @@ def check_seed(seed: Any, path: str = "seed") -> int:
     ConfigTypeError
         Naming `path`, if it is not an integer (numpy's are), or below 0. True and False are not.
     """
-    # numpy's bool has no __index__, Python's has.
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+    # numpy's bool is no subclass of Python's, and in older versions passes for an integer as well.
+    if type(seed).__name__ in ("bool", "bool_") or not hasattr(seed, "__index__"):
         raise ConfigTypeError(path, f"a seed is an integer of 0 or above, got {seed!r} ({type(seed).__name__})")
     number: int = seed.__index__()
     if number < 0:

@@ -576,6 +576,16 @@ def test_a_run_without_a_frame_is_passed_over():
         context.deactivate(activation)
 
 
+def test_a_configuration_can_be_used_without_a_run():
+    """For trying out captured functions with a configuration at hand, in tests and notebooks."""
+    target = captured(positional)
+    with context.Within(FakeRun({"experiment": CONFIG})) as stand_in:
+        assert target() == (1, 2, 3)
+        assert context.current() is stand_in and context.live_runs() == ()
+    with pytest.raises(MissingConfigError):
+        target()
+
+
 def test_a_function_may_call_itself():
     """The inner calls go through the name, so they are filled like the outer one."""
 
