@@ -72,7 +72,7 @@ class Experiment(Ingredient):
             save_git_info=save_git_info,
         )
         self.default_command: str | None = None
-        self.observers: list[Any] = list(observers or [])
+        self.observers = ObserverList(observers or ())
         self.records_by_default = observers is None
         self.option_hooks: list[Callable[..., Any]] = []
         self.captured_out_filter: Callable[[str], str] | None = None
@@ -311,6 +311,45 @@ class Experiment(Ingredient):
 
     def gather_commands(self) -> Iterator[tuple[str, Any]]:
         return super().gather_commands()
+
+
+class ObserverList(list):  # type: ignore[type-arg]
+    """The observers of an experiment; one whose hooks are declared wrongly is refused here, not an hour into a run."""
+
+    def __init__(self, observers: Any = ()) -> None:
+        super().__init__(_checked(observer) for observer in observers)
+
+    def append(self, observer: Any) -> None:
+        super().append(_checked(observer))
+
+    def insert(self, index: Any, observer: Any) -> None:
+        super().insert(index, _checked(observer))
+
+    def extend(self, observers: Any) -> None:
+        super().extend(_checked(observer) for observer in observers)
+
+    def __iadd__(self, observers: Any) -> ObserverList:  # type: ignore[override, misc]
+        self.extend(observers)
+        return self
+
+    def __setitem__(self, index: Any, observer: Any) -> None:
+        new = [_checked(each) for each in observer] if isinstance(index, slice) else _checked(observer)
+        super().__setitem__(index, new)
+
+
+def _checked(observer: Any) -> Any:
+    """Return an observer that is fit to be told; URLs are looked up when a run is made.
+
+    Raises
+    ------
+    HookError
+        If a hook declares an argument that is never passed to it.
+    """
+    if not isinstance(observer, (str, os.PathLike)):
+        from capture.calls import check_hooks
+
+        check_hooks(observer)
+    return observer
 
 
 def _first_globals_outside(cls: type) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The recording side of one run: journal, spool, delivery, and the thread that keeps them moving.
 
-A `Recorder` knows no state machine and no configuration: it takes events, files, output and numbers, and sees to it that
-they are in the journal soon and with the observers later. `NullRecorder` takes the same and keeps nothing.
+A `Recorder` knows no state machine and no configuration: it takes events, files, output and numbers, and sees to it
+that they are in the journal soon and with the observers later. `NullRecorder` takes the same and keeps nothing.
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class NullRecorder:
     def wait_started(self) -> Any:
         return None
 
-    def start_ticker(self, beat_interval_s: float, beat: Callable[[bool], None], flush_output: Callable[[], None]) -> None:
+    def start_ticker(
+        self, beat_interval_s: float, beat: Callable[[bool], None], flush_output: Callable[[], None]
+    ) -> None:
         return None
 
     def stop_ticker(self) -> None:
@@ -103,7 +105,7 @@ class NullRecorder:
     def pump(self) -> None:
         return None
 
-    def finish(self, ending: Event, stall_s: float | None = None) -> list[str]:
+    def finish(self, ending: Event | None, stall_s: float | None = None) -> list[str]:
         return []
 
     def abandon(self) -> None:
@@ -130,6 +132,7 @@ class Recorder(NullRecorder):
     observed = True
 
     def __init__(self, uid: str, observers: Sequence[Any], label: Any, settings: Any) -> None:
+        from capture.calls import describe
         from capture.dispatch import DeliveryOptions, Dispatcher
         from capture.journal import Journal, state_dir
         from capture.probes.host import machine_identity
@@ -139,16 +142,18 @@ class Recorder(NullRecorder):
         self._pid = os.getpid()
         store = first_local_store(observers)
         place = state_dir(fallback=store)
+        # with a local store the bytes lie on its filesystem, from where they move in without being copied again
+        spool = os.path.join(store, "_capture", "spool") if store else os.path.join(place, "spool", uid)
         opened = events.Opened(
             format=events.FORMAT,
             uid=uid,
             writer="main",
             version=_version(),
             host=machine_identity(),
-            observers=[_named(observer) for observer in observers],
+            observers=describe(observers),
+            spool=spool,
         )
         self.journal = Journal.create(os.path.join(place, "journals"), opened)
-        spool = os.path.join(store, "_capture", "spool") if store else os.path.join(place, "spool", uid)
         self.spool = Spool(spool)
         delivery = settings.DELIVERY
         options = DeliveryOptions(
@@ -195,7 +200,9 @@ class Recorder(NullRecorder):
         self.labels = self.dispatcher.labels
         return label
 
-    def start_ticker(self, beat_interval_s: float, beat: Callable[[bool], None], flush_output: Callable[[], None]) -> None:
+    def start_ticker(
+        self, beat_interval_s: float, beat: Callable[[bool], None], flush_output: Callable[[], None]
+    ) -> None:
         """Start the thread that writes what waits and calls ``beat(due)``.
 
         Parameters
@@ -209,22 +216,30 @@ class Recorder(NullRecorder):
         """
         self._stop.clear()
 
-        def tick() -> None:
-            next_beat = time.monotonic() + beat_interval_s
-            next_look = 0.0
-            while not self._stop.wait(TICK_S):
-                flush_output()
-                self.metrics.flush()
-                now = time.monotonic()
-                due = beat_interval_s > 0 and now >= next_beat
-                if due:
-                    next_beat = now + beat_interval_s
-                if due or now >= next_look:
-                    beat(due)
-                    next_look = now + (time.monotonic() - now) / INFO_SHARE
-                self.journal.tick()
+        next_beat = time.monotonic() + beat_interval_s
+        next_look = 0.0
 
-        self._ticker = threading.Thread(target=_logged(tick), name="capture-ticker", daemon=True)
+        def tick() -> None:
+            nonlocal next_beat, next_look
+            flush_output()
+            self.metrics.flush()
+            now = time.monotonic()
+            due = beat_interval_s > 0 and now >= next_beat
+            if due:
+                next_beat = now + beat_interval_s
+            if due or now >= next_look:
+                beat(due)
+                next_look = now + (time.monotonic() - now) / INFO_SHARE
+            self.journal.tick()
+
+        def tick_until_stopped() -> None:
+            while not self._stop.wait(TICK_S):
+                try:
+                    tick()
+                except Exception:
+                    _log().exception("writing in the background failed; it is tried again")
+
+        self._ticker = threading.Thread(target=tick_until_stopped, name="capture-ticker", daemon=True)
         self._ticker.start()
 
     def stop_ticker(self) -> None:
@@ -238,12 +253,13 @@ class Recorder(NullRecorder):
         if os.getpid() == self._pid:
             self.dispatcher.pump()
 
-    def finish(self, ending: Event, stall_s: float | None = None) -> list[str]:
+    def finish(self, ending: Event | None, stall_s: float | None = None) -> list[str]:
         """Record the last event, wait for the observers while they make progress, and return what to tell the user."""
         if os.getpid() != self._pid:
             return []
         self.metrics.flush()
-        self.emit(ending)
+        if ending is not None:
+            self.emit(ending)
         if stall_s is None:
             report = self.dispatcher.finish()
         else:
@@ -268,25 +284,10 @@ def first_local_store(observers: Sequence[Any]) -> str | None:
     return None
 
 
-def _named(observer: Any) -> dict[str, Any]:
-    cls = type(observer)
-    return {
-        "identity": getattr(observer, "identity", None),
-        "name": f"{cls.__module__}.{cls.__qualname__}",
-        "replay": bool(getattr(observer, "replay", True)),
-    }
+def _log() -> Any:
+    import logging
 
-
-def _logged(target: Callable[[], None]) -> Callable[[], None]:
-    def guarded() -> None:
-        try:
-            target()
-        except Exception:
-            import logging
-
-            logging.getLogger("capture").exception("the thread that records in the background stopped")
-
-    return guarded
+    return logging.getLogger("capture")
 
 
 def _version() -> str:
