@@ -133,6 +133,7 @@ class Opened(Event):
     version: str  #: of this library
     host: dict[str, Any]  #: ``machine_id``, ``boot_id``, ``pid``, ``pid_start``: is the writer still alive?
     observers: list[dict[str, Any]]  #: ``identity``, ``name`` and ``replay`` of those that it delivers to
+    spool: str = ""  #: folder with the bytes of the run's files; "": in the state folder, under the run's uid
 
 
 class Queued(Event):

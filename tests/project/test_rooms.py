@@ -26,7 +26,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
     ("probes", ["probes", "probes.*"], ["language"]),
     (
         "delivery",
-        ["registry", "journal", "spool", "locks", "dispatch", "delivery", "state"],
+        ["registry", "clock", "locks", "journal", "acks", "spool", "calls", "dispatch", "delivery", "state"],
         ["language"],
     ),
     ("observers", ["observers", "observers.*"], ["language"]),

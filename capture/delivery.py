@@ -1,0 +1,285 @@
+"""Delivery of what was left behind: journals whose writer died, or whose observers could not be reached."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from capture.acks import Acknowledged, Acks, read_acks
+from capture.calls import identity_of, name_of, replays
+from capture.dispatch import Cursor, DeliveryOptions, Lane, remove_if_there
+from capture.events import FORMAT
+from capture.journal import acks_path, list_journals, opened_of
+from capture.locks import LocksUnsupportedError, try_lock, unlock
+from capture.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class Report:
+    """What became of one journal.
+
+    Attributes
+    ----------
+    path, uid, writer : str
+    delivered : dict of str to int
+        Events that an observer was told now, by its identity (without one: its name).
+    behind : list of str
+        Identities of observers that have not got everything.
+    missed : dict of str to int
+        Events that an observer refused, now or earlier.
+    labels : dict of str to object
+    damaged : int
+        Lines of the journal that could not be read.
+    deleted : bool
+        Whether the journal is gone, because everybody has everything.
+    reason : str
+        Why nothing was done: "alive", "missing", "unknown", "elsewhere" (of another machine), "format", "empty"; or "".
+    errors : dict of str to str
+        What stopped an observer, by its identity.
+    """
+
+    def __init__(self, path: str, reason: str = "") -> None:
+        self.path, self.reason = path, reason
+        name = os.path.basename(path)
+        self.uid, _, writer = name.removesuffix(".journal").partition(".")
+        self.writer = writer
+        self.delivered: dict[str, int] = {}
+        self.behind: list[str] = []
+        self.missed: dict[str, int] = {}
+        self.labels: dict[str, Any] = {}
+        self.damaged = 0
+        self.deleted = False
+        self.errors: dict[str, str] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of this journal waits for anybody."""
+        return self.deleted or self.reason in ("alive", "missing")
+
+    def __str__(self) -> str:
+        name = f"run {self.uid[-8:]}" + (f" ({self.writer})" if self.writer != "main" else "")
+        if self.reason:
+            return f"{name}: {_REASONS[self.reason]}"
+        parts = [f"{count} events to {identity}" for identity, count in self.delivered.items()]
+        parts += [f"{identity} refused {count} events" for identity, count in self.missed.items()]
+        parts += [
+            f"{identity} has not got everything ({self.errors.get(identity, 'no such store here')})"
+            for identity in self.behind
+        ]
+        if self.damaged:
+            parts.append(f"{self.damaged} damaged lines skipped")
+        parts.append("done" if self.deleted else f"kept in {self.path}")
+        return f"{name}: {', '.join(parts)}"
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value and name != "path")
+        return f"Report({facts})"
+
+
+_REASONS = {
+    "alive": "it is still running, or delivered by another process",
+    "missing": "gone: delivered by another process",
+    "unknown": "left alone: the file cannot be locked, so whether its writer lives is not known",
+    "elsewhere": "left alone: it was written on another machine",
+    "format": "left alone: it was written by a later version of capture",
+    "empty": "left alone: it has no readable beginning",
+}
+
+
+def sync(
+    state: str,
+    observers: Iterable[Any] = (),
+    resolve: Callable[[str], Any] | None = None,
+    *,
+    options: DeliveryOptions | None = None,
+    host: Mapping[str, Any] | None = None,
+    everything: bool = False,
+    retry_missed: bool = False,
+) -> list[Report]:
+    """Deliver the journals in a state folder whose writers are gone.
+
+    Parameters
+    ----------
+    state : str
+        See `capture.journal.state_dir`.
+    observers : iterable
+        Each gets the journals that were meant for an observer of its identity.
+    resolve : callable, optional
+        ``resolve(identity) -> observer or None``, asked about the other identities.
+    options : DeliveryOptions, optional
+    host : mapping, optional
+        This machine, as in `Opened.host`. Journals of other machines are left to those: a lock on a shared filesystem
+        may not reach from there to here.
+    everything : bool
+        Whether `observers` get all journals, also those that were not meant for them.
+    retry_missed : bool
+        Whether events that an observer refused are offered to it again.
+
+    Returns
+    -------
+    list of Report
+        One for each journal, oldest first.
+    """
+    by_identity = {identity_of(observer): observer for observer in observers}
+    extra = list(by_identity.values()) if everything else []
+    return [
+        _deliver(
+            path,
+            lambda identity: by_identity.get(identity) or (resolve(identity) if resolve else None),
+            extra,
+            options or DeliveryOptions(),
+            host,
+            retry_missed,
+        )
+        for path in list_journals(state)
+    ]
+
+
+def deliver(
+    path: str,
+    observers: Iterable[Any],
+    *,
+    options: DeliveryOptions | None = None,
+    host: Mapping[str, Any] | None = None,
+    retry_missed: bool = False,
+) -> Report:
+    """Deliver one journal to these observers, from where each of them is; delete it if everybody has everything.
+
+    A journal whose writer lives is not touched. For the parameters see `sync`.
+    """
+    return _deliver(path, lambda identity: None, list(observers), options or DeliveryOptions(), host, retry_missed)
+
+
+def _deliver(
+    path: str,
+    find: Callable[[str], Any],
+    observers: list[Any],
+    options: DeliveryOptions,
+    host: Mapping[str, Any] | None,
+    retry_missed: bool,
+) -> Report:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return Report(path, "missing")
+    except OSError:
+        return Report(path, "unknown")
+    try:
+        try:
+            if not try_lock(descriptor):
+                return Report(path, "alive")
+        except LocksUnsupportedError:
+            return Report(path, "unknown")
+        try:
+            if not _is_still(path, descriptor):
+                return Report(path, "missing")
+            return _deliver_locked(path, find, observers, options, host, retry_missed)
+        finally:
+            unlock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_still(path: str, descriptor: int) -> bool:
+    """Say whether the locked file is the one of that name: another delivery may have deleted it just before."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _deliver_locked(
+    path: str,
+    find: Callable[[str], Any],
+    observers: list[Any],
+    options: DeliveryOptions,
+    host: Mapping[str, Any] | None,
+    retry_missed: bool,
+) -> Report:
+    opened = opened_of(path)
+    if opened is None:  # just made by somebody who has not locked it yet, or nothing is left of it
+        return Report(path, "empty")
+    if opened.format > FORMAT:
+        return Report(path, "format")
+    if host is not None and opened.host.get("machine_id") != host.get("machine_id"):
+        return Report(path, "elsewhere")
+    report = Report(path)
+    known = read_acks(acks_path(path))
+    wanted = [str(each["identity"]) for each in opened.observers if each.get("identity") and each.get("replay", True)]
+    extra = {identity_of(observer) or name_of(observer): observer for observer in observers}
+    spool = _spool_of(path, opened)
+    acks = Acks(acks_path(path))
+    last = None
+    try:
+        for identity in dict.fromkeys([*wanted, *extra]):
+            far = known.get(identity, Acknowledged())
+            if far.done and not (far.missed and retry_missed):
+                continue
+            observer = extra.get(identity) or find(identity)
+            if observer is None:
+                report.behind.append(identity)
+            elif replays(observer) or identity in extra:
+                last = _tell(identity, observer, far, path, opened, spool, acks, options, retry_missed, report)
+    finally:
+        acks.close()
+    report.damaged = last.damaged if last is not None else 0
+    known = read_acks(acks_path(path))
+    far_of = {identity: known.get(identity, Acknowledged()) for identity in wanted}
+    report.missed.update({identity: len(far.missed) for identity, far in far_of.items() if far.missed})
+    if all(far.done and not far.missed for far in far_of.values()):
+        os.unlink(path)
+        remove_if_there(acks_path(path))
+        spool.remove()
+        report.deleted = True
+    return report
+
+
+def _tell(
+    identity: str,
+    observer: Any,
+    far: Acknowledged,
+    path: str,
+    opened: Any,
+    spool: Spool,
+    acks: Acks,
+    options: DeliveryOptions,
+    retry_missed: bool,
+    report: Report,
+) -> Cursor:
+    """Tell one observer what it has not got."""
+    if not retry_missed:
+        far.missed = set()
+    cursor = Cursor(path, verify=True)
+    lane = Lane(observer, cursor, opened.uid, opened.writer, spool, acks, options, known=far)
+    lane.close()
+    begun = options.clock.monotonic()
+    nobody = threading.Event()
+    try:
+        while not lane.done and not lane.is_stalled(begun, options.stall_s):
+            delay = lane.step()
+            if delay is None:
+                break
+            if delay:
+                options.clock.wait(nobody, delay)
+    finally:
+        lane.acknowledge()
+        cursor.close()
+    report.delivered[identity] = max(lane.delivered - far.seq, 0)
+    if lane.label is not None:
+        report.labels[identity] = lane.label
+    if lane.missed:
+        report.missed[identity] = len(lane.missed)
+    if not lane.done:
+        report.behind.append(identity)
+        report.errors[identity] = f"{type(lane.last_error).__name__}: {lane.last_error}"
+    return cursor
+
+
+def _spool_of(path: str, opened: Any) -> Spool:
+    """Return the spool with the bytes that a journal speaks of."""
+    state = os.path.dirname(os.path.dirname(path))
+    directory = opened.spool or os.path.join(state, "spool", opened.uid)
+    return Spool(directory, holder=f"{opened.uid}.{opened.writer}")

@@ -1,0 +1,413 @@
+"""The bytes of files that a run recorded, as they were at that moment, until every observer has them.
+
+::
+
+    <directory>/<2 hex>/<sha256>       the content, once, whoever recorded it
+    <directory>/held/<holder>/<sha256> the same file by another name: this run still needs it
+    <directory>/known                  digests of big files that have not changed since, by their stat
+
+Where the directory lies on the filesystem of a store, the store links the content into its own place; nothing is copied
+twice, and a file that was recorded before is not even read again.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+MAX_MD5 = 4 * 2**20  #: bytes up to which the MD5 is made, too: for layouts that are addressed by it
+MIN_KNOWN = 2**20  #: bytes from which it pays to remember the digest of a file
+RACY_S = 2.0  #: a file changed this short before it was read may change again without a trace in its times
+MAX_KNOWN_FILE = 2**20  #: bytes of the file `known` from which it is written anew
+ATTEMPTS = 3  #: readings of a file that changes while it is read
+_CHUNK = 1 << 20
+_FICLONE = 0x40049409  # Linux: share the blocks of another file
+
+
+class Taken(NamedTuple):
+    """What is known of bytes in the spool."""
+
+    digest: str  #: SHA-256, hexadecimal
+    md5: str  #: hexadecimal; "" for files over `MAX_MD5` bytes
+    size: int  #: bytes
+
+
+class Spool:
+    """Takes and gives the bytes of recorded files.
+
+    Parameters
+    ----------
+    directory : str
+        Made when the first file comes. Several runs may share it.
+    holder : str, optional
+        Name of who needs the content; default: one of its own. Content goes when nobody holds it.
+    now : callable
+        Wall clock in seconds.
+
+    Attributes
+    ----------
+    directory, holder : str
+    """
+
+    def __init__(self, directory: str, holder: str | None = None, now: Callable[[], float] = time.time) -> None:
+        self.directory = os.path.abspath(directory)
+        self.holder = holder or f"{os.getpid()}-{os.urandom(6).hex()}"
+        self._now = now
+        self._known: _Known | None = None
+        self._lock = threading.Lock()
+        self._mine: set[str] = set()
+
+    def hold_for(self, holder: str) -> None:
+        """Name the holder, before the first file: with its name, content can be found and released by others later."""
+        self.holder = holder
+
+    def path(self, digest: str) -> str:
+        """Return where the content lies; it must not be changed there."""
+        held = self._held(digest)
+        return held if os.path.exists(held) else self._content(digest)
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open content for reading; FileNotFoundError if it is not here."""
+        return open(self.path(digest), "rb")
+
+    def take(self, filename: str | os.PathLike[str]) -> Taken:
+        """Take the bytes that a file has now.
+
+        Returns
+        -------
+        Taken
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read, is not a regular file, or the spool cannot be written.
+        """
+        path = os.path.abspath(os.fspath(filename))
+        # Not blocking: opening a pipe would wait for somebody to write into it.
+        source = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            before = os.fstat(source)
+            if not stat.S_ISREG(before.st_mode):
+                kind = "a directory" if stat.S_ISDIR(before.st_mode) else "not a regular file"
+                code = errno.EISDIR if stat.S_ISDIR(before.st_mode) else errno.EINVAL
+                raise OSError(code, f"only the bytes of regular files can be recorded, and this is {kind}", path)
+            known = self._remembered(path, before)
+            if known is not None:
+                return known
+            return self._copy(path, source, before)
+        finally:
+            os.close(source)
+
+    def take_bytes(self, data: bytes) -> Taken:
+        """Take bytes that are in memory."""
+        from hashlib import sha256
+
+        digest = sha256(data).hexdigest()
+        if not self._hold(digest):
+            temporary = self._temporary()
+            with open(temporary, "xb") as file:
+                file.write(data)
+            self._keep(temporary, digest)
+        return Taken(digest, _md5(data) if len(data) <= MAX_MD5 else "", len(data))
+
+    def release(self, digests: Iterable[str] | None = None) -> None:
+        """Say that content (default: all of it) is not needed any more by this holder."""
+        folder = os.path.join(self.directory, "held", self.holder)
+        if digests is None:
+            try:
+                digests = os.listdir(folder)
+            except FileNotFoundError:
+                return
+        for digest in digests:
+            _remove(self._held(digest))
+            content = self._content(digest)
+            try:
+                # Two names: the one here, and one in a store or of another holder. One link more that is made just now
+                # keeps the bytes; only the name goes, and somebody copies once more than necessary.
+                if os.stat(content).st_nlink == 1:
+                    os.unlink(content)
+            except FileNotFoundError:
+                pass
+        _remove_folder(folder)
+
+    def remove(self) -> None:
+        """Release everything, and remove the directory if nothing is left in it."""
+        self.release()
+        try:
+            inner = os.listdir(self.directory)
+        except FileNotFoundError:
+            return
+        for name in inner:
+            if len(name) == 2 or name == "held":
+                _remove_folder(os.path.join(self.directory, name))
+        _remove_folder(self.directory)
+
+    # ---------------------------------------------------------------------------------------------------- inside
+
+    def _content(self, digest: str) -> str:
+        return os.path.join(self.directory, digest[:2], digest)
+
+    def _held(self, digest: str) -> str:
+        return os.path.join(self.directory, "held", self.holder, digest)
+
+    def _temporary(self) -> str:
+        folder = os.path.join(self.directory, "held", self.holder)
+        os.makedirs(folder, exist_ok=True)
+        return os.path.join(folder, f".{os.urandom(6).hex()}")
+
+    def _hold(self, digest: str) -> bool:
+        """Hold content that is here already; False if it is not."""
+        held = self._held(digest)
+        if os.path.exists(held):
+            return True
+        try:
+            _link(self._content(digest), held)
+        except OSError:
+            return False
+        return True
+
+    def _keep(self, temporary: str, digest: str) -> None:
+        """Give a finished file its names: first the holder's own, which nobody else removes, then the common one."""
+        held = self._held(digest)
+        os.replace(temporary, held)
+        content = self._content(digest)
+        try:
+            _link(held, content)
+        except OSError:
+            pass  # somebody was faster, or there are no links here: the holder's own name is enough
+
+    def _remembered(self, path: str, info: os.stat_result) -> Taken | None:
+        if info.st_size < MIN_KNOWN:
+            return None
+        with self._lock:
+            if self._known is None:
+                self._known = _Known(os.path.join(self.directory, "known"))
+            taken = self._known.get(path, info)
+        return taken if taken is not None and self._hold(taken.digest) else None
+
+    def _remember(self, path: str, info: os.stat_result, taken: Taken, read_at: float) -> None:
+        racy = max(info.st_mtime, info.st_ctime) > read_at - RACY_S
+        if info.st_size >= MIN_KNOWN and not racy and self._known is not None:
+            with self._lock:
+                self._known.put(path, info, taken)
+
+    def _copy(self, path: str, source: int, before: os.stat_result) -> Taken:
+        for attempt in range(ATTEMPTS):
+            read_at = self._now()
+            temporary = self._temporary()
+            try:
+                taken = _copy_and_hash(source, temporary, before.st_size)
+                after = os.fstat(source)
+                steady = _place(after) == _place(before) and taken.size == after.st_size
+                if steady or attempt == ATTEMPTS - 1:
+                    if not steady:
+                        _log().warning(
+                            "%s changed while it was read, %d times; what was read last is recorded", path, ATTEMPTS
+                        )
+                    if self._hold(taken.digest):
+                        os.unlink(temporary)
+                    else:
+                        self._keep(temporary, taken.digest)
+                    if steady:
+                        self._remember(path, after, taken, read_at)
+                    return taken
+            except BaseException:
+                _remove(temporary)
+                raise
+            _remove(temporary)
+            os.lseek(source, 0, os.SEEK_SET)
+            before = after
+        raise AssertionError("the last attempt returns")
+
+
+def _place(info: os.stat_result) -> tuple[int, ...]:
+    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+class _Known:
+    """Digests of big files by path and stat, kept in a file of JSON lines that several processes append to."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._taken: dict[str, tuple[tuple[int, ...], Taken]] = {}
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError:
+            data = b""
+        for line in data.split(b"\n"):
+            try:
+                name, place, digest, md5 = json.loads(line)
+                self._taken[name] = (tuple(place), Taken(digest, md5, place[2]))
+            except (ValueError, TypeError, IndexError):
+                continue  # torn by a death, or the empty piece behind the last line end
+        self._is_long = len(data) > MAX_KNOWN_FILE
+
+    def get(self, path: str, info: os.stat_result) -> Taken | None:
+        place, taken = self._taken.get(path, ((), None))
+        return taken if place == _place(info) else None
+
+    def put(self, path: str, info: os.stat_result, taken: Taken) -> None:
+        self._taken[path] = (_place(info), taken)
+        try:
+            if self._is_long:
+                self._is_long = False
+                self._write_anew()
+            else:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+                descriptor = os.open(self._path, flags, 0o666)
+                try:
+                    os.write(descriptor, _known_line(path, *self._taken[path]))
+                finally:
+                    os.close(descriptor)
+        except OSError as error:
+            _log().debug("%s cannot be written: %s", self._path, error)
+
+    def _write_anew(self) -> None:
+        temporary = f"{self._path}.{os.urandom(6).hex()}"
+        newest = list(self._taken.items())[-1_000:]
+        with open(temporary, "xb") as file:
+            file.writelines(_known_line(path, place, taken) for path, (place, taken) in newest)
+        os.replace(temporary, self._path)
+
+
+def _known_line(path: str, place: tuple[int, ...], taken: Taken) -> bytes:
+    return json.dumps([path, list(place), taken.digest, taken.md5]).encode() + b"\n"
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        if not os.path.exists(source):
+            raise
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.link(source, target)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _remove_folder(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError:
+        pass  # others still have something in it, or have removed it
+
+
+# ------------------------------------------------------------------------------------------------------------ copying
+
+
+def _copy_and_hash(source: int, target: str, size: int) -> Taken:
+    """Copy an open file to a new one; return digests of what is in the copy."""
+    from hashlib import sha256
+
+    descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        if _clone(source, descriptor):
+            source, descriptor_to_write = descriptor, None
+        else:
+            descriptor_to_write = descriptor
+        if size <= MAX_MD5:
+            return _copy_small(source, descriptor_to_write)
+        hashing = sha256()
+        copied = _pump(source, descriptor_to_write, hashing.update)
+        return Taken(hashing.hexdigest(), "", copied)
+    finally:
+        os.close(descriptor)
+
+
+def _clone(source: int, target: int) -> bool:
+    """Share the source's blocks, where the filesystem can (Btrfs, XFS, ...)."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        return False
+    return True
+
+
+def _copy_small(source: int, target: int | None) -> Taken:
+    from hashlib import sha256
+
+    pieces = []
+    while piece := os.read(source, MAX_MD5 + 1):
+        pieces.append(piece)
+    data = b"".join(pieces)
+    if target is not None:
+        _write_all(target, data)
+    return Taken(sha256(data).hexdigest(), _md5(data) if len(data) <= MAX_MD5 else "", len(data))
+
+
+def _pump(source: int, target: int | None, update: Callable[[Any], None]) -> int:
+    """Read to the end, writing in this thread and hashing in another; both let go of the interpreter's lock."""
+    buffers = [memoryview(bytearray(_CHUNK)) for _ in range(4)]
+    free, full = threading.Semaphore(len(buffers)), threading.Semaphore(0)
+    filled: list[memoryview | None] = []
+
+    def hash_them() -> None:
+        taken = 0
+        while True:
+            full.acquire()
+            data = filled[taken]
+            filled[taken] = None
+            if data is None:
+                return
+            update(data)
+            taken += 1
+            free.release()
+
+    hasher = threading.Thread(target=hash_them, name="capture-hash", daemon=True)
+    hasher.start()
+    total = 0
+    try:
+        with open(source, "rb", buffering=0, closefd=False) as file:
+            while True:
+                free.acquire()
+                buffer = buffers[len(filled) % len(buffers)]
+                count = file.readinto(buffer)
+                if not count:
+                    return total
+                filled.append(buffer[:count])
+                full.release()
+                if target is not None:
+                    _write_all(target, buffer[:count])
+                total += count
+    finally:
+        filled.append(None)
+        full.release()
+        hasher.join()
+
+
+def _write_all(descriptor: int, data: Any) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, data[written:])
+
+
+def _md5(data: bytes) -> str:
+    from hashlib import md5
+
+    return md5(data, usedforsecurity=False).hexdigest()
+
+
+def _log() -> Any:
+    import logging
+
+    return logging.getLogger("capture.spool")
