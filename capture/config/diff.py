@@ -76,8 +76,8 @@ def diff(old: Mapping[Any, Any], new: Mapping[Any, Any], path: str = "") -> list
     -------
     list of Change
         In the order of `old`, then what only `new` has. A group that only one side has gives one change per entry;
-        an entry whose value becomes a group is one change. ``1`` and ``True``, ``1`` and ``"1"`` differ; ``1`` and
-        ``1.0``, ``[1]`` and ``(1,)`` do not.
+        an entry whose value becomes a group is one change. ``1`` and ``True``, ``1`` and ``"1"``, ``[1]`` and
+        ``(1,)`` differ; ``1`` and ``1.0`` do not.
 
     Examples
     --------

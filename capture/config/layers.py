@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from capture.config.origin import Origin
+    from capture.config.summary import ConfigSummary
 
 # How strong a layer is: a higher rank wins. Among equals the later wins.
 SOURCE, HOOK, NAMED, UPDATE, LATER = range(5)
@@ -235,15 +236,16 @@ class Layer:
         The entries before it.
     fixed : dict
         The entries that it could not change.
-    lines : dict of str to int
-        Source lines by entry, where known; such an entry counts as set even if it had that value before.
+    result : ConfigSummary, optional
+        What the source handed back: the lines that set entries (such an entry counts as set even if it had that value
+        before), and which of `fixed` it does not declare.
     seen_as : str
-        Path of these entries as seen from where `lines` and `defaults` were written.
-    defaults : dict
-        What the layer would have set where it was overridden, as far as known; nested.
+        Path of these entries in `result`.
+    defaults : dict of str to object
+        What the layer would have set where it was overridden, as far as known; by path in `result`.
     """
 
-    __slots__ = ("before", "defaults", "fixed", "lines", "origin", "path", "rank", "seen_as", "values")
+    __slots__ = ("added", "before", "defaults", "fixed", "lines", "origin", "path", "rank", "seen_as", "values")
 
     def __init__(
         self,
@@ -253,9 +255,9 @@ class Layer:
         values: dict[str, Any],
         before: dict[str, Any] | None = None,
         fixed: dict[str, Any] | None = None,
-        lines: Mapping[str, int] | None = None,
+        result: ConfigSummary | None = None,
         seen_as: str = "",
-        defaults: dict[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> None:
         self.origin = origin
         self.path = path
@@ -263,28 +265,28 @@ class Layer:
         self.values = values
         self.before = before or {}
         self.fixed = fixed or {}
-        self.lines = lines or {}
+        self.lines: Mapping[str, int] = {} if result is None else result.lines
+        self.added: set[str] = set() if result is None else result.added
         self.seen_as = seen_as
-        self.defaults = defaults or {}
+        self.defaults: Mapping[str, Any] = getattr(result, "defaults", {}) if defaults is None else defaults
 
     def entries(self) -> Iterator[tuple[str, Origin, Any]]:
-        """Yield (path in the whole configuration, origin with its line, value) for each entry that this layer set."""
+        """Yield (path in the whole configuration, origin with its line, value) for each entry that this layer set.
+
+        The value is `OVERRIDDEN` where the layer had no say and what it would have set is unknown.
+        """
         for path, value in iter_flattened(self.values):
-            line = self._line(path)
-            if _covers(self.fixed, path):
-                value = get_by_path(self.defaults, join_path(self.seen_as, path), OVERRIDDEN)
-                if value is OVERRIDDEN and line is None:
+            there = join_path(self.seen_as, path)
+            line = next((self.lines[p] for p in prefixes(there) if p in self.lines), None) if self.lines else None
+            if self.fixed and _covers(self.fixed, path):
+                if any(p in self.added for p in prefixes(there)):
                     continue
-            elif line is None:
+                value = self.defaults.get(there, OVERRIDDEN)
+            if line is None and value is not OVERRIDDEN:
                 before = get_by_path(self.before, path, MISSING)
-                if before is value or (before is not MISSING and equal(before, value)):
+                if before is not MISSING and equal(before, value):
                     continue
             yield join_path(self.path, path), self.origin.at(line), value
-
-    def _line(self, path: str) -> int | None:
-        if not self.lines:
-            return None
-        return next((self.lines[p] for p in prefixes(join_path(self.seen_as, path)) if p in self.lines), None)
 
 
 def _covers(fixed: Mapping[str, Any], path: str) -> bool:

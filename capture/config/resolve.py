@@ -136,9 +136,11 @@ def resolve(
 
     Notes
     -----
-    A named config is asked before any config scope has run, so of the ingredients below its own it sees only what
-    updates and earlier named configs set. Whether one ingredient is declared before an unrelated one makes no
-    difference to any value, except to hooks that look at unrelated ingredients: a hook sees what is complete by then.
+    A named config that names an ingredient below as a parameter reads the config that the ingredient has with the
+    updates and the named configs before it. One that assigns to the ingredient's name sets entries of it.
+
+    Whether one ingredient is declared before an unrelated one makes no difference to any value, except to hooks that
+    look at unrelated ingredients: a hook sees what is complete by then.
     """
     assembly = _Assembly(Tree(root), logger, rules)
     for name, update in ((update_layer, updates or {}), *extra):
@@ -225,19 +227,17 @@ class _Assembly:
 
     def preset(self, node: Node, source: Any, origin: Origin) -> None:
         """Ask a named config of `node`, or a source that overrides, what it sets here and in what is below."""
+        places = self.tree.places(node)
+        named = getattr(source, "parameters", ())
+        read = {path for path, _ in places if path.partition(".")[0] in named}
+        fallback = {"_log": self._log(node), **(freeze(self._preview(node)) if read else {})}
         fixed = self._seen_from(node, lambda part: part.updates)
-        known = self._seen_from(node, lambda part: part.named)
-        for path, _ in self.tree.places(node):
-            # So that a named config can name an ingredient as its parameter before anything has been set in it.
-            if get_by_path(known, path) is None:
-                known = place(known, path, {})
-        result = self._ask(source, node, fixed, known, {"_log": self._log(node)})
+        known = self._seen_from(node, lambda part: part.named, read)
+        result = self._ask(source, node, fixed, known, fallback)
         for seen_as, below, values in self._split(node, dict(result), origin):
             part = self.parts[below.path]
             values = _conformed(below, values)
-            layer = Layer(
-                origin, below.path, NAMED, values, part.named, part.updates, result.lines, seen_as, _defaults(result)
-            )
+            layer = Layer(origin, below.path, NAMED, values, part.named, part.updates, result, seen_as)
             self.layers.append(layer)
             part.named = {**part.named, **values}
             if _overrides(source):
@@ -257,9 +257,7 @@ class _Assembly:
                 continue
             result = self._ask(source, node, fixed, config, fallback)
             own = self._own_entries(node, dict(result))
-            self.layers.append(
-                Layer(source.origin, node.path, SOURCE, own, config, fixed, result.lines, "", _defaults(result))
-            )
+            self.layers.append(Layer(source.origin, node.path, SOURCE, own, config, fixed, result))
             config = {**config, **own}
             if hasattr(source, "conform"):
                 fixed = _as_made(fixed, own)
@@ -286,7 +284,7 @@ class _Assembly:
                 )
             for _, below, values in self._split(node, self._normalized(returned), origin):
                 part = self.parts[below.path]
-                layer = Layer(origin, below.path, HOOK, values, part.config, part.fixed)
+                layer = Layer(origin, below.path, HOOK, values, part.config, part.fixed, defaults=flatten(values))
                 self.layers.append(layer)
                 part.declared |= _touched(layer)
                 part.config = merge(merge(part.config, values), part.fixed)
@@ -353,10 +351,23 @@ class _Assembly:
             below = place(below, path, self.parts[other.path].config)
         return below
 
-    def _seen_from(self, node: Node, entries: Callable[[_Part], dict[str, Any]]) -> dict[str, Any]:
+    def _preview(self, node: Node) -> dict[str, Any]:
+        """Return what the ingredients below `node` come to with the updates and named configs known so far."""
+        preview = _Assembly(self.tree, self.logger, self.rules)
+        for path, part in self.parts.items():
+            preview.parts[path].updates, preview.parts[path].named = part.updates, part.named
+        below = {other.path for _, other in self.tree.places(node)}
+        for other in self.tree.nodes:
+            if other.path in below:
+                preview.evaluate(other)
+        return preview._seen_below(node)
+
+    def _seen_from(
+        self, node: Node, entries: Callable[[_Part], dict[str, Any]], without: set[str] | frozenset[str] = frozenset()
+    ) -> dict[str, Any]:
         seen = entries(self.parts[node.path])
         for path, other in reversed(self.tree.places(node)):
-            if entries(self.parts[other.path]):
+            if path not in without and entries(self.parts[other.path]):
                 seen = place(seen, path, entries(self.parts[other.path]))
         return seen
 
@@ -389,10 +400,6 @@ def _as_made(fixed: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
         new = made.get(name, value)
         as_made[name] = _as_made(value, new) if isinstance(value, dict) and isinstance(new, dict) else new
     return as_made
-
-
-def _defaults(result: ConfigSummary) -> dict[str, Any]:
-    return getattr(result, "defaults", {})
 
 
 def _touched(layer: Layer) -> set[str]:

@@ -142,7 +142,7 @@ def _text(value: object) -> str:
         return f"{value[:_LONGEST_VALUE]!r}... ({len(value)} {'bytes' if isinstance(value, bytes) else 'characters'})"
     try:
         text = repr(value)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a repr of the user's may raise anything; the line says what
         return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)"
 

@@ -111,7 +111,7 @@ class TypedSource:
             added=flatten(rest),
             modified=[path for path in overridden if _differs(defaults, own, path)],
         )
-        summary.defaults = defaults  # type: ignore[attr-defined]
+        summary.defaults = flatten(defaults)  # type: ignore[attr-defined]
         return summary
 
     def conform(self, config: dict[str, Any], path: str = "", complete: bool = False) -> dict[str, Any]:

@@ -207,17 +207,24 @@ def nest(updates: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> dict[Any, An
     Raises
     ------
     ConfigError
-        If a path is given a value while another path leads through it.
+        If a path is given a value while another path leads through it; or a dict contains itself.
 
     Examples
     --------
     >>> nest({"a.b": 1, "a": {"c.d": 2}, "e": {}})
     {'a': {'b': 1, 'c': {'d': 2}}, 'e': {}}
     """
+    try:
+        return _nest(updates)
+    except RecursionError:
+        raise ConfigError("the updates contain themselves, or are nested too deep to be a configuration") from None
+
+
+def _nest(updates: Any) -> dict[Any, Any]:
     nested: dict[Any, Any] = {}
     whole: dict[str, Any] = {}  # paths that were given a value themselves, and are not only on the way to one
     for path, value in updates.items() if hasattr(updates, "items") else updates:
-        _put(nested, whole, path, nest(value) if isinstance(value, dict) else value)
+        _put(nested, whole, path, _nest(value) if isinstance(value, dict) else value)
     return nested
 
 
