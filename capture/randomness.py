@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SEEDRANGE = (1, int(1e9))
 """Seeds that are made, rather than given, lie in here; the end is excluded when numpy makes them."""
 
+STOCK_COMMANDS = 4
+"""print_config, print_dependencies, save_config and print_named_configs; see `SeedTree`."""
+
 _numpy_absent = False
 
 
@@ -118,14 +121,23 @@ class SeedTree:
         run: what is registered late gets the next stream.
     legacy : bool, optional
         As in `create_rnd`.
+    reserved : mapping of owner to int, optional
+        How many streams to pass over before that of an owner's first function. Sacred's experiments begin with their
+        `STOCK_COMMANDS` captured commands, so ours pass over as many to give a user's functions the same numbers.
 
     Notes
     -----
     An ingredient listed by several others belongs to the parent that `seeding_parents` names.
     """
 
-    def __init__(self, plan: Mapping[Any, tuple[int | None, Any, Sequence[Any]]], legacy: bool | None = None) -> None:
+    def __init__(
+        self,
+        plan: Mapping[Any, tuple[int | None, Any, Sequence[Any]]],
+        legacy: bool | None = None,
+        reserved: Mapping[Any, int] | None = None,
+    ) -> None:
         self._plan = dict(plan)
+        self._reserved = reserved or {}
         self.legacy = legacy
         self._lock = threading.RLock()
         self._seeds: dict[Any, int] = {}
@@ -157,7 +169,9 @@ class SeedTree:
             streams = self._streams.get(owner)
             if streams is None:
                 functions = self._plan[owner][2]
-                streams = self._streams[owner] = _Streams(self.seed_of(owner), functions, self.legacy)
+                streams = self._streams[owner] = _Streams(
+                    self.seed_of(owner), functions, self.legacy, self._reserved.get(owner, 0)
+                )
             return streams.of(function)
 
     def draw(self, owner: Any, function: Any) -> int:
@@ -175,9 +189,11 @@ class SeedTree:
 class _Streams:
     """The generators of one owner's captured functions."""
 
-    def __init__(self, seed: int, functions: Sequence[Any], legacy: bool | None) -> None:
+    def __init__(self, seed: int, functions: Sequence[Any], legacy: bool | None, reserved: int) -> None:
         self._make = generator_maker(legacy)
         self._source = self._make(seed)
+        for _ in range(reserved):
+            get_seed(self._source)
         self._functions = functions
         self._listed = 0  # how many of `functions` have got their generator
         self._rnd: dict[Any, Any] = {}

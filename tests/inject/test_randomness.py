@@ -15,6 +15,7 @@ import pytest
 from capture.errors import ConfigTypeError, SignatureError
 from capture.randomness import (
     SEEDRANGE,
+    STOCK_COMMANDS,
     SeedTree,
     create_rnd,
     get_seed,
@@ -85,6 +86,12 @@ def test_the_streams_are_those_of_sacred(seed, beta, legacy, golden):
     for order in (list(golden), list(reversed(golden))):
         tree = SeedTree(plan(seed, beta), legacy)
         assert {key: [tree.draw(*key) for _ in golden[key]] for key in order} == golden
+
+
+def test_streams_can_be_passed_over():
+    """Sacred captures its stock commands first; an experiment that does not must still give the same numbers."""
+    tree = SeedTree({"ex": (42, None, ["own", "main"])}, reserved={"ex": STOCK_COMMANDS})
+    assert (tree.draw("ex", "main"), tree.draw("ex", "own")) == (37422836, 9330647)
 
 
 def test_the_generators_are_those_of_sacred():
