@@ -1,0 +1,28 @@
+"""Where runs are stored: one module per backend, each with its writer, reader and curator, loaded when first used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_LAZY = {
+    "FileStorageObserver": "capture.observers.file",
+    "FileStoreReader": "capture.observers.file",
+    "FileStoreCurator": "capture.observers.file",
+    "RunObserver": "capture.hooks",
+}
+
+__all__ = ["FileStorageObserver", "FileStoreCurator", "FileStoreReader", "RunObserver"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,277 @@
+"""Files that are there whole or not at all, with the modes that their folder asks for."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from capture.observers._names import TEMPORARY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+CHUNK = 1 << 20  #: bytes that are copied at a time
+
+#: errors of the operating system that may pass by themselves
+PASSING = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "ESTALE", "EIO", "ETIMEDOUT", "EAGAIN", "EBUSY", "EMFILE", "ENFILE", "ENOLCK",
+                 "EINTR", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENOTCONN", "EREMOTEIO")
+    if hasattr(errno, name)
+)  # fmt: skip
+
+_SHARED = 0o2020  #: setgid and writable by the group: a folder that colleagues write into together
+_counter = iter(range(1, 1 << 62))
+
+
+def make_folder(path: str, shared: bool = False) -> None:
+    """Make a folder, which must not exist yet, with the modes that the umask leaves.
+
+    Parameters
+    ----------
+    path : str
+    shared : bool
+        Whether it is open to the group whatever the umask says.
+    """
+    os.mkdir(path)
+    if shared:
+        os.chmod(path, os.stat(path).st_mode & 0o7777 | 0o2070)
+
+
+def ensure_folder(path: str, shared: bool = False) -> None:
+    """Make a folder and those above it, where they are missing."""
+    try:
+        make_folder(path, shared)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+    except FileNotFoundError:
+        ensure_folder(os.path.dirname(path), shared)
+        ensure_folder(path, shared)
+
+
+def is_shared(path: str) -> bool:
+    """Say whether a folder is set up for a group: what lies in it is then open to the group too."""
+    return os.name == "posix" and os.stat(path).st_mode & _SHARED == _SHARED
+
+
+def create(path: str, shared: bool = False) -> int:
+    """Create a file that does not exist yet and return its descriptor; umask and default ACLs decide its mode."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    if shared:
+        os.chmod(path, os.stat(path).st_mode & 0o7777 | 0o060)
+    return descriptor
+
+
+def temporary(folder: str) -> str:
+    """Return a path in `folder` that nothing else uses."""
+    return os.path.join(folder, f"{TEMPORARY}{os.getpid():x}-{time.time_ns() & 0xFFFFFFFFFF:x}-{next(_counter)}")
+
+
+def write(path: str, data: bytes, shared: bool = False, durable: bool = False) -> None:
+    """Write a file in one step: who opens it sees the old bytes or the new ones.
+
+    Parameters
+    ----------
+    path : str
+    data : bytes
+    shared : bool
+    durable : bool
+        Whether the bytes are on the disk when this returns.
+    """
+    new = temporary(os.path.dirname(path))
+    descriptor = create(new, shared)
+    try:
+        try:
+            write_all(descriptor, data)
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(new, path)
+    except BaseException:
+        remove(new)
+        raise
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data` where the descriptor stands."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of `data` at `offset`."""
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    write_all(descriptor, data)
+
+
+def sync(path: str) -> None:
+    """Put what a file or folder holds on the disk; a file that went away meanwhile needs none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: str) -> None:
+    """Remove a file if it is there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def copy(stream: BinaryIO, path: str, shared: bool = False, hashes: tuple[Any, ...] = ()) -> int:
+    """Copy a stream into a new file; return its size in bytes.
+
+    Parameters
+    ----------
+    stream : binary file
+    path : str
+        A file that does not exist yet.
+    shared : bool
+    hashes : tuple of hashlib objects
+        Updated with what is copied.
+    """
+    size = 0
+    descriptor = create(path, shared)
+    try:
+        while True:
+            chunk = stream.read(CHUNK)
+            if not chunk:
+                return size
+            for each in hashes:
+                each.update(chunk)
+            write_all(descriptor, chunk)
+            size += len(chunk)
+    except BaseException:
+        remove(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def place(source: str, target: str, replace: bool) -> None:
+    """Give the finished file `source` the name `target`.
+
+    Raises
+    ------
+    FileExistsError
+        If `target` exists and `replace` is false.
+    """
+    if replace:
+        os.replace(source, target)
+        return
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here; a folder has a single writer, so that the gap between the two does not matter
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+        os.rename(source, target)
+        return
+    os.unlink(source)
+
+
+def take(
+    open_bytes: Callable[[], BinaryIO], target: str, digest: str, shared: bool = False, replace: bool = False
+) -> None:
+    """Bring the bytes of a file into the store: by a hard link where they lie in a spool beside it, else by a copy.
+
+    Parameters
+    ----------
+    open_bytes : callable
+        Gives the bytes as a binary file.
+    target : str
+        Where they shall lie; its folder exists.
+    digest : str
+        Their SHA-256. A file of that very name is a spool's: nobody writes into it, so that sharing its bytes is safe.
+    shared, replace : bool
+        See `place`.
+    """
+    folder = os.path.dirname(target)
+    new = temporary(folder)
+    with open_bytes() as stream:
+        origin = getattr(stream, "name", None)
+        in_spool = isinstance(origin, str) and digest and os.path.basename(origin) == digest
+        if not (in_spool and _link(origin, new if replace else target, shared)):
+            copy(stream, new, shared)
+        elif not replace:
+            return
+    try:
+        place(new, target, replace)
+    except BaseException:
+        remove(new)
+        raise
+
+
+def _link(origin: Any, new: str, shared: bool) -> bool:
+    """Link a file of the spool; false where the file system cannot."""
+    try:
+        os.link(origin, new)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    # The spool is private, the store is as open as its folder: who may search the folder may read the file.
+    wanted = (os.stat(os.path.dirname(new)).st_mode | (0o060 if shared else 0)) & 0o666
+    try:
+        if os.stat(new).st_mode & 0o777 != wanted:
+            os.chmod(new, wanted)
+    except OSError:  # another user's file: ours is a copy
+        remove(new)
+        return False
+    return True
+
+
+class Lock:
+    """Keeps other processes out of a file or folder for some milliseconds, where the file system can lock.
+
+    Where it cannot, or another holds on for longer than `patience_s`, the work goes on without: what must never go
+    wrong is decided by `mkdir` and `rename`, and the lock only keeps writers from redoing each other's work.
+    """
+
+    def __init__(self, path: str, patience_s: float = 5.0) -> None:
+        self._path, self._patience_s = path, patience_s
+        self._descriptor = -1
+
+    def __enter__(self) -> Lock:
+        if fcntl is None:
+            return self
+        try:
+            self._descriptor = os.open(self._path, os.O_RDWR)  # network file systems lock only what may be written
+        except IsADirectoryError:
+            self._descriptor = os.open(self._path, os.O_RDONLY)
+        except OSError:
+            return self
+        deadline, pause = time.monotonic() + self._patience_s, 0.0005
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return self
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return self
+                time.sleep(pause)
+                pause = min(2 * pause, 0.02)
+            except OSError:
+                return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -1,0 +1,585 @@
+"""The folder of one run, as its writer sees it.
+
+`Documents` is what is known of the run, as the JSON that lies in the folder; `RunFolder` keeps it in memory, with the
+output and the measurements that are not written yet, and writes what changed when it is told to. A second writer of
+the same run (a child process, a resumed run) is noticed by its newer ``capture.json``: the documents are then read
+again and this writer's own changes, which it keeps until they are written, are made once more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from capture._version import __version__
+from capture.codec import encode
+from capture.errors import RecordError
+from capture.observers import _atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from typing import BinaryIO
+
+FORMAT = 1  #: of capture.json and of the store
+EXTENSION = "capture.json"  #: holds what Sacred's layout has no place for
+FILES = {"run": "run.json", "config": "config.json", "info": "info.json", "capture": EXTENSION}
+METRICS = "metrics.jsonl"
+OUTPUT = "cout.txt"
+
+_HELD = 256 << 10  #: bytes of output or measurements that are held in memory before they are written
+
+
+def naive(moment: datetime) -> str:
+    """Return a time as Sacred stores it: UTC, ISO 8601, without an offset."""
+    if moment.tzinfo is not None:
+        from datetime import timezone
+
+        moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return moment.isoformat()
+
+
+def aware(moment: datetime) -> str:
+    """Return a time with its offset; one without is UTC, as Sacred's are."""
+    if moment.tzinfo is None:
+        from datetime import timezone
+
+        moment = moment.replace(tzinfo=timezone.utc)
+    return moment.isoformat()
+
+
+def read_document(path: str) -> Any:
+    """Read one JSON file of a store, without decoding its tags.
+
+    Raises
+    ------
+    FileNotFoundError
+    RecordError
+        If it is not whole; names file and line, and says what to do.
+    """
+    with open(path, "rb") as stream:
+        data = stream.read()
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", "?")
+        raise RecordError(
+            f"{path}, line {line}: not readable as JSON ({error})."
+            "\n  it was probably cut off while it was written; the other files of its folder may still be whole"
+            "\n  to go on: repair it by hand, or delete or move away the folder"
+        ) from error
+
+
+class Documents:
+    """What is known of a run, in the JSON form that its folder holds. Each method is one change.
+
+    Attributes
+    ----------
+    run, config, info, capture : dict
+        The contents of ``run.json``, ``config.json``, ``info.json`` and ``capture.json``.
+    dirty : set of str
+        Which of them changed.
+    """
+
+    def __init__(self, label: str = "", uid: str = "") -> None:
+        self.run: dict[str, Any] = {}
+        self.config: Any = None
+        self.info: Any = None
+        self.capture: dict[str, Any] = {
+            "format": FORMAT,
+            "version": __version__,
+            "label": encode(label),
+            "uid": encode(uid),
+            "seqs": {},
+            "writers": {},
+            "times": {},
+            "files": {"sources": [], "resources": [], "artifacts": []},
+        }
+        self.dirty: set[str] = set()
+        self._places: dict[str, dict[Any, int]] = {}
+
+    @classmethod
+    def read(cls, folder: str) -> Documents:
+        """Read the documents of a folder; those that are not there yet are empty."""
+        documents = cls(label=os.path.basename(folder))
+        for name, file in FILES.items():
+            try:
+                setattr(documents, name, read_document(os.path.join(folder, file)))
+            except FileNotFoundError:
+                pass
+        if documents.run and not documents.capture["uid"] and not os.path.exists(os.path.join(folder, EXTENSION)):
+            documents.capture["layout"] = "sacred"  # its files are listed in run.json, and only there
+        files = documents.capture.setdefault("files", {})
+        for kind in ("sources", "resources", "artifacts"):
+            files.setdefault(kind, [])
+        return documents
+
+    def opened(self, writer: str, host: Any, version: Any) -> None:
+        self.capture.setdefault("writers", {}).update(encode({writer: host}))
+        if version is not None:
+            self.capture["version"] = encode(version)
+        self.dirty.add("capture")
+
+    def describe(
+        self, status: str, moment: datetime, ex_info: Any, command: str, host_info: Any, config: Any, meta_info: Any
+    ) -> None:
+        """The run is described: status QUEUED or RUNNING."""
+        experiment = encode(ex_info)
+        self.capture["experiment"] = {"sources": experiment["sources"]} if "sources" in experiment else {}
+        self.run.update(
+            experiment=experiment,
+            command=encode(command),
+            host=encode(host_info),
+            meta=encode(meta_info),
+            status=status,
+        )
+        times = self.capture.setdefault("times", {})
+        if status == "QUEUED":
+            times["queued"] = aware(moment)
+        else:
+            times["started"] = aware(moment)
+            self.run["start_time"] = naive(moment)
+            self.run.setdefault("heartbeat", None)
+        self.config = encode(config)
+        self.dirty |= {"run", "config", "capture"}
+
+    def resumed(self, moment: datetime) -> None:
+        self.run["status"] = "RUNNING"
+        for name in ("stop_time", "fail_trace"):
+            self.run.pop(name, None)
+        self.capture.setdefault("times", {}).pop("stopped", None)
+        self.capture.setdefault("resumed", []).append(aware(moment))
+        self.dirty |= {"run", "capture"}
+
+    def beat(self, moment: datetime, info: Any, result: Any) -> None:
+        self.run["heartbeat"] = naive(moment)
+        self.run["result"] = encode(result)
+        self.capture.setdefault("times", {})["heartbeat"] = aware(moment)
+        self.dirty |= {"run", "capture"}
+        encoded = encode(info)
+        if encoded != (self.info if self.info is not None else {}):
+            self.info = encoded
+            self.dirty.add("info")
+
+    def ended(self, status: str, moment: datetime, **more: Any) -> None:
+        self.run["status"] = encode(status)
+        self.run["stop_time"] = naive(moment)
+        self.run.update({name: encode(value) for name, value in more.items()})
+        self.capture.setdefault("times", {})["stopped"] = aware(moment)
+        self.dirty |= {"run", "capture"}
+
+    def facts(self, topic: str, facts: Any) -> None:
+        self.capture.setdefault("facts", {}).update(encode({topic: facts}))
+        self.dirty.add("capture")
+
+    def annotate(self, tags: list[str] | None, notes: str | None) -> None:
+        if tags is not None:
+            self.capture["tags"] = encode(list(tags))
+        if notes is not None:
+            self.capture["notes"] = encode(notes)
+        self.dirty.add("capture")
+
+    def unknown(self, payload: Any) -> None:
+        self.capture.setdefault("extra", []).append(payload)
+        self.dirty.add("capture")
+
+    def add_file(self, kind: str, entry: dict[str, Any]) -> None:
+        """Note a stored file. Sources and artifacts of a name replace earlier ones, resources differ by content too."""
+        files, places = self.capture["files"][kind], self._known(kind)
+        place = places.setdefault(_key(kind, entry), len(files))
+        files[place : place + 1] = [entry]
+        self.dirty |= {"run", "capture"}
+
+    def file(self, kind: str, name: str, digest: str | None = None) -> dict[str, Any] | None:
+        """Return what is noted of a file, or None."""
+        place = self._known(kind).get(_key(kind, {"name": encode(name), "digest": digest}))
+        return None if place is None else self.capture["files"][kind][place]
+
+    def _known(self, kind: str) -> dict[Any, int]:
+        """Return the places of the files in their list: with a thousand artifacts, each must not search for its own."""
+        if kind not in self._places:
+            files = self.capture["files"][kind]
+            self._places[kind] = {_key(kind, entry): place for place, entry in enumerate(files)}
+        return self._places[kind]
+
+    def adopt(self, uid: str) -> None:
+        """A queued run is taken over by the process that runs it."""
+        self.capture["uid"] = encode(uid)
+        self.capture["seqs"] = {}
+        self.capture.pop("layout", None)
+        self.dirty.add("capture")
+
+
+def _key(kind: str, entry: dict[str, Any]) -> Any:
+    name = str(entry.get("name"))
+    return (name, entry.get("digest")) if kind == "resources" else name
+
+
+class RunFolder:
+    """One run that is being written.
+
+    Parameters
+    ----------
+    path : str
+        The folder.
+    basedir : str
+        The store.
+    documents : Documents
+    shared : bool
+        Whether what lies in it is open to the group, whatever the umask says.
+
+    Attributes
+    ----------
+    seqs : dict of str to int
+        By writer: the last event that is stored, or will be with the next `flush`.
+    missed : dict of str to set of int
+        Events before that one that could not be stored.
+    """
+
+    def __init__(self, path: str, basedir: str, documents: Documents, shared: bool = False) -> None:
+        self.path, self.basedir, self.documents, self.shared = path, basedir, documents, shared
+        self.seqs: dict[str, int] = dict(documents.capture.get("seqs", {}))
+        self.missed = {writer: set(seqs) for writer, seqs in documents.capture.get("missed", {}).items()}
+        self.ended = False
+        self._own: set[str] = set()  # the writers that speak through this object
+        self._changes: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self._output: list[tuple[int | None, bytes]] = []
+        self._output_size = 0
+        self._followed = 0  # characters of Sacred's `captured_out` that were seen
+        self._metrics: list[bytes] = []
+        self._metrics_size = 0
+        self._tail: set[tuple[str, int]] = set()  # batches that lie in the file while ``seqs`` does not say so
+        self._metrics_end = 0
+        self._blobs: list[tuple[str, Callable[[], None]]] = []
+        self._unsynced: set[str] = set()
+        self._taken: set[str] | None = None  # paths of artifacts in lower case, and of their folders with a "/" behind
+        self._checked = {path}
+        self._written: tuple[int, ...] | None = None
+        self._missed_changed = False
+
+    @classmethod
+    def open(cls, path: str, basedir: str, shared: bool = False) -> RunFolder:
+        """Go on with a folder that exists, whoever wrote it."""
+        with _atomic.Lock(path):
+            folder = cls(path, basedir, Documents.read(path), shared)
+            folder._written = _signature(os.path.join(path, EXTENSION))
+            folder._mend_metrics()
+        return folder
+
+    # ------------------------------------------------------------------------------------------- exactly once
+
+    def has(self, writer: str, seq: int) -> bool:
+        """Say whether this event is stored already."""
+        return 0 < seq <= self.seqs.get(writer, 0) and seq not in self.missed.get(writer, ())
+
+    def stored(self, writer: str, seq: int) -> None:
+        """Note that this event is stored with the next flush."""
+        if seq:
+            self._own.add(writer)
+            self.seqs[writer] = max(seq, self.seqs.get(writer, 0))
+            if seq in self.missed.get(writer, ()):
+                self.missed[writer].discard(seq)
+                self._missed_changed = True
+
+    def failed(self, writer: str, seq: int) -> None:
+        """Note that this event could not be stored, so that it is taken when it comes again after others."""
+        if seq:
+            self.missed.setdefault(writer, set()).add(seq)
+            self._missed_changed = True
+
+    # ------------------------------------------------------------------------------------------- what happens
+
+    def change(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Make one change to the documents, see `Documents`."""
+        getattr(self.documents, name)(*args, **kwargs)
+        self._changes.append((name, args, kwargs))
+
+    def write_output(self, text: str, offset: int | None) -> None:
+        """Replace the output from byte `offset` on; None appends."""
+        try:
+            data = text.encode("utf-8")
+        except UnicodeEncodeError:
+            data = text.encode("utf-8", "surrogatepass")
+        self._output.append((offset, data))
+        self._output_size += len(data)
+        if self._output_size > _HELD:
+            self._flush_output()
+
+    def follow_output(self, text: str) -> None:
+        """Append what is new in the whole output so far; a text that became shorter is written again."""
+        if len(text) < self._followed:
+            self.write_output(text, 0)
+        else:
+            self.write_output(text[self._followed :], None)
+        self._followed = len(text)
+
+    def write_metrics(self, line: bytes, writer: str, seq: int) -> None:
+        """Append one encoded batch."""
+        if (writer, seq) in self._tail:
+            return
+        from capture.observers._series import mark_writer
+
+        self._metrics.append(mark_writer(line, writer))
+        self._metrics_size += len(line)
+        if self._metrics_size > _HELD:
+            with _atomic.Lock(self.path):
+                self._flush_metrics()
+
+    def has_metrics(self) -> bool:
+        return bool(self._metrics) or os.path.exists(self.file(METRICS))
+
+    def note_blob(self, path: str, take: Callable[[], None]) -> None:
+        """Remember a shared file that this run uses: `take` brings it again should it vanish before that is written."""
+        self._blobs.append((path, take))
+
+    def note_file(self, path: str) -> None:
+        """Remember a file whose bytes must be on the disk when the run has ended."""
+        self._unsynced.add(path)
+
+    def file(self, name: str) -> str:
+        """Return the path of a file of this folder."""
+        return os.path.join(self.path, name)
+
+    def is_taken(self, stored: str) -> bool:
+        """Say whether an artifact lies at this path, or at one that some systems take for it, or above or below it."""
+        if self._taken is None:
+            self._taken = set()
+            for entry in self.documents.capture["files"]["artifacts"]:
+                self._take(entry["stored"])
+        folded = stored.lower()
+        above = folded
+        while "/" in above:
+            above = above.rpartition("/")[0]
+            if above in self._taken:
+                return True
+        if folded in self._taken or folded + "/" in self._taken:
+            return True
+        self._take(stored)
+        return False
+
+    def _take(self, stored: str) -> None:
+        assert self._taken is not None
+        folded = stored.lower()
+        self._taken.add(folded)
+        while "/" in folded:
+            folded = folded.rpartition("/")[0]
+            self._taken.add(folded + "/")
+
+    def inner(self, stored: str) -> str:
+        """Return the path of an artifact, its folder made; refuse one that a link leads out of the run's folder."""
+        path = os.path.join(self.path, *stored.split("/"))
+        folder = os.path.dirname(path)
+        if folder not in self._checked:
+            if not os.path.realpath(folder).startswith(os.path.realpath(self.path) + os.sep):
+                raise NotADirectoryError(f"{folder} leads out of the folder of the run")
+            try:
+                _atomic.ensure_folder(folder, self.shared)
+            except FileExistsError as error:
+                raise NotADirectoryError(*error.args) from error
+            self._checked.add(folder)
+        return path
+
+    # ------------------------------------------------------------------------------------------- writing
+
+    def flush(self, before_last: Callable[[], None] | None = None) -> None:
+        """Write what changed; after the ending of the run, put it on the disk.
+
+        Parameters
+        ----------
+        before_last : callable, optional
+            Called when everything but ``capture.json`` is written: derived files.
+        """
+        if not (self._changes or self._output or self._metrics or self._missed_changed):
+            return
+        with _atomic.Lock(self.path):
+            if self._written is not None and _signature(self.file(EXTENSION)) != self._written:
+                self._merge()
+            self._flush_metrics()
+            self._flush_output()
+            # Output and measurements alone are safe already: when they are told again, output goes where it was, and
+            # a batch is recognised by its seq.
+            if self._changes or self._missed_changed:
+                self._write_documents(("config", "info", "run"))
+                if before_last is not None:
+                    before_last()
+                if self.ended:
+                    self._sync()
+                self._write_extension()
+        self._check_blobs()
+        self._changes.clear()
+        self._missed_changed = False
+
+    def _merge(self) -> None:
+        """Another writer stored something: take over its documents and make our own changes again."""
+        self.documents = Documents.read(self.path)
+        self._taken = None
+        for name, args, kwargs in self._changes:
+            getattr(self.documents, name)(*args, **kwargs)
+        for writer, seq in self.documents.capture.get("seqs", {}).items():
+            self.seqs.setdefault(writer, seq)
+
+    def _write_documents(self, names: tuple[str, ...]) -> None:
+        documents = self.documents
+        for name in names:
+            if name not in documents.dirty:
+                continue
+            content = getattr(documents, name)
+            if name == "run":
+                content = self._sacred_run()
+            elif name == "info" and not content and not os.path.exists(self.file(FILES["info"])):
+                continue
+            text = json.dumps(content, sort_keys=True, indent=2, allow_nan=False)
+            self._write(FILES[name], text.encode())
+            documents.dirty.discard(name)
+
+    def _sacred_run(self) -> dict[str, Any]:
+        """Return run.json, with the files where Sacred's readers look for them."""
+        run, files = dict(self.documents.run), self.documents.capture["files"]
+        sources = [[entry["name"], entry["stored"] or entry.get("original", "")] for entry in files["sources"]]
+        if run.get("status") == "QUEUED":
+            if sources:
+                run["experiment"] = {**run["experiment"], "sources": sources}
+            return run
+        run["experiment"] = {**run.get("experiment", {}), "sources": sources}
+        run["resources"] = [
+            [entry["name"], os.path.join(self.basedir, entry["stored"] or entry.get("original", ""))]
+            for entry in files["resources"]
+        ]
+        run["artifacts"] = [entry["stored"] for entry in files["artifacts"]]
+        return run
+
+    def _write_extension(self) -> None:
+        capture = self.documents.capture
+        capture["seqs"] = {**capture.get("seqs", {}), **self.seqs}
+        missed = {writer: sorted(seqs) for writer, seqs in self.missed.items() if seqs}
+        capture.pop("missed", None)
+        if missed:
+            capture["missed"] = missed
+        self._tail = {(writer, seq) for writer, seq in self._tail if seq > self.seqs.get(writer, 0)}
+        if not self._tail:
+            own = dict.fromkeys(self._own, self._metrics_end)
+            capture["metrics_bytes"] = {**capture.get("metrics_bytes", {}), **own}
+        # one line a key: readable, and fast to write with a thousand files in it
+        dump = json.JSONEncoder(separators=(", ", ": "), sort_keys=True, allow_nan=False).encode
+        lines = ",\n".join(f"{dump(key)}: {dump(capture[key])}" for key in sorted(capture))
+        self._write(EXTENSION, f"{{\n{lines}\n}}\n".encode())
+        self._written = _signature(self.file(EXTENSION))
+        self.documents.dirty.discard("capture")
+
+    def _write(self, name: str, data: bytes) -> None:
+        _atomic.write(self.file(name), data, self.shared, durable=self.ended)
+        if not self.ended:
+            self._unsynced.add(self.file(name))
+
+    def _flush_output(self) -> None:
+        if not self._output:
+            return
+        descriptor = self._open(OUTPUT)
+        try:
+            size = os.fstat(descriptor).st_size
+            for offset, data in _joined(self._output):
+                start = size if offset is None else min(offset, size)
+                _atomic.write_at(descriptor, data, start)
+                if start + len(data) < size:
+                    os.ftruncate(descriptor, start + len(data))
+                size = start + len(data)
+        finally:
+            os.close(descriptor)
+        self._output.clear()
+        self._output_size = 0
+
+    def _flush_metrics(self) -> None:
+        """Append the lines that are held. Whole lines or nothing: what a full disk cut off is taken back."""
+        if not self._metrics:
+            return
+        descriptor = self._open(METRICS)
+        try:
+            size = os.fstat(descriptor).st_size
+            data = b"".join(self._metrics)
+            try:
+                _atomic.write_at(descriptor, data, size)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+        self._metrics_end = size + len(data)
+        self._metrics.clear()
+        self._metrics_size = 0
+
+    def _open(self, name: str) -> int:
+        path = self.file(name)
+        self._unsynced.add(path)
+        try:
+            return os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        except FileNotFoundError:
+            return _atomic.create(path, self.shared)
+
+    def _mend_metrics(self) -> None:
+        """Cut off a line that a crash tore, and see which batches were written before their seq was."""
+        known = self.documents.capture.get("metrics_bytes", {})
+        try:
+            stream = open(self.file(METRICS), "rb+")  # noqa: SIM115 - closed below, the name is needed in between
+        except FileNotFoundError:
+            return
+        from capture.observers._series import read_place
+
+        with stream:
+            end = min(min(known.values(), default=0), os.fstat(stream.fileno()).st_size)
+            stream.seek(end)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    stream.truncate(end)
+                    break
+                end += len(line)
+                place = read_place(line)
+                if place is not None and place[1] > self.seqs.get(place[0], 0):
+                    self._tail.add(place)
+            self._metrics_end = end
+
+    def _sync(self) -> None:
+        for path in sorted(self._unsynced):
+            _atomic.sync(path)
+        self._unsynced.clear()
+        if os.name == "posix":
+            _atomic.sync(self.path)
+
+    def _check_blobs(self) -> None:
+        """See that the shared files are there, now that everyone can read that this run uses them.
+
+        Somebody may have purged the last other run that used them after they were found to exist.
+        """
+        for path, take in self._blobs:
+            if not os.path.exists(path):
+                take()
+        self._blobs.clear()
+
+
+def _joined(output: list[tuple[int | None, bytes]]) -> list[tuple[int | None, bytes]]:
+    """Join pieces of output that follow each other, so that they are written at once."""
+    joined: list[tuple[int | None, list[bytes], int]] = []
+    for offset, data in output:
+        if joined:
+            first, parts, size = joined[-1]
+            if offset is None or (first is not None and offset == first + size):
+                parts.append(data)
+                joined[-1] = (first, parts, size + len(data))
+                continue
+        joined.append((offset, [data], len(data)))
+    return [(offset, b"".join(parts)) for offset, parts, _ in joined]
+
+
+def _signature(path: str) -> tuple[int, ...]:
+    """Return what changes when a file is replaced."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return ()
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def opener(path: str) -> Callable[[], BinaryIO]:
+    """Return a function that opens `path` for reading."""
+    return lambda: open(path, "rb")
+

@@ -1,0 +1,334 @@
+"""The measurements of a run: ``metrics.jsonl``, which grows while the run goes on, and Sacred's ``metrics.json``.
+
+``metrics.jsonl`` holds one `capture.events.Metrics` event per line, as the run's journal has it; lines of a further
+writer begin with ``"w": "its name"``. ``metrics.json`` is Sacred's ``{name: {"steps", "timestamps", "values"}}``, made
+from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from capture.codec import decode, encode
+from capture.observers import _atomic
+from capture.records import Series
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from typing import BinaryIO
+
+LINES = "metrics.jsonl"
+JSON = "metrics.json"
+_HELD = 8 << 20  #: characters of metrics.json that are held in memory before they go to a temporary file
+
+_COLUMNS = ("steps", "timestamps", "values")  # in the order of sorted keys
+_LINE = ",\n      "  # between two entries, indented as `json.dumps(..., indent=2)` does
+_entries = json.JSONEncoder(separators=(_LINE, ": "), allow_nan=False).encode
+
+
+def mark_writer(line: bytes, writer: str) -> bytes:
+    """Return the line that is stored for a batch of `writer`."""
+    if writer == "main":
+        return line + b"\n"
+    return b'{"w":' + json.dumps(writer).encode() + b"," + line[1:] + b"\n"
+
+
+def read_place(line: bytes) -> tuple[str, int] | None:
+    """Return writer and seq of a stored line, or None if it is torn."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        data = json.loads(line)
+        return data.get("w", "main"), data["s"]
+    except (ValueError, KeyError, AttributeError):
+        return None
+
+
+def read_batches(path: str) -> Iterator[dict[str, Any]]:
+    """Yield the batches of a ``metrics.jsonl``; a torn last line is none, a damaged line is reported."""
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 - closed below, a missing file is no error
+    except FileNotFoundError:
+        return
+    with stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                data = json.loads(line)
+                data["columns"], data["start"]
+            except (ValueError, KeyError, TypeError):
+                if line.endswith(b"\n"):
+                    import logging
+
+                    logging.getLogger("capture.observers").warning("%s, line %d is damaged: passed over", path, number)
+                continue
+            yield data
+
+
+def write_metrics_json(run_dir: str, limit: int | None = None) -> bool:
+    """Write Sacred's ``metrics.json`` of a run from its ``metrics.jsonl``, without holding the points in memory.
+
+    Parameters
+    ----------
+    run_dir : str
+        The run's folder.
+    limit : int, optional
+        Points above which nothing is written.
+
+    Returns
+    -------
+    bool
+        Whether the file was written: not if the run has no points, or more than `limit`.
+
+    Notes
+    -----
+    NaN and infinity become null, which strict JSON asks for; the record keeps them.
+    """
+    lines = os.path.join(run_dir, LINES)
+    if limit is not None and _size(lines) > 100 * limit:  # a point is some twenty bytes: not worth counting
+        return False
+    target = os.path.join(run_dir, JSON)
+    shared = _atomic.is_shared(run_dir)
+    spill = _Spill(_atomic.temporary(run_dir))
+    try:
+        points = 0
+        for batch in read_batches(lines):
+            points += _add_batch(spill, batch)
+            if limit is not None and points > limit:
+                return False
+        if not points:
+            return False
+        new = _atomic.temporary(run_dir)
+        descriptor = _atomic.create(new, shared)
+        try:
+            with open(descriptor, "wb") as stream:
+                _write_columns(stream, spill)
+            os.replace(new, target)
+        except BaseException:
+            _atomic.remove(new)
+            raise
+    finally:
+        spill.close()
+    return True
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _add_batch(spill: _Spill, batch: dict[str, Any]) -> int:
+    start, points = batch["start"], 0
+    for key, column in batch["columns"].items():
+        name, values = _name(key), column["values"]
+        if not values:
+            continue
+        if any(type(value) is str for value in values):
+            values = [None if type(value) is str else value for value in values]
+        spill.add((name, "steps"), _entries(column["steps"])[1:-1])
+        spill.add((name, "values"), _entries(values)[1:-1])
+        spill.add((name, "timestamps"), _timestamps(start, column["times"]))
+        points += len(values)
+    return points
+
+
+def _timestamps(start: int, times: list[int]) -> str:
+    """Return naive UTC ISO strings, as `datetime.isoformat` writes them, as entries of a JSON list."""
+    from time import gmtime, strftime
+
+    entries, second, prefix = [], -1, ""
+    for time in times:
+        whole, micro = divmod(start + time, 1_000_000)
+        if whole != second:
+            second, prefix = whole, strftime('"%Y-%m-%dT%H:%M:%S', gmtime(whole))
+        entries.append(f'{prefix}.{micro:06d}"' if micro else prefix + '"')
+    return _LINE.join(entries)
+
+
+def _write_columns(stream: BinaryIO, spill: _Spill) -> None:
+    """Write the whole document, key by key in sorted order, copying each column's pieces from the spill."""
+    first = True
+    for name in sorted(spill.names()):
+        stream.write(b"{\n  " if first else b",\n  ")
+        first = False
+        stream.write(json.dumps(name).encode() + b": {")
+        for column in _COLUMNS:
+            stream.write(b"" if column == "steps" else b",")
+            stream.write(f'\n    "{column}": [\n      '.encode())
+            for index, piece in enumerate(spill.pieces((name, column))):
+                stream.write(_LINE.encode() if index else b"")
+                stream.write(piece)
+            stream.write(b"\n    ]")
+        stream.write(b"\n  }")
+    stream.write(b"\n}")
+
+
+class _Spill:
+    """Texts that grow under many keys at once: in memory while they are small, else in a temporary file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._stream: BinaryIO | None = None
+        self._held: dict[Any, list[str]] = {}
+        self._size = 0
+        self._places: dict[Any, list[tuple[int, int]]] = {}
+
+    def names(self) -> set[str]:
+        return {name for name, _ in [*self._held, *self._places]}
+
+    def add(self, key: Any, text: str) -> None:
+        self._held.setdefault(key, []).append(text)
+        self._size += len(text)
+        if self._size > _HELD:
+            self._spill()
+
+    def _spill(self) -> None:
+        if self._stream is None:
+            self._stream = open(self._path, "xb+")  # noqa: SIM115 - closed by `close`
+        for key, texts in self._held.items():
+            data = _LINE.join(texts).encode()
+            self._places.setdefault(key, []).append((self._stream.tell(), len(data)))
+            self._stream.write(data)
+        self._held, self._size = {}, 0
+
+    def pieces(self, key: Any) -> Iterator[bytes]:
+        for offset, size in self._places.get(key, ()):
+            assert self._stream is not None
+            self._stream.seek(offset)
+            yield self._stream.read(size)
+        if key in self._held:
+            yield _LINE.join(self._held[key]).encode()
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            _atomic.remove(self._path)
+
+
+class StoredSeries(Mapping[str, Series]):
+    """The series of a run by name, read when they are first asked for."""
+
+    def __init__(self, run_dir: str, writers: list[str]) -> None:
+        self._run_dir, self._writers = run_dir, writers
+        self._read: dict[str, Series] | None = None
+
+    def _series(self) -> dict[str, Series]:
+        if self._read is None:
+            self._read = read_series(self._run_dir, self._writers)
+        return self._read
+
+    def __getitem__(self, name: str) -> Series:
+        return self._series()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._series())
+
+    def __len__(self) -> int:
+        return len(self._series())
+
+    def __repr__(self) -> str:
+        return repr(self._series())
+
+
+def read_series(run_dir: str, writers: list[str]) -> dict[str, Series]:
+    """Read all series of a run: from ``metrics.jsonl``, or from the ``metrics.json`` that Sacred wrote.
+
+    Parameters
+    ----------
+    run_dir : str
+    writers : list of str
+        In the order in which their points follow each other.
+    """
+    path = os.path.join(run_dir, LINES)
+    if not os.path.exists(path):
+        return _read_sacred(os.path.join(run_dir, JSON))
+    by_writer: dict[str, dict[str, Series]] = {}
+    for batch in read_batches(path):
+        series = by_writer.setdefault(batch.get("w", "main"), {})
+        for key, column in batch["columns"].items():
+            name = _name(key)
+            if name not in series:
+                series[name] = Series(name)
+            series[name].extend(column, batch["start"])
+    order = [writer for writer in writers if writer in by_writer]
+    order += [writer for writer in by_writer if writer not in order]
+    merged: dict[str, Series] = by_writer[order[0]] if order else {}
+    for writer in order[1:]:
+        for name, more in by_writer[writer].items():
+            whole = merged.setdefault(name, Series(name))
+            whole.steps += more.steps
+            whole.values += more.values
+            whole.times += more.times
+    return merged
+
+
+def _name(key: str) -> str:
+    """Return the metric's name behind a stored key."""
+    return str(next(iter(decode({key: None})))) if key.startswith("json://") else key
+
+
+def _read_sacred(path: str) -> dict[str, Series]:
+    from capture.errors import RecordError
+
+    try:
+        with open(path, encoding="utf-8") as stream:
+            data = json.load(stream)
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise RecordError(
+            f"{path} is not readable as JSON: {error}\n  to go on without it: delete it or move it away"
+        ) from error
+    return {
+        name: Series(name, decode(column["steps"]), _numbers(column["values"]), _read_times(column["timestamps"]))
+        for name, column in data.items()
+    }
+
+
+def _numbers(values: list[Any]) -> list[Any]:
+    return [float("nan") if value is None else decode(value) for value in values]
+
+
+def _read_times(texts: list[str]) -> list[int]:
+    from datetime import datetime
+
+    return _microseconds([datetime.fromisoformat(text) for text in texts])
+
+
+def _microseconds(moments: list[datetime]) -> list[int]:
+    """Return microseconds since the epoch, exactly; a time without an offset is UTC."""
+    from datetime import datetime, timedelta, timezone
+
+    epoch, unit = datetime(1970, 1, 1, tzinfo=timezone.utc), timedelta(microseconds=1)
+    return [((each if each.tzinfo else each.replace(tzinfo=timezone.utc)) - epoch) // unit for each in moments]
+
+
+def batch_line(metrics_by_name: Mapping[str, Any]) -> bytes:
+    """Return one line for what Sacred's ``log_metrics`` is handed: lists of steps, values and times by name.
+
+    Parameters
+    ----------
+    metrics_by_name : mapping
+        ``{name: {"steps": [...], "values": [...], "timestamps": [datetime, ...]}}``.
+    """
+    times = {name: _microseconds(column["timestamps"]) for name, column in metrics_by_name.items()}
+    start = min((min(each) for each in times.values() if each), default=0)
+    columns = {
+        name: {
+            "steps": [encode(step) for step in column["steps"]],
+            "values": [_plain(encode(value)) for value in column["values"]],
+            "times": [time - start for time in times[name]],
+        }
+        for name, column in metrics_by_name.items()
+    }
+    event = {"e": "metrics", "s": 0, "t": start / 1e6, "start": start, "columns": columns}
+    return json.dumps(event, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _plain(value: Any) -> Any:
+    return value["capture/float"] if type(value) is dict and "capture/float" in value else value
