@@ -1,0 +1,378 @@
+"""Every way in which a run can end leaves a record that says how, complete to the last line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+LOOP = """
+import time
+@ex.automain
+def main(_run):
+    for i in range(600):
+        print("line", i)
+        _run.log_scalar("n", i)
+        _run.info["i"] = i
+        time.sleep(0.02)
+"""
+
+
+def numbers(text):
+    return [int(line.split()[1]) for line in text.splitlines() if line.startswith("line ")]
+
+
+def test_a_run_that_returns_is_completed_with_its_result_and_all_output(folder):
+    """The usual case; the last lines of Sacred's own log were lost in it."""
+    folder.write("""
+    @ex.automain
+    def main(_run):
+        print("to stdout")
+        _run.log_scalar("loss", 0.5)
+        return {"accuracy": 0.75}
+    """)
+    done = folder.run()
+    run = folder.json()
+    assert (run["status"], run["result"]) == ("COMPLETED", {"accuracy": 0.75})
+    output = folder.text()
+    assert "to stdout\n" in output
+    assert output.rstrip().splitlines()[-1].startswith("INFO - script - Completed after 0:00:0")
+    assert "to stdout" in done.stdout
+    assert folder.json(name="metrics.json")["loss"]["values"] == [0.5]
+
+
+def test_an_exception_fails_the_run_with_a_trace_of_the_users_own_frames(folder):
+    """The trace is what people read first; our frames in it would be noise."""
+    folder.write("""
+    @ex.capture
+    def inner(_log):
+        raise ValueError("too small")
+
+    @ex.automain
+    def main():
+        print("before")
+        inner()
+    """)
+    done = folder.run(code=1)
+    run = folder.json()
+    assert run["status"] == "FAILED"
+    trace = "".join(run["fail_trace"])
+    assert trace.rstrip().endswith("ValueError: too small")
+    assert "in main" in trace
+    assert "run.py" not in trace
+    assert "before\n" in folder.text()
+    assert "WITHOUT capture internals" in done.stderr
+    assert 'raise ValueError("too small")' in done.stderr
+    assert "capture/run.py" not in done.stderr and "_wrapped.py" not in done.stderr
+
+
+@pytest.mark.parametrize(("code", "status"), [("sys.exit(0)", "COMPLETED"), ("sys.exit()", "COMPLETED"), ("sys.exit(3)", "FAILED")])
+def test_sys_exit_ends_the_run_as_its_code_says(folder, code, status):
+    """Sacred calls a run that ends with sys.exit(0) failed."""
+    folder.write(f"""
+    import sys
+    @ex.automain
+    def main():
+        print("done")
+        {code}
+    """)
+    folder.run(code=3 if "3" in code else 0)
+    assert folder.json()["status"] == status
+    assert "done\n" in folder.text()
+
+
+def test_a_status_of_ones_own_is_recorded(folder):
+    """Labs end runs with exceptions like this one."""
+    folder.write("""
+    from capture import SacredInterrupt
+    class Converged(SacredInterrupt):
+        STATUS = "CONVERGED"
+    @ex.automain
+    def main():
+        print("flat")
+        raise Converged()
+    """)
+    folder.run(code=1)
+    assert folder.json()["status"] == "CONVERGED"
+    assert "flat\n" in folder.text()
+
+
+def test_ctrl_c_keeps_all_output(folder):
+    """Sacred keeps none of it: 0 of 30 lines."""
+    folder.write(LOOP)
+    process = folder.start()
+    folder.wait_for("line 20")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    run = folder.json()
+    assert run["status"] == "INTERRUPTED"
+    told = numbers(out)
+    assert numbers(folder.text()) == told == list(range(len(told)))
+    assert len(told) > 20
+    assert process.returncode in (-signal.SIGINT, 1, 130)
+    assert folder.json(name="metrics.json")["n"]["values"][-1] >= len(told) - 2
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGXCPU"])
+def test_a_batch_systems_signal_is_recorded_as_preempted_and_passed_on(folder, name):
+    """The process must still die of the signal: launchers look at that."""
+    folder.write(LOOP)
+    process = folder.start()
+    folder.wait_for("line 5")
+    process.send_signal(getattr(signal, name))
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == -getattr(signal, name)
+    assert folder.json()["status"] == "PREEMPTED"
+    assert numbers(folder.text()) == numbers(out)
+
+
+def test_a_signal_that_the_user_handles_is_left_to_the_user(folder):
+    """A training loop that saves a checkpoint on SIGTERM knows better than we do."""
+    folder.write("""
+    import signal, time
+    stopped = []
+    @ex.automain
+    def main():
+        signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
+        print("ready", flush=True)
+        while not stopped:
+            time.sleep(0.01)
+        return "checkpoint saved"
+    """)
+    process = folder.start()
+    folder.wait_for("ready")
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert folder.json()["result"] == "checkpoint saved"
+
+
+def test_an_ignored_hangup_stays_ignored(folder):
+    """nohup asks for exactly that."""
+    folder.write("""
+    import os, signal
+    @ex.automain
+    def main():
+        os.kill(os.getpid(), signal.SIGHUP)
+        return "still here"
+    """)
+    folder.run(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    assert folder.json()["result"] == "still here"
+
+
+def test_after_kill_9_everything_older_than_half_a_second_is_there(folder):
+    """Sacred: 0 of 30 lines, 0 of 30 measurements, and RUNNING for ever."""
+    folder.write("""
+    import time
+    from pathlib import Path
+    Path("data.txt").write_text("input")
+    @ex.automain
+    def main(_run):
+        _run.add_resource("data.txt")
+        for i in range(600):
+            print("line", i, flush=True)
+            _run.log_scalar("n", i)
+            _run.info["i"] = i
+            Path("clock").write_text(f"{i} {time.time()}")
+            time.sleep(0.02)
+    """)
+    process = folder.start(stdout=subprocess.DEVNULL)
+    folder.wait_for("line 60")
+    process.kill()
+    killed = time.time()
+    process.communicate(timeout=30)
+    record = folder.record()
+    assert record.status == "RUNNING"
+    last = int((folder.path / "clock").read_text().split()[0])
+    old_enough = last - 40  # 0.8 s before the last line: half a second, and slack for a busy machine
+    assert killed > 0
+    lines = numbers(record.output)
+    assert lines == list(range(len(lines)))
+    assert lines[-1] >= old_enough
+    values = record.metrics["n"].values
+    assert values == list(range(len(values)))
+    assert values[-1] >= old_enough
+    assert record.info["i"] >= old_enough
+    assert record.resources[0].read() == b"input"
+    from capture import open_store
+
+    assert open_store(folder.path / "runs").is_alive(record) is False
+    for name in ("run.json", "config.json", "capture.json"):
+        folder.json(name=name)
+
+
+def test_os_exit_loses_nothing_that_is_older_than_half_a_second(folder):
+    """Some libraries end the process like this; it is a death like any other."""
+    folder.write("""
+    import os, time
+    @ex.automain
+    def main(_run):
+        print("early", flush=True)
+        _run.log_scalar("x", 1)
+        time.sleep(1)
+        os._exit(7)
+    """)
+    folder.run(code=7)
+    record = folder.record()
+    assert "early" in record.output
+    assert record.metrics["x"].values == [1]
+
+
+def test_a_forked_child_never_writes_into_the_record(folder):
+    """In Sacred a child that exits later rewrites the record to FAILED."""
+    folder.write("""
+    import os, time
+    @ex.automain
+    def main(_run):
+        _run.log_scalar("x", 1)
+        if os.fork() == 0:
+            _run.log_scalar("x", 2)
+            _run.info["child"] = True
+            time.sleep(0.3)
+            raise RuntimeError("the child failed")
+        os.wait()
+        return "parent"
+    """)
+    folder.run()
+    run = folder.json()
+    assert (run["status"], run["result"]) == ("COMPLETED", "parent")
+    assert folder.json(name="metrics.json")["x"]["values"] == [1]
+    assert not (folder.path / "runs" / "1" / "info.json").exists()
+    assert not (folder.path / "runs" / "2").exists()
+
+
+def test_a_child_that_outlives_the_run_does_not_hold_it_up(folder):
+    """It has inherited the pipe of the output capture; waiting for its end would be waiting for ever."""
+    folder.write("""
+    import subprocess, sys
+    @ex.automain
+    def main():
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)"])
+        print("started one")
+    """)
+    begun = time.monotonic()
+    process = folder.start(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process.wait(timeout=60)
+    assert time.monotonic() - begun < 15
+    assert "started one" in folder.text()
+
+
+def test_a_change_of_directory_in_main_is_harmless(folder):
+    """A relative store stayed RUNNING for ever in Sacred."""
+    folder.write("""
+    import os
+    @ex.automain
+    def main(_run):
+        os.mkdir("elsewhere")
+        os.chdir("elsewhere")
+        with open("made.txt", "w") as f:
+            f.write("made")
+        _run.add_artifact("made.txt")
+    """)
+    folder.run()
+    assert folder.json()["status"] == "COMPLETED"
+    assert folder.text(name="made.txt") == "made"
+    assert not (folder.path / "elsewhere" / "runs").exists()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_standard_stream_is_no_problem(folder, closed):
+    """Daemons and some launchers start processes like this."""
+    folder.write("""
+    @ex.automain
+    def main():
+        return 5
+    """)
+    subprocess.run(["sh", "-c", f"exec {sys.executable} script.py {closed}"], cwd=folder.path, env=folder.environment, check=True)
+    assert folder.json()["result"] == 5
+
+
+def test_output_that_is_not_utf_8_is_recorded_and_passed_on_as_it_is(folder):
+    """Sacred's run dies with a UnicodeDecodeError."""
+    folder.write("""
+    import os
+    @ex.automain
+    def main():
+        os.write(1, b"caf\\xe9 \\xff\\n")
+        print("after")
+    """)
+    process = subprocess.run([sys.executable, "script.py"], cwd=folder.path, env=folder.environment, capture_output=True, check=True)
+    assert b"caf\xe9 \xff\n" in process.stdout
+    assert "caf" in folder.text() and "after" in folder.text()
+
+
+def test_a_script_without_a_run_of_its_own_leaves_no_trace(folder):
+    """Importing an experiment must not make folders."""
+    folder.write("""
+    @ex.main
+    def main():
+        pass
+    """)
+    folder.run()
+    assert not (folder.path / "runs").exists()
+
+
+def test_a_docstring_that_speaks_of_usage_does_not_break_the_command_line(folder):
+    """It does in Sacred: its parser reads the docstring."""
+    folder.write(
+        textwrap.dedent('''
+        @ex.config
+        def defaults():
+            x = 1
+        @ex.automain
+        def main(x):
+            return x
+        '''),
+        head='"""My tool.\n\nusage: do not use\n\nUsage:\n  other [--thing]\n"""\nfrom capture import Experiment\nex = Experiment("script")\n',
+    )
+    folder.run("with", "x=3")
+    assert folder.json()["result"] == 3
+    assert "usage: do not use" in folder.run("--help").stdout
+
+
+def test_two_users_may_share_a_store(folder):
+    """A group folder with the setgid bit is how labs do it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become two users; CI runs as root")
+    folder.write("""
+    @ex.automain
+    def main(_run):
+        print("mine")
+        return 1
+    """)
+    store = folder.path / "shared"
+    store.mkdir()
+    os.chown(store, 0, 4321)
+    store.chmod(0o2775)
+    folder.path.chmod(0o755)
+    for part in folder.path.parents:
+        if part != part.parent and str(part).startswith("/tmp/"):
+            part.chmod(part.stat().st_mode | 0o055)
+    for user in (4001, 4002):
+
+        def become(user=user):
+            os.umask(0o002)
+            os.setgroups([4321])
+            os.setgid(4321)
+            os.setuid(user)
+
+        home = folder.path / f"home{user}"
+        home.mkdir()
+        os.chown(home, user, 4321)
+        environment = {**folder.environment, "HOME": str(home), "CAPTURE_STATE_DIR": str(home / "state")}
+        done = subprocess.run(
+            [sys.executable, "script.py", "-o", str(store)],
+            cwd=folder.path, env=environment, preexec_fn=become, capture_output=True, text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    from capture import open_store
+
+    reader = open_store(store)
+    assert [record.status for record in reader.find()] == ["COMPLETED", "COMPLETED"]
+    assert {(store / label).stat().st_uid for label in ("1", "2")} == {4001, 4002}
+    assert all((store / label).stat().st_gid == 4321 for label in ("1", "2"))
