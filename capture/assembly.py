@@ -11,7 +11,7 @@ from capture.config.layers import Node
 from capture.config.resolve import Resolved, check_additions, resolve
 from capture.config.values import KeyRules
 from capture.inject import Frame
-from capture.randomness import SeedTree, check_seed, get_seed, seeding_parents
+from capture.randomness import STOCK_COMMANDS, SeedTree, check_seed, get_seed, seeding_parents
 from capture.run import Run
 from capture.settings import SETTINGS
 
@@ -194,7 +194,9 @@ def make_frame(
     plan = {
         part: (views[part].get("seed"), parent, part.captured_functions) for part, parent in parents.items()
     }
-    seeds = SeedTree(plan, SETTINGS.CONFIG.NUMPY_RANDOM_LEGACY_API)
+    # Sacred captures its stock commands before anything of the user's: their streams are left out, not handed on
+    reserved = {part: STOCK_COMMANDS for part in parts if hasattr(part, "default_command")}
+    seeds = SeedTree(plan, SETTINGS.CONFIG.NUMPY_RANDOM_LEGACY_API, reserved=reserved)
 
     def logger_of(part: Any) -> Any:
         return run_logger if part is experiment else run_logger.getChild(part.path)
