@@ -64,7 +64,6 @@ class Spool:
         self._now = now
         self._known: _Known | None = None
         self._lock = threading.Lock()
-        self._mine: set[str] = set()
 
     def hold_for(self, holder: str) -> None:
         """Name the holder, before the first file: with its name, content can be found and released by others later."""
@@ -129,14 +128,7 @@ class Spool:
                 return
         for digest in digests:
             _remove(self._held(digest))
-            content = self._content(digest)
-            try:
-                # Two names: the one here, and one in a store or of another holder. One link more that is made just now
-                # keeps the bytes; only the name goes, and somebody copies once more than necessary.
-                if os.stat(content).st_nlink == 1:
-                    os.unlink(content)
-            except FileNotFoundError:
-                pass
+            _remove_if_last(self._content(digest), MIN_KNOWN)
         _remove_folder(folder)
 
     def remove(self) -> None:
@@ -150,6 +142,13 @@ class Spool:
             if len(name) == 2 or name == "held":
                 _remove_folder(os.path.join(self.directory, name))
         _remove_folder(self.directory)
+
+    def tidy(self) -> None:
+        """Remove content that no store and no holder has any more, after files were removed from a store."""
+        for folder, _, names in os.walk(self.directory):
+            if len(os.path.basename(folder)) == 2:
+                for name in names:
+                    _remove_if_last(os.path.join(folder, name))
 
     # ---------------------------------------------------------------------------------------------------- inside
 
@@ -297,6 +296,22 @@ def _link(source: str, target: str) -> None:
 def _remove(path: str) -> None:
     try:
         os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _remove_if_last(content: str, below: int = 0) -> None:
+    """Remove the common name of content if the file has no other name, or less than `below` bytes.
+
+    Another name is in a store, or belongs to another holder. For a big file it is worth while to keep this one then:
+    whoever records it again need not read it. It may go at any time, since holders have names of their own; somebody
+    copies once more than necessary, that is all.
+    """
+    try:
+        info = os.stat(content)
+        if info.st_nlink == 1 or info.st_size < below:
+            os.unlink(content)
+            _remove_folder(os.path.dirname(content))
     except FileNotFoundError:
         pass
 
