@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from capture.config.updates import get_by_path, iter_flattened, join_path, prefixes, shorten
+from capture.config.updates import get_by_path, iter_flattened, prefixes, shorten
 from capture.config.values import equal
 from capture.errors import CircularDependencyError, ConfigError
 
@@ -276,8 +276,10 @@ class Layer:
         The value is `OVERRIDDEN` where the layer had no say and what it would have set is unknown.
         """
         for path, value in iter_flattened(self.values):
-            there = join_path(self.seen_as, path)
-            line = next((self.lines[p] for p in prefixes(there) if p in self.lines), None) if self.lines else None
+            there = f"{self.seen_as}.{path}" if self.seen_as else path
+            line = self.lines.get(there)
+            if line is None and self.lines:  # the line that set a group set all in it
+                line = next((self.lines[p] for p in prefixes(there) if p in self.lines), None)
             if self.fixed and _covers(self.fixed, path):
                 if any(p in self.added for p in prefixes(there)):
                     continue
@@ -286,7 +288,7 @@ class Layer:
                 before = get_by_path(self.before, path, MISSING)
                 if before is not MISSING and equal(before, value):
                     continue
-            yield join_path(self.path, path), self.origin.at(line), value
+            yield f"{self.path}.{path}" if self.path else path, self.origin.at(line), value
 
 
 def _covers(fixed: Mapping[str, Any], path: str) -> bool:

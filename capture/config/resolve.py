@@ -39,7 +39,7 @@ from capture.config.layers import (
 from capture.config.origin import Origin
 from capture.config.readonly import freeze
 from capture.config.summary import ConfigSummary
-from capture.config.updates import flatten, get_by_path, join_path, merge, nest, prefixes, shorten
+from capture.config.updates import flatten, get_by_path, iter_flattened, join_path, merge, nest, prefixes, shorten
 from capture.config.values import DEFAULT_RULES, KeyRules, clone, normalize
 from capture.errors import ConfigAddedError, ConfigError, ConfigTypeError, NamedConfigNotFoundError
 
@@ -557,9 +557,10 @@ class Resolved:
     @property
     def origins(self) -> dict[str, Origin]:
         """Who set each entry of `values`, with the line where that is known: dotted path -> origin."""
+        history = self.history
         origins = {}
-        for path in flatten(self.values):
-            told = next((self.history[p] for p in prefixes(path) if p in self.history), None)
+        for path, _ in iter_flattened(self.values):
+            told = history.get(path) or next((history[p] for p in prefixes(path) if p in history), None)
             if told is not None:
                 origins[path] = told[-1][0]
         return origins

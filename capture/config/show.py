@@ -113,8 +113,9 @@ def _lines(
     for key, value in values.items():
         if key == "__doc__":
             continue
-        here = join_path(path, str(key))
-        marks = _color(here, summary), _one_line(docs.get(here, "")), origins.get(here, "")
+        here = f"{path}.{key}" if path else str(key)
+        doc = docs.get(here)
+        marks = _color(here, summary), _one_line(doc) if doc else "", origins.get(here, "")
         if isinstance(value, dict) and value:
             yield _Line(f"{indent}{_key(key)}:", *marks)
             yield from _lines(value, summary, docs, origins, here, indent + "  ")

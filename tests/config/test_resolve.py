@@ -523,9 +523,7 @@ def test_docs_and_changes_carry_whole_paths():
     assert resolved.summary.added == {"data.more"}
     assert resolved.summary.typechanged == {"data.name": (str, int)}
     assert resolved.summary.modified == {"data", "data.batch"}
-    assert [w.text for w in resolved.warnings] == [
-        'Changed type of config entry "data.name" from str to int'
-    ]
+    assert [w.text for w in resolved.warnings] == ['Changed type of config entry "data.name" from str to int']
 
 
 @pytest.mark.parametrize(

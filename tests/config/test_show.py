@@ -32,7 +32,9 @@ ORIGINS = {
 
 def test_a_configuration_is_a_tree_with_docs_and_origins():
     """The layout is what users read every day, so it is spelled out here as a whole."""
-    assert format_config(VALUES, SUMMARY, origins=ORIGINS) == '''\
+    assert (
+        format_config(VALUES, SUMMARY, origins=ORIGINS)
+        == '''\
 Configuration (modified, added, typechanged, doc):
   """How to train.
   In two lines."""
@@ -45,6 +47,7 @@ Configuration (modified, added, typechanged, doc):
     more = {}
   tag = None                           <- command line
   seed = 1          # the random seed'''
+    )
 
 
 def test_origins_can_be_asked_for_everywhere_or_nowhere():
