@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from capture.hooks import Curator, Probe, Reader, RunObserver, Unavailable
     from capture.host_info import host_info_gatherer, host_info_getter
     from capture.ingredient import Ingredient
-    from capture.registry import open_reader as open_store
     from capture.run import Run, current_run
     from capture.settings import SETTINGS
     from capture.start import (
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         open_resource,
         start_run,
     )
+    from capture.stores import open_store
 
 __author__ = "The capture developers"
 __author_email__ = ""
@@ -56,7 +56,7 @@ _HOMES = {
     "cli_option": "commandline_options",
     "host_info_gatherer": "host_info",
     "host_info_getter": "host_info",
-    "open_store": "delivery:open_store",
+    "open_store": "stores",
     "start_run": "start",
     "log_scalar": "start",
     "log_metrics": "start",

@@ -82,7 +82,7 @@ def create_run(
         run.info.update(info)
     run.meta_info = {
         "command": command_name,
-        "options": {name: value for name, value in options.items()},
+        "options": dict(options),
         "named_configs": list(named_configs),
         "config_updates": dict(config_updates),
         **(meta_info or {}),
@@ -231,7 +231,7 @@ def loggers(experiment: Experiment, options: Mapping[str, Any]) -> tuple[Any, An
     if experiment.logger is None:
         root = logging.getLogger()
         if not root.handlers:
-            handler = StandardError()
+            handler = standard_error()
             handler.setFormatter(logging.Formatter("%(levelname)s - %(name)s - %(message)s"))
             root.addHandler(handler)
             root.setLevel(logging.INFO)
@@ -246,7 +246,7 @@ def loggers(experiment: Experiment, options: Mapping[str, Any]) -> tuple[Any, An
     return root_logger, root_logger.getChild(options.get("--name") or experiment.path)
 
 
-def StandardError() -> Any:  # noqa: N802 - makes an instance of a class that needs logging, which is not imported yet
+def standard_error() -> Any:
     """Return a log handler that writes to what `sys.stderr` is when it writes: captured output included."""
     import logging
 

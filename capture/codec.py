@@ -483,14 +483,14 @@ def _decode_ndarray(data: Any, classes: Mapping[str, type] | None) -> Any:
         return Opaque("numpy.ndarray", {"capture/ndarray": data})
     shape = tuple(int(n) for n in data["shape"])
     if data["dtype"] == "O":
-        array = numpy.empty(len(data["objects"]), dtype=object)
-        array[:] = [decode(item, classes) for item in data["objects"]]
-        return array.reshape(shape)
+        items = numpy.empty(len(data["objects"]), dtype=object)
+        items[:] = [decode(item, classes) for item in data["objects"]]
+        return items.reshape(shape)
     dtype = numpy.dtype(str(data["dtype"]))
     if dtype.hasobject:
         raise ValueError("an array of objects is stored item by item")
     if "values" in data:
-        array = numpy.array(data["values"], dtype=dtype).reshape(shape)
+        array: Any = numpy.array(data["values"], dtype=dtype).reshape(shape)
     else:
         array = numpy.frombuffer(_unb64(data["data"]), dtype).reshape(shape).copy()
     return array[()] if shape == () else array

@@ -266,7 +266,7 @@ STOCK = [
     CommandLineOption(_priority, "-P", "--priority", value="NUMBER", stock="sacred"),
     CommandLineOption(_needs_store("-m", "mongodb", "MongoDB"), "-m", "--mongo_db", value="DB", stock="sacred"),
     CommandLineOption(_needs_store("-s", "sql", "an SQL database"), "-s", "--sql", value="URL", stock="sacred"),
-    CommandLineOption(_needs_store("-t", "tinydb", "a TinyDB folder"), "-t", "--tiny_db", value="FOLDER", stock="sacred"),
+    CommandLineOption(_needs_store("-t", "tinydb", "TinyDB"), "-t", "--tiny_db", value="FOLDER", stock="sacred"),
     CommandLineOption(_needs_store("-S", "s3", "an S3 bucket"), "-S", "--s3", value="URL", stock="sacred"),
 ]
 
@@ -296,7 +296,8 @@ def options_of(experiment: Experiment) -> list[CommandLineOption]:
     for option in STOCK:
         clash = [flag for flag in (option.short, option.long) if flag in taken]
         if clash and option.stock == "sacred":
-            raise ValueError(f"{clash[0]} is taken by {option.long}; the option {taken[clash[0]].__name__} needs another")
+            name = taken[clash[0]].__name__
+            raise ValueError(f"{clash[0]} is taken by {option.long}; the option {name} needs another")
         if option.long in clash:
             continue
         stock.append(option if not clash else _without_short(option))

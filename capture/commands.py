@@ -25,8 +25,8 @@ def stock_commands(experiment: Experiment) -> dict[str, Any]:
 def print_config(_run: Run) -> None:
     """Print the updated configuration and exit.
 
-    Text is highlighted: blue for modified entries, green for added ones, red where the type changed. Behind a value that
-    is not the default stands who set it.
+    Text is highlighted: blue for modified entries, green for added ones, red where the type changed. Behind a value
+    that is not the default stands who set it.
     """
     print_run_config(_run)
 

@@ -22,7 +22,7 @@
     ├── ObserverError                   an observer cannot do what it was asked
     │   ├── HookError                   a hook declares an argument nobody passes  (also TypeError)
     │   └── RequiredObserverError       an observer added as required cannot start
-    ├── NoRunError                      something that needs a run was used outside one (also RuntimeError, AttributeError)
+    ├── NoRunError                      there is no run for what needs one (also RuntimeError, AttributeError)
     ├── AmbiguousRunError               several runs are live and none is this context's (also RuntimeError)
     ├── RecordError                     a stored record cannot be read             (also ValueError)
     └── RunNotFoundError                no such run in the store                   (also KeyError)

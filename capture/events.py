@@ -6,9 +6,9 @@ stores, what an observer is told) is derived from that list. An event is stored 
     {"e": "heartbeat", "s": 7, "t": 1767225600.25, "beat_time": {"capture/datetime": "..."}, "result": null}
 
 ``e`` names the event, ``s`` is its sequence number (from 1, without gaps, per writer), ``t`` the wall clock in seconds
-since the epoch; the other keys are the event's fields, encoded by `capture.codec`. Readers keep an event whose name they
-do not know (`Unknown`), and ignore fields that they do not know: that is how the format grows. What would make an old
-reader misread a record raises `FORMAT`.
+since the epoch; the other keys are the event's fields, encoded by `capture.codec`. Readers keep an event whose name
+they do not know (`Unknown`), and ignore fields that they do not know: that is how the format grows. What would make an
+old reader misread a record raises `FORMAT`.
 """
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ class Output(Event):
 class Metrics(Event):
     """New points of one or more series, in columns of equal length.
 
-    `columns` maps a name to ``{"steps": [...], "values": [...], "times": [...]}``; values are numbers, with "nan", "inf"
-    and "-inf" as strings; times are microseconds after `start`, which is in microseconds since the epoch.
+    `columns` maps a name to ``{"steps": [...], "values": [...], "times": [...]}``; values are numbers, with "nan",
+    "inf" and "-inf" as strings; times are microseconds after `start`, which is in microseconds since the epoch.
     """
 
     name = "metrics"

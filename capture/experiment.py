@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from capture.run import Run
 
-    F = TypeVar("F", bound=Callable[..., Any])
+    R = TypeVar("R")
+    T = TypeVar("T")
 
 
 class Experiment(Ingredient):
@@ -83,13 +84,13 @@ class Experiment(Ingredient):
 
     # ------------------------------------------------------------------------------------------------------ decorators
 
-    def main(self, function: F) -> F:
+    def main(self, function: Callable[..., R]) -> Callable[..., R]:
         """Make a function the command that runs when none is named."""
         captured = self.command(function)
-        self.default_command = captured.__name__
+        self.default_command = captured.__name__  # type: ignore[attr-defined]
         return captured
 
-    def automain(self, function: F) -> F:
+    def automain(self, function: Callable[..., R]) -> Callable[..., R]:
         """Make a function the default command, and run the command line if its file is the script that was started.
 
         It must be the last thing in the file: what stands below it does not exist yet when it runs.
@@ -109,8 +110,8 @@ class Experiment(Ingredient):
             self.run_commandline()
         return captured
 
-    def option_hook(self, function: F) -> F:
-        """Call a function with the options of the command line before the run is made; it may change flags.
+    def option_hook(self, function: T) -> T:
+        """Call a function with the options of the command line before a run is made; it may change flags.
 
         Raises
         ------
@@ -226,7 +227,7 @@ class Experiment(Ingredient):
 
         return run_commandline(self, argv)
 
-    # ---------------------------------------------------------------------------------------------- commands and options
+    # --------------------------------------------------------------------------------------------- commands and options
 
     def get_commands(self) -> dict[str, Any]:
         """Return all commands by name, the stock ones (print_config, ...) included."""

@@ -15,7 +15,8 @@ from capture.inject import capture_class, capture_function, captured_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    F = TypeVar("F", bound=Callable[..., Any])
+    # A captured function may be called without the arguments that the configuration fills, so its type says "...".
+    R = TypeVar("R")
     T = TypeVar("T")
 
 
@@ -70,9 +71,9 @@ class Ingredient:
     # ------------------------------------------------------------------------------------------------------ decorators
 
     @overload
-    def capture(self, function: F, prefix: str | None = None) -> F: ...
+    def capture(self, function: Callable[..., R], prefix: str | None = None) -> Callable[..., R]: ...
     @overload
-    def capture(self, function: None = None, prefix: str | None = None) -> Callable[[F], F]: ...
+    def capture(self, function: None = None, prefix: str | None = None) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
     def capture(self, function: Any = None, prefix: str | None = None) -> Any:
         """Fill the arguments of a function, or of a class's constructor, from the configuration.
 
@@ -111,11 +112,11 @@ class Ingredient:
         found.append(new)
 
     @overload
-    def command(self, function: F, prefix: str | None = None, unobserved: bool = False) -> F: ...
+    def command(self, function: Callable[..., R], prefix: str | None = None, unobserved: bool = False) -> Callable[..., R]: ...
     @overload
     def command(
         self, function: None = None, prefix: str | None = None, unobserved: bool = False
-    ) -> Callable[[F], F]: ...
+    ) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
     def command(self, function: Any = None, prefix: str | None = None, unobserved: bool = False) -> Any:
         """Make a function runnable by its name, from the command line and `run`.
 
@@ -134,17 +135,17 @@ class Ingredient:
         return captured
 
     @overload
-    def pre_run_hook(self, function: F, prefix: str | None = None) -> F: ...
+    def pre_run_hook(self, function: Callable[..., R], prefix: str | None = None) -> Callable[..., R]: ...
     @overload
-    def pre_run_hook(self, function: None = None, prefix: str | None = None) -> Callable[[F], F]: ...
+    def pre_run_hook(self, function: None = None, prefix: str | None = None) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
     def pre_run_hook(self, function: Any = None, prefix: str | None = None) -> Any:
         """Call a captured function before the main function of each run."""
         return self._hook(self.pre_run_hooks, function, prefix)
 
     @overload
-    def post_run_hook(self, function: F, prefix: str | None = None) -> F: ...
+    def post_run_hook(self, function: Callable[..., R], prefix: str | None = None) -> Callable[..., R]: ...
     @overload
-    def post_run_hook(self, function: None = None, prefix: str | None = None) -> Callable[[F], F]: ...
+    def post_run_hook(self, function: None = None, prefix: str | None = None) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
     def post_run_hook(self, function: Any = None, prefix: str | None = None) -> Any:
         """Call a captured function after the main function of each run, if that did not fail."""
         return self._hook(self.post_run_hooks, function, prefix)
@@ -163,16 +164,16 @@ class Ingredient:
         """
         made = _source_from(source)
         self._replace_or_append(self.configurations, made)
-        return made if not isinstance(source, type) else source  # type: ignore[return-value]
+        return made if not isinstance(source, type) else source
 
     def named_config(self, source: T) -> T:
         """Make a function or class a named config: entries that apply when the run names them."""
         name = source.__name__  # type: ignore[attr-defined]
         made = _source_from(source)
         self._add_named(name, made)
-        return made if not isinstance(source, type) else source  # type: ignore[return-value]
+        return made if not isinstance(source, type) else source
 
-    def config_hook(self, function: F) -> F:
+    def config_hook(self, function: T) -> T:
         """Let a function ``(config, command_name, logger)`` add entries once the scopes have run.
 
         It gets a copy of the whole configuration so far and returns a dict, or None. Updates win over what it returns.
@@ -182,7 +183,8 @@ class Ingredient:
         ValueError
             If its parameters are not these three.
         """
-        names = function.__code__.co_varnames[: function.__code__.co_argcount]  # type: ignore[attr-defined]
+        code = function.__code__  # type: ignore[attr-defined]
+        names = code.co_varnames[: code.co_argcount]
         if names != ("config", "command_name", "logger"):
             raise ValueError(
                 f"a config hook takes exactly (config, command_name, logger); {function.__name__}() takes {names}"  # type: ignore[attr-defined]

@@ -236,7 +236,7 @@ class Recorder(NullRecorder):
             while not self._stop.wait(TICK_S):
                 try:
                     tick()
-                except Exception:
+                except Exception:  # noqa: BLE001 - whatever it is, it must not end the writing of the rest
                     _log().exception("writing in the background failed; it is tried again")
 
         self._ticker = threading.Thread(target=tick_until_stopped, name="capture-ticker", daemon=True)

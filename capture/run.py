@@ -230,7 +230,7 @@ class Run:
         return Recorder(self.uid, observers, self._id, self._settings)
 
     def _command(self) -> str:
-        return self.meta_info.get("command") or getattr(self.main_function, "__name__", "main")
+        return str(self.meta_info.get("command") or getattr(self.main_function, "__name__", "main"))
 
     def _started_event(self) -> events.Event:
         return events.Started(

@@ -50,8 +50,7 @@ def run_commandline(experiment: Experiment, argv: str | Sequence[str] | None = N
             hook(options=options)
         debug, pdb = bool(options.get("--debug")), bool(options.get("--pdb"))
         if options["--help"] or options["--help-all"]:
-            short, long, _ = usage_of(experiment, program, everything=options["--help-all"])
-            sys.stdout.write(long)
+            sys.stdout.write(usage_of(experiment, program, everything=options["--help-all"])[1])
             return None
         if options.pop("help"):
             _help(experiment, program, command)
@@ -92,7 +91,8 @@ def _run(
 ) -> Run:
     from capture.settings import SETTINGS
 
-    config_updates, named_configs = {}, []
+    config_updates: dict[str, Any] = {}
+    named_configs: list[str] = []
     if updates:
         from capture.config.updates import parse_updates
 
@@ -145,7 +145,9 @@ def split_argv(argv: str | Sequence[str] | None) -> tuple[str, list[str]]:
     return argv[0] or "script", list(argv[1:])
 
 
-def parse(experiment: Experiment, program: str, arguments: Sequence[str]) -> tuple[dict[str, Any], str | None, list[str]]:
+def parse(
+    experiment: Experiment, program: str, arguments: Sequence[str]
+) -> tuple[dict[str, Any], str | None, list[str]]:
     """Return options by long name, the command or None, and the updates.
 
     Raises
@@ -180,7 +182,8 @@ def parse(experiment: Experiment, program: str, arguments: Sequence[str]) -> tup
 
 def _refuse_unknown_flags(arguments: Sequence[str], options: Sequence[Any]) -> None:
     """Name a slip in a flag, and the flag that was probably meant."""
-    flags = ["-h", "--help", "--help-all", *(flag for option in options for flag in (option.short, option.long) if flag)]
+    flags = ["-h", "--help", "--help-all"]
+    flags += [flag for option in options for flag in (option.short, option.long) if flag]
     takes_value = {flag for option in options if not option.is_flag for flag in (option.short, option.long)}
     skip = False
     for word in arguments:
@@ -264,7 +267,8 @@ def _long_help(experiment: Experiment, short: str, options: Sequence[Any], every
     if not everything:
         parts[-1] += "  (--help-all shows " + str(len(options) - len(shown)) + " more)\n"
     parts.append(ARGUMENTS)
-    parts.append("Commands:\n" + _table([(name, _first_line(item)) for name, item in experiment.get_commands().items()]))
+    commands = [(name, _first_line(function)) for name, function in experiment.get_commands().items()]
+    parts.append("Commands:\n" + _table(commands))
     named = [(name, _doc_of_source(source)) for name, source in experiment.gather_named_configs()]
     if named:
         parts.append("Named configs:\n" + _table(named))

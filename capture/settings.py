@@ -5,8 +5,8 @@ A value comes from the strongest layer that sets it::
     library < user file < [tool.capture] in the project's pyproject.toml < environment < code
 
 and a flag of the command line beats them all for one run. The user file is ``~/.config/capture/config.toml``
-(``$XDG_CONFIG_HOME/capture/config.toml``); environment variables are ``CAPTURE_`` and the name, groups and names joined by
-two underscores: ``CAPTURE_OUTPUT__MAX_BYTES=1000000``. Files and environment are read when a setting is first read;
+(``$XDG_CONFIG_HOME/capture/config.toml``); environment variables are ``CAPTURE_`` and the name, groups and names joined
+by two underscores: ``CAPTURE_OUTPUT__MAX_BYTES=1000000``. Files and environment are read when a setting is first read;
 they hold values, never code to import. ``SETTINGS.origin("STORE")`` tells who set what.
 """
 
@@ -22,17 +22,17 @@ from capture.errors import SettingError, suggest
 DEFAULTS: dict[str, tuple[Any, str]] = {
     "STORE": ("./runs", 'URL of the default store; "none" stops recording where no observer is named'),
     "STATE_DIR": (None, "folder of journals that are not delivered yet; None: the platform's place for state"),
-    "CAPTURE_MODE": (None, '"fd", "sys" or "no": how output is captured; None: "fd" for a script of its own, else "sys"'),
+    "CAPTURE_MODE": (None, '"fd", "sys" or "no": how output is captured; None: "fd" in a script, else "sys"'),
     "DEFAULT_BEAT_INTERVAL": (10.0, "seconds between heartbeats"),
     "DISCOVER_SOURCES": ("imported", '"imported", "sys", "dir" or "none": which files count as sources'),
     "DISCOVER_DEPENDENCIES": ("imported", '"imported", "sys", "pkg" or "none": which packages count as dependencies'),
     "CONFIG.ENFORCE_KEYS_MONGO_COMPATIBLE": (True, 'refuse config keys with "." or a leading "$"'),
-    "CONFIG.ENFORCE_KEYS_JSONPICKLE_COMPATIBLE": (True, 'refuse config keys that look like tags ("py/...", "json://")'),
+    "CONFIG.ENFORCE_KEYS_JSONPICKLE_COMPATIBLE": (True, 'refuse keys that look like tags ("py/...", "json://")'),
     "CONFIG.ENFORCE_VALID_PYTHON_IDENTIFIER_KEYS": (False, "refuse config keys that are not Python identifiers"),
     "CONFIG.ENFORCE_STRING_KEYS": (False, "refuse config keys that are not strings"),
     "CONFIG.ENFORCE_KEYS_NO_EQUALS": (True, 'refuse config keys with "="'),
     "CONFIG.READ_ONLY_CONFIG": (True, "hand captured functions read-only dicts and lists"),
-    "CONFIG.IGNORED_COMMENTS": (["^pylint:", "^noinspection"], "comments that do not describe a config entry"),
+    "CONFIG.IGNORED_COMMENTS": (["^pylint:", "^noinspection"], "comments that describe no config entry"),
     "CONFIG.NUMPY_RANDOM_LEGACY_API": (False, "`_rnd` is a numpy RandomState instead of a Generator"),
     "HOST_INFO.INCLUDE_GPU_INFO": (True, "record GPUs"),
     "HOST_INFO.INCLUDE_CPU_INFO": (True, "record the CPU's name"),
@@ -134,7 +134,7 @@ class Settings(Group):
             return self._values[name]
         if any(known.startswith(name + ".") for known in DEFAULTS):
             return Group(self, name + ".")
-        self._check(name)
+        return self._check(name)
 
     def _set(self, name: str, value: Any, origin: str) -> None:
         if any(known.startswith(name + ".") for known in DEFAULTS):

@@ -51,7 +51,8 @@ def deliver_to_local(url: str) -> None:
                 for identity, error in report.errors.items():
                     import logging
 
-                    logging.getLogger("capture").warning("%s could not be delivered to %s: %s", report.path, identity, error)
+                    log = logging.getLogger("capture")
+                    log.warning("%s could not be delivered to %s: %s", report.path, identity, error)
 
 
 def local_store(identity: str) -> Any:

@@ -90,4 +90,5 @@ def _value_of(option: str, arguments: list[str]) -> Any:
     try:
         return docopt.docopt(f"Usage:\n  capture [{option}=URL]\n", arguments, False)[option]
     except docopt.DocoptExit:
-        raise CommandLineError(f"these arguments are not understood: {' '.join(arguments)!r}. See capture --help") from None
+        words = " ".join(arguments)
+        raise CommandLineError(f"these arguments are not understood: {words!r}. See capture --help") from None

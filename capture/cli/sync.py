@@ -7,12 +7,12 @@ from typing import Any
 
 def run(to: str | None) -> int:
     """Deliver every journal whose writer is gone; say what became of each."""
-    from capture import delivery
+    from capture import delivery, stores
     from capture.journal import state_dir
     from capture.registry import make_observer
 
     observers: list[Any] = [make_observer(to)] if to else []
-    reports = delivery.sync(state_dir(), observers, resolve=None if to else delivery.local_store)
+    reports = delivery.sync(state_dir(), observers, resolve=None if to else stores.local_store)
     if not reports:
         print("nothing waits")
         return 0
