@@ -1,0 +1,862 @@
+"""Capturing what a process prints, without getting in its way.
+
+`start_capture` begins it, in one of three modes:
+
+``fd``
+    The process's file descriptors 1 and 2 lead through a pipe of our own, and a thread (no child process) passes on
+    what comes through to where it went before and to the log. Everything is caught: Python, C libraries, child
+    processes. POSIX only; elsewhere, and where it cannot be set up, ``sys`` takes its place with a warning.
+``sys``
+    ``sys.stdout`` and ``sys.stderr`` are tapped: what Python code writes to them goes on as before, and to the log of
+    the run that the writing code belongs to. Several runs in one process do not mix.
+``no``
+    Nothing.
+
+What ``fd`` does to a process
+-----------------------------
+- Where stdout is a terminal, the way leads through a pseudo-terminal of the same size, so that ``isatty()``, colours,
+  the width of progress bars, ``input()``, ``pdb`` and readline are what they were. (Programs that read keys from the
+  descriptor of their *output*, as curses does, need mode ``sys`` or ``no``.)
+- Where 1 and 2 lead to the same place (a terminal, ``2>&1``) they share one way, and their order is exact. Where they
+  lead to two places each keeps its own order; between them the log has the order in which we met them, which is
+  right to within milliseconds, not to the byte.
+- A slow reader of our output slows the process down, as it would without us. When a reader goes away
+  (``| head``) the process gets the same broken pipe, at its next write. When a destination fails in another way (a
+  full disk, a terminal that was closed) recording goes on, and a warning is logged.
+- A child that outlives the run still holds the pipe: its output goes to the old destination for as long as this
+  process lives, but no longer to the log. When this process ends, the pipe breaks for that child (SIGPIPE, or EIO at
+  a pseudo-terminal). Start a daemon with its output redirected, as one should anyway.
+- ``os._exit``, ``os.abort`` and ``os.exec*`` are wrapped meanwhile, so that what was written before them arrives. When
+  the process is killed from outside or crashes in C, what it wrote in the very last moment (usually under a
+  millisecond) dies with the pipe, on the terminal, too. The tracebacks of ``python -X faulthandler`` go to the old
+  stderr directly.
+- A forked child writes to the same pipe, so that its output is captured; it never touches the log.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import deque
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from capture.errors import SettingError, suggest
+from capture.terminal import text_decoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Protocol
+
+    class Log(Protocol):
+        """Where captured output goes; `capture.terminal.OutputLog` is one."""
+
+        def feed(self, data: str) -> object:
+            """Take in output; called from any thread, also from within itself."""
+
+
+MODES = ("fd", "sys", "no")
+
+#: Bytes per read from a pipe. Larger buffers are mapped and unmapped each time, which costs more than it saves.
+READ_SIZE = 65_536
+#: Size asked for our pipes (Linux): a burst of this size does not wait for the pump.
+PIPE_SIZE = 2**20
+#: After a small read the pump rests this long, so that it takes a thousand lines at once, not a thousand times one.
+REST_S = 0.002
+#: How often the size of a terminal is looked at.
+WINDOW_CHECK_S = 0.5
+#: How long `stop` waits for a destination that takes nothing; the rest goes there later, at the latest at exit.
+PATIENCE_S = 2.0
+
+
+def default_mode(owns_process: bool) -> str:
+    """Return the capture mode for a run that was not told any.
+
+    Parameters
+    ----------
+    owns_process : bool
+        Whether the run is what the process is there for: the experiment's script is ``__main__``, in the main
+        thread, and no test runner is around it.
+
+    Returns
+    -------
+    str
+        ``"fd"`` if so and the platform is POSIX, otherwise ``"sys"``. In a Jupyter kernel it is ``"sys"``: there the
+        streams do not lead to a descriptor, and the kernel mirrors descriptors 1 and 2 into them.
+    """
+    if not owns_process or not _has_descriptors() or _in_kernel():
+        return "sys"
+    if threading.current_thread() is not threading.main_thread() or "PYTEST_CURRENT_TEST" in os.environ:
+        return "sys"
+    return "fd"
+
+
+def _has_descriptors() -> bool:
+    return os.name == "posix" and sys.platform not in ("emscripten", "wasi")
+
+
+def _in_kernel() -> bool:
+    return type(sys.stdout).__module__.partition(".")[0] == "ipykernel"
+
+
+def start_capture(mode: str, log: Log, owner: ContextVar[Any] | None = None) -> Capture:
+    """Begin to feed what the process prints to `log`.
+
+    Parameters
+    ----------
+    mode : {"fd", "sys", "no"}
+    log : object with a method ``feed(text)``
+        Usually a `capture.terminal.OutputLog`. It is neither flushed nor closed by the capture.
+    owner : ContextVar, optional
+        Mode ``sys``: says to which run the calling code belongs; its value now (hashable) stands for this capture. By
+        default the context that calls `start_capture`, and those copied from it, belong to this capture.
+
+    Returns
+    -------
+    Capture
+        To be stopped; `Capture.mode` says which mode it really is.
+
+    Raises
+    ------
+    SettingError
+        If there is no such mode (also a KeyError).
+
+    Notes
+    -----
+    In mode ``sys``, code that belongs to no capture (a plain thread, which inherits no context) is recorded by the
+    only live one; if several are live that are not nested in each other, by all of them: a line too many is better
+    than one lost. A nested capture's output is recorded by the captures around it, too.
+    """
+    if mode == "no":
+        return Capture()
+    if mode == "sys":
+        return SysCapture(log, owner)
+    if mode != "fd":
+        close = suggest(mode, MODES)
+        hint = f"\n  did you mean:  {close}" if close else ""
+        raise SettingError(f"there is no capture mode {mode!r}.{hint}\n  modes:  {', '.join(MODES)}")
+    if not _has_descriptors():
+        _warn("capture mode 'fd' needs a POSIX system; mode 'sys' is used instead")
+        return SysCapture(log, owner)
+    try:
+        return FdCapture(log)
+    except OSError as error:
+        _warn("capture mode 'fd' cannot be set up (%s); mode 'sys' is used instead", error)
+        return SysCapture(log, owner)
+
+
+class Capture:
+    """A capture that captures nothing, and what all of them can do."""
+
+    mode = "no"
+
+    def stop(self) -> None:
+        """End the capture: all that was printed before has been fed to the log afterwards.
+
+        May be called twice, from a signal handler, at exit, and in a forked child (where it does nothing). It does not
+        wait for children that hold our pipe.
+        """
+
+    def flush(self) -> None:
+        """Feed all that was printed so far to the log. For a ticker, from any thread."""
+
+    def suspend(self) -> None:
+        """Let output go where it went before, unrecorded, until `resume`. For a full-screen program."""
+
+    def resume(self) -> None:
+        """Go on after `suspend`."""
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+
+# ------------------------------------------------------------------------------------------------------ mode sys
+
+_chain: ContextVar[tuple[SysCapture, ...]] = ContextVar("capture_output", default=())
+_owner: ContextVar[Any] = _chain
+_taps: list[_Tap] = []
+_live: list[SysCapture] = []
+_guard = threading.RLock()
+
+# What each write looks up: by owner the methods to call with the text. Replaced or extended, never iterated.
+_routes: dict[Any, tuple[Callable[[str], object], ...]] = {}
+_outermost: tuple[Callable[[str], object], ...] = ()
+
+
+class SysCapture(Capture):
+    """Taps ``sys.stdout`` and ``sys.stderr``; see `start_capture`."""
+
+    mode = "sys"
+
+    def __init__(self, log: Log, owner: ContextVar[Any] | None = None) -> None:
+        global _owner
+        self.feed = log.feed
+        self._pid = os.getpid()
+        with _guard:
+            self._around = tuple(capture for capture in _chain.get() if capture in _live)
+            _chain.set((*self._around, self))
+            _owner = _chain if owner is None else owner
+            self._key = _owner.get()
+            _live.append(self)
+            _reroute()
+            if len(_live) == 1:
+                _taps.extend(_Tap(name) for name in ("stdout", "stderr") if getattr(sys, name) is not None)
+
+    def stop(self) -> None:
+        with _guard:
+            if self not in _live or os.getpid() != self._pid:
+                return
+            _live.remove(self)
+            _reroute()
+            if not _live:
+                while _taps:
+                    _taps.pop().remove()
+        if _chain.get()[-1:] == (self,):
+            _chain.set(self._around)
+
+    def suspend(self) -> None:
+        with _guard:
+            _reroute(without=self)
+
+    def resume(self) -> None:
+        with _guard:
+            _reroute()
+
+    def route(self) -> tuple[Callable[[str], object], ...]:
+        return tuple(capture.feed for capture in (*self._around, self) if capture in _live)
+
+    def is_outermost(self) -> bool:
+        return not any(capture in _live for capture in self._around)
+
+    def key(self) -> Any:
+        return self._key
+
+
+def _reroute(without: SysCapture | None = None) -> None:
+    global _outermost
+    captures = [capture for capture in _live if capture is not without]
+    _outermost = tuple(capture.feed for capture in captures if capture.is_outermost())
+    routes = {capture.key(): capture.route() for capture in captures}
+    for key in [key for key in _routes if key not in routes]:
+        del _routes[key]
+    _routes.update(routes)
+
+
+def _routing_write(original: Callable[[str], int]) -> Callable[[str], int]:
+    def write(text: str) -> int:
+        count = original(text)
+        for feed in _routes.get(_owner.get(), _outermost):
+            feed(text)
+        return count
+
+    return write
+
+
+class _Tap:
+    """What is done to one of the two streams, and how it is undone.
+
+    The stream keeps its identity for those who hold it already (logging handlers made before the run): its `write`
+    is replaced on the object itself. `sys.stdout` becomes a stand-in whose `buffer` is tapped, which cannot
+    be done in place. Streams that refuse the first get by with the stand-in.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._stream = stream = getattr(sys, name)
+        self._write = _routing_write(stream.write)
+        self._before = getattr(stream, "__dict__", {}).get("write")
+        try:
+            stream.write = self._write
+            write = None
+        except (AttributeError, TypeError):
+            write = self._write
+        self._stand_in: Any = None
+        if write is not None or getattr(stream, "buffer", None) is not None:
+            self._stand_in = _StandIn(stream, write)
+            setattr(sys, name, self._stand_in)
+
+    def remove(self) -> None:
+        """Undo it, unless somebody has put something of their own on top."""
+        if getattr(self._stream, "__dict__", {}).get("write") is self._write:
+            if self._before is None:
+                del self._stream.write
+            else:
+                self._stream.write = self._before
+        if self._stand_in is not None and getattr(sys, self._name) is self._stand_in:
+            setattr(sys, self._name, self._stream)
+
+
+class _StandIn:
+    """Behaves like the stream it stands for in every respect but `buffer`, which is tapped."""
+
+    __slots__ = ("__weakref__", "_capture_buffer", "_capture_stream", "_capture_write")
+
+    def __init__(self, stream: Any, write: Callable[[str], int] | None) -> None:
+        put = object.__setattr__
+        put(self, "_capture_stream", stream)
+        put(self, "_capture_write", write)
+        put(self, "_capture_buffer", None)
+
+    def write(self, text: str) -> int:
+        # looked up each time: whoever keeps this object beyond the run gets what the stream has then
+        write = self._capture_write or self._capture_stream.write
+        count: int = write(text)
+        return count
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    @property
+    def buffer(self) -> Any:
+        buffer = self._capture_stream.buffer
+        if self._capture_buffer is None or self._capture_buffer._capture_stream is not buffer:
+            object.__setattr__(self, "_capture_buffer", _StandInBuffer(buffer))
+        return self._capture_buffer
+
+    def detach(self) -> Any:
+        return _StandInBuffer(self._capture_stream.detach())
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self._capture_stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._capture_stream, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._capture_stream, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._capture_stream, name)
+
+    def __repr__(self) -> str:
+        return repr(self._capture_stream)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._capture_stream)
+
+    def __next__(self) -> Any:
+        return next(self._capture_stream)
+
+    def __enter__(self) -> Any:
+        self._capture_stream.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> Any:
+        return self._capture_stream.__exit__(*exc_info)
+
+
+class _StandInBuffer(_StandIn):
+    """The same for a stream of bytes: what is written to it directly is recorded."""
+
+    __slots__ = ("_capture_decode",)
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream, None)
+        object.__setattr__(self, "_capture_decode", text_decoder().decode)
+
+    def write(self, data: Any) -> int:
+        count: int = self._capture_stream.write(data)
+        feeds = _routes.get(_owner.get(), _outermost)
+        if feeds:
+            text = self._capture_decode(bytes(data)[:count])
+            for feed in feeds:
+                feed(text)
+        return count
+
+
+# ------------------------------------------------------------------------------------------------------- mode fd
+
+
+class _Way:
+    """From some of the descriptors 1 and 2, through a pipe or pseudo-terminal, to where they led before.
+
+    `lock` is held while a piece is read and recorded, `out` while pieces are passed on; so that `stop` can read what is
+    left even while the pump is stuck at a destination that takes nothing.
+    """
+
+    def __init__(self, fds: tuple[int, ...]) -> None:
+        import fcntl
+
+        self.fds = fds
+        self.lock, self.out = threading.RLock(), threading.RLock()
+        self.backlog: deque[bytes] = deque()
+        self.decode = text_decoder().decode
+        self.open, self.failed = True, False
+        self.window: bytes | None = None
+        self.destination = fcntl.fcntl(fds[0], fcntl.F_DUPFD_CLOEXEC, 3)
+        try:
+            self.reader, self.writer = self._open()
+        except OSError:
+            os.close(self.destination)
+            raise
+        self.identity = _identity(self.writer)
+
+    def _open(self) -> tuple[int, int]:
+        if os.isatty(self.destination):
+            try:
+                return self._open_terminal()
+            except OSError as error:  # no pseudo-terminals in this container
+                _warn("stdout looks like a pipe to this run: %s", error)
+        import fcntl
+
+        reader, writer = (_above_standard(fd) for fd in os.pipe())
+        try:
+            fcntl.fcntl(writer, getattr(fcntl, "F_SETPIPE_SZ", 1031), PIPE_SIZE)
+        except OSError:
+            pass  # not Linux, or this user's share is used up: the usual size will do
+        return reader, writer
+
+    def _open_terminal(self) -> tuple[int, int]:
+        import termios
+
+        reader, writer = (_above_standard(fd) for fd in os.openpty())
+        attributes = termios.tcgetattr(writer)
+        attributes[1] &= ~termios.OPOST  # the real terminal turns \n into \r\n, once
+        attributes[3] &= ~termios.ECHO
+        termios.tcsetattr(writer, termios.TCSANOW, attributes)
+        self.window = b""
+        self.reader = reader
+        self.follow_window()
+        return reader, writer
+
+    def follow_window(self) -> None:
+        """Give the pseudo-terminal the size of the real one."""
+        import fcntl
+        import termios
+
+        try:
+            window = fcntl.ioctl(self.destination, termios.TIOCGWINSZ, b"\0" * 8)
+            if window != self.window:
+                fcntl.ioctl(self.reader, termios.TIOCSWINSZ, window)
+                self.window = window
+        except OSError:
+            pass  # the terminal has gone; nothing is drawn on it any more
+
+    def lead(self) -> None:
+        """Make the descriptors lead into it."""
+        for fd in self.fds:
+            os.dup2(self.writer, fd)
+
+    def restore(self) -> None:
+        """Make the descriptors lead where they led before, unless somebody has pointed them elsewhere."""
+        for fd in self.fds:
+            if _identity(fd) == self.identity:
+                os.dup2(self.destination, fd)
+
+    def take(self, record: Callable[[str], object] | None) -> int:
+        """Read one piece, if there is one, without waiting; return its size, 0 for none, -1 at the end."""
+        with self.lock:
+            if not self.open:
+                return -1
+            if not _wait_readable([self.reader], 0):
+                return 0
+            try:
+                data = os.read(self.reader, READ_SIZE)
+            except BlockingIOError:
+                return 0
+            except OSError:  # EIO: no one holds the other end of the pseudo-terminal
+                data = b""
+            if record is not None:
+                text = self.decode(data, not data)
+                if text:
+                    record(text)
+            if data:
+                self.backlog.append(data)
+        return len(data) or -1
+
+    def take_all(self, record: Callable[[str], object] | None) -> None:
+        """Read what was written before this call, and perhaps a little of what a busy child writes meanwhile."""
+        room = PIPE_SIZE  # nothing older is behind that many bytes
+        while room > 0:
+            size = self.take(record)
+            if size <= 0:
+                return
+            room -= size
+
+    def pass_on(self, patience_s: float | None = None) -> bool:
+        """Write the backlog to the destination; say whether all of it went.
+
+        Parameters
+        ----------
+        patience_s : float, optional
+            Give up when the destination takes nothing for this long; the rest stays in the backlog.
+        """
+        if not self.out.acquire(timeout=-1 if patience_s is None else patience_s):
+            return False
+        try:
+            while self.backlog:
+                if not self._write_some(self.backlog[0], patience_s):
+                    return False
+            return True
+        finally:
+            self.out.release()
+
+    def _write_some(self, data: bytes, patience_s: float | None) -> bool:
+        if patience_s is not None:
+            if not _wait_writable(self.destination, patience_s):
+                return False
+            data = data[:4096]  # a pipe that is ready takes that much (PIPE_BUF) without blocking
+        try:
+            count = os.write(self.destination, data)
+        except BlockingIOError:  # someone has made the shared descriptor non-blocking
+            return _wait_writable(self.destination, 0.1 if patience_s is None else patience_s) or patience_s is None
+        except BrokenPipeError:
+            self.close_reader()  # so that the process gets the same at its next write
+            count = len(self.backlog[0])
+        except OSError as error:
+            if not self.failed:
+                self.failed = True
+                _warn("output cannot be passed on to descriptor %d any more: %s", self.fds[0], error)
+            count = len(self.backlog[0])
+        if count == len(self.backlog[0]):
+            self.backlog.popleft()
+        else:
+            self.backlog[0] = self.backlog[0][count:]
+        return True
+
+    def close_writer(self) -> None:
+        with _guard:
+            if self.writer >= 0:
+                os.close(self.writer)
+                self.writer = -1
+
+    def close_reader(self) -> None:
+        with self.lock, _guard:
+            if self.open:
+                self.open = False
+                os.close(self.reader)
+
+    def close(self) -> None:
+        """Close all of it; the descriptors lead elsewhere by now."""
+        self.close_writer()
+        self.close_reader()
+        with self.out, _guard:
+            if self.destination >= 0:
+                os.close(self.destination)
+                self.destination = -1
+
+
+class FdCapture(Capture):
+    """Leads descriptors 1 and 2 through a pipe; see the module's docstring."""
+
+    mode = "fd"
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._pid = os.getpid()
+        self._record: Callable[[str], object] | None = self._feed
+        self._failed = False
+        self._stopping = threading.Event()
+        self._lock = threading.RLock()
+        self._ways: list[_Way] = []
+        _flush_python()
+        try:
+            for fds in _groups():
+                self._ways.append(_Way(fds))
+        except OSError:
+            for way in self._ways:
+                way.close()
+            raise
+        with _guard:
+            _at_first_fd_capture()
+            _fd_captures.append(self)
+        for way in self._ways:
+            way.lead()
+        _follow_faulthandler(self._ways)
+        self._pump = threading.Thread(target=self._run_pump, name="capture-output", daemon=True)
+        self._pump.start()
+
+    def stop(self) -> None:
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            if self._record is None:
+                return
+            _flush_python()
+            _flush_c()
+            self._restore()
+            for way in self._ways:
+                way.close_writer()
+                way.take_all(self._record)
+            self._record = None
+            self._stopping.set()
+            stuck = [way for way in self._ways if not way.pass_on(PATIENCE_S)]
+        if stuck:
+            _warn("what was printed last is still on its way: nobody reads it")
+        elif threading.current_thread() is not self._pump:
+            self._pump.join(0.0 if any(way.open for way in self._ways) else 1.0)
+
+    def flush(self) -> None:
+        if os.getpid() != self._pid or self._record is None:
+            return
+        with _flushing:
+            _flush_python()
+        for way in self._ways:
+            way.take_all(self._record)
+            way.pass_on(0.0)
+
+    def suspend(self) -> None:
+        if os.getpid() == self._pid and self._record is not None:
+            self.flush()
+            _flush_c()
+            self._restore()
+            self.drain()
+
+    def resume(self) -> None:
+        if os.getpid() == self._pid and self._record is not None:
+            _flush_python()
+            _flush_c()
+            for way in self._ways:
+                way.lead()
+
+    def drain(self, patience_s: float | None = PATIENCE_S) -> None:
+        """Read and pass on what has been written, without touching buffers."""
+        for way in self._ways:
+            way.take_all(self._record)
+            way.pass_on(patience_s)
+
+    def leave(self) -> None:
+        """Make way for something that ends or replaces this process at once."""
+        if os.getpid() == self._pid:
+            if self._record is not None:
+                self._restore()
+            self.drain()
+            flush = getattr(self._log, "flush", None)
+            if flush is not None:
+                flush()
+
+    def finish(self) -> None:
+        """At exit: nothing may be left on the way."""
+        self.stop()
+        if os.getpid() == self._pid:
+            self.drain(patience_s=None)
+
+    def forget(self) -> None:
+        """In a forked child: close what belongs to the parent, and nothing else."""
+        for way in self._ways:
+            for fd in (way.reader if way.open else -1, way.writer, way.destination):
+                if fd >= 0:
+                    os.close(fd)
+            way.open, way.writer, way.destination = False, -1, -1
+
+    def _restore(self) -> None:
+        for way in self._ways:
+            way.restore()
+
+    def _feed(self, text: str) -> None:
+        try:
+            self._log.feed(text)
+        except Exception as error:  # noqa: BLE001 - output goes on whatever becomes of its record
+            if not self._failed:
+                self._failed = True
+                _warn("output could not be recorded: %r", error)
+
+    def _run_pump(self) -> None:
+        ways = list(self._ways)
+        while ways:
+            timeout = WINDOW_CHECK_S if any(way.window is not None for way in ways) else None
+            ready = _wait_readable([way.reader for way in ways if way.open], timeout)
+            size = 0
+            for way in list(ways):
+                if way.window is not None:
+                    way.follow_window()
+                if way.reader in ready or not way.open:
+                    size = way.take(self._record)
+                    way.pass_on()
+                    if size < 0:
+                        ways.remove(way)
+                        way.close()
+            # With two ways there is no rest, which would blur their order.
+            if 0 < size < 4096 and len(ways) == 1 and not self._stopping.is_set():
+                self._stopping.wait(REST_S)
+        with _guard:
+            if self in _fd_captures:
+                _fd_captures.remove(self)
+
+
+def _groups() -> list[tuple[int, ...]]:
+    """Return the descriptors to capture; those that lead to the same place share a way.
+
+    A descriptor that was closed when Python started is left alone: what has its number now is some file of the user's.
+    """
+    standard = ((1, sys.__stdout__), (2, sys.__stderr__))
+    found = [(fd, _identity(fd)) for fd, stream in standard if stream is not None]
+    found = [(fd, identity) for fd, identity in found if identity is not None]
+    if len(found) == 2 and found[0][1] == found[1][1]:
+        return [(1, 2)]
+    return [(fd,) for fd, _ in found]
+
+
+def _identity(fd: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _above_standard(fd: int) -> int:
+    """Return `fd`, moved out of the way if it got the number of a closed standard stream."""
+    if fd > 2:
+        return fd
+    import fcntl
+
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return moved
+
+
+def _wait_readable(fds: list[int], timeout_s: float | None) -> list[int]:
+    import select
+
+    if not fds:
+        return []
+    if sys.platform == "darwin" and max(fds) < 1024:  # its poll() does not know terminals
+        return select.select(fds, [], [], timeout_s)[0]
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _ in poll.poll(None if timeout_s is None else timeout_s * 1000)]
+
+
+def _wait_writable(fd: int, timeout_s: float) -> bool:
+    import select
+
+    if sys.platform == "darwin" and fd < 1024:
+        return bool(select.select([], [fd], [], timeout_s)[1])
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(timeout_s * 1000))
+
+
+def _flush_python() -> None:
+    """Flush Python's streams; one that is closed, broken, or busy further up this very stack keeps what it has."""
+    for stream in {id(s): s for s in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)}.values():
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError, RuntimeError, AttributeError) as error:
+            _debug("%r was not flushed: %r", stream, error)
+
+
+def _flush_c() -> None:
+    """Flush what C libraries have in stdio's buffers.
+
+    Through `_ctypes`, since importing all of `ctypes` takes four times as long. Not by ``fflush(NULL)``, which
+    waits for a thread that is reading stdin.
+    """
+    try:
+        import _ctypes
+
+        class Pointer(_ctypes._SimpleCData):
+            _type_ = "P"
+
+        library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # the program itself
+        fflush = _ctypes.dlsym(library, "fflush")
+        for name in ("__stdoutp", "__stderrp") if sys.platform == "darwin" else ("stdout", "stderr"):
+            stream = Pointer.from_address(_ctypes.dlsym(library, name))
+            _ctypes.call_function(fflush, (stream,))
+    except (ImportError, AttributeError, OSError) as error:
+        _debug("the buffers of C's stdio were not flushed: %r", error)
+
+
+# ------------------------------------------------------- what a process may do to itself while its output is captured
+
+_fd_captures: list[FdCapture] = []
+_flushing = threading.RLock()
+_prepared = False
+
+
+def _at_first_fd_capture() -> None:
+    global _prepared
+    if _prepared:
+        return
+    _prepared = True
+    import atexit
+
+    atexit.register(_finish_all)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+    for name in ("_exit", "abort", "execv", "execve"):  # the other exec functions call the last two
+        setattr(os, name, _leaving(getattr(os, name)))
+
+
+def _leaving(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function after which this program is no more, so that its output arrives before."""
+
+    def leave(*args: Any, **kwargs: Any) -> Any:
+        captures = [capture for capture in reversed(_fd_captures) if capture._pid == os.getpid()]
+        for capture in captures:
+            capture.leave()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            for capture in reversed(captures):
+                capture.resume()  # exec failed
+
+    leave.__name__, leave.__doc__, leave.__wrapped__ = function.__name__, function.__doc__, function  # type: ignore[attr-defined]
+    return leave
+
+
+def _finish_all() -> None:
+    for capture in list(reversed(_fd_captures)):
+        capture.finish()
+
+
+def _before_fork() -> None:
+    # No thread of ours may hold, or be in the middle of changing, what the child inherits.
+    _flushing.acquire(timeout=PATIENCE_S)
+    _guard.acquire()
+
+
+def _after_fork() -> None:
+    _guard.release()
+    _release(_flushing)
+
+
+def _after_fork_in_child() -> None:
+    _after_fork()
+    for capture in _fd_captures:
+        capture.forget()
+    _fd_captures.clear()
+    _live.clear()
+    _reroute()
+
+
+def _release(lock: Any) -> None:
+    try:
+        lock.release()
+    except RuntimeError:
+        pass  # not ours: acquiring it had timed out
+
+
+def _follow_faulthandler(ways: list[_Way]) -> None:
+    """Let faulthandler write past the pump, which is dead when it speaks.
+
+    Only where the command line or environment has enabled it, which means stderr; a program's own
+    ``faulthandler.enable(file)`` cannot be told from it otherwise.
+    """
+    asked = "faulthandler" in sys._xoptions or sys.flags.dev_mode or os.environ.get("PYTHONFAULTHANDLER")
+    if asked and not sys.flags.ignore_environment:
+        import faulthandler
+
+        for way in ways:
+            if 2 in way.fds:
+                faulthandler.enable(way.destination)
+
+
+def _warn(message: str, *args: object) -> None:
+    import logging
+
+    logging.getLogger(__name__).warning(message, *args)
+
+
+def _debug(message: str, *args: object) -> None:
+    import logging
+
+    logging.getLogger(__name__).debug(message, *args)
