@@ -121,6 +121,8 @@ def get_host_info(
     include_gpu: bool | None = None,
     include_cpu: bool | None = None,
     captured_env: Iterable[str] | None = None,
+    wait_s: float = 2.0,
+    on_late: Callable[[str, Any], None] | None = None,
 ) -> dict[str, Any]:
     """Gather the facts about this machine under Sacred's keys.
 
@@ -129,9 +131,13 @@ def get_host_info(
     additional_host_info : iterable of HostInfoGetter, optional
         What to gather besides.
     include_gpu, include_cpu : bool, optional
-        Whether to ask for GPUs and processor, whose value is None otherwise; as ``SETTINGS.HOST_INFO`` says if left out.
+        Whether to ask for GPUs and processor, whose value is None otherwise; as ``SETTINGS.HOST_INFO`` says by default.
     captured_env : iterable of str, optional
-        Names of environment variables to record; as ``SETTINGS.HOST_INFO`` says if left out.
+        Names of environment variables to record; as ``SETTINGS.HOST_INFO`` says by default.
+    wait_s : float
+        How long to wait for the GPUs, in seconds; a driver that has to wake up can take long.
+    on_late : callable, optional
+        ``on_late("gpus", facts)`` hears of GPUs that were not known by then.
 
     Returns
     -------
@@ -144,7 +150,6 @@ def get_host_info(
     KeyError
         If an addition has the name of a built-in key.
     """
-    from capture.probes.gpu import gpu_facts
     from capture.probes.host import host_facts
 
     additions = [*host_info_gatherers.values(), *(additional_host_info or ())]
@@ -157,9 +162,19 @@ def get_host_info(
         include_cpu = chosen.INCLUDE_CPU_INFO if include_cpu is None else include_cpu
         captured_env = chosen.CAPTURED_ENV if captured_env is None else captured_env
     facts = host_facts(captured_env, bool(include_cpu))
-    facts["gpus"] = gpu_facts() if include_gpu else None
+    facts["gpus"] = _gpus(wait_s, on_late) if include_gpu else None
     known = {name: value for name, value in facts.items() if not isinstance(value, Unavailable)}
     return {**known, **_gathered(additions)}
+
+
+def _gpus(wait_s: float, on_late: Callable[[str, Any], None] | None) -> Any:
+    from capture.probes import gpu
+
+    if not gpu.driver_present():  # most machines: not worth a thread
+        return Unavailable("no NVIDIA driver")
+    from capture.probes.gather import FunctionProbe, gather
+
+    return gather([FunctionProbe("gpus", gpu.gpu_facts, timeout_s=wait_s)], wait_s, on_late)["gpus"]
 
 
 def _gathered(additions: Iterable[HostInfoGetter]) -> dict[str, Any]:
@@ -172,5 +187,5 @@ def _gathered(additions: Iterable[HostInfoGetter]) -> dict[str, Any]:
         except Exception:
             import logging
 
-            logging.getLogger("capture").exception("the host info %r could not be gathered and is left out", getter.name)
+            logging.getLogger("capture").exception("host info %r could not be gathered and is left out", getter.name)
     return found

@@ -8,12 +8,12 @@ its own that is started early and collected late.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from capture.hooks import Unavailable
+from capture.probes._process import Child
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 5.0
 
-#: "Does the working tree differ from this commit?", said by the exit code. Neither programs that the repository's
-#: settings name for the display of differences nor a file system monitor are started.
-_DIFF = ("diff", "--quiet", "--no-ext-diff", "--no-textconv", "--ignore-submodules=untracked")
+#: "Which tracked files differ from the commit?" Unlike ``git diff``, this neither writes the index nor takes touched
+#: files for changed ones; a file system monitor that the repository's settings name is not started.
+_STATUS = ("-c", "core.fsmonitor=false", "status", "--porcelain", "-z", "-uno", "--no-renames")
+_SUBMODULES = "--ignore-submodules=untracked"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.02
 
 
@@ -104,7 +105,7 @@ class Look:
         self._lock = threading.Lock()
         self._until = time.monotonic() + timeout_s
         self._timeout_s = timeout_s
-        self._git: _Child | _WindowsChild | None = None
+        self._git: Child | None = None
         self._facts: dict[str, Any] | Unavailable
         try:
             self._facts = _read_facts(path, timeout_s)
@@ -144,9 +145,9 @@ class Look:
     def _begin(self, facts: dict[str, Any]) -> None:
         if facts["commit"] is None:
             return
-        command = ["git", "-C", facts["root"], "-c", "core.fsmonitor=false", *_DIFF, facts["commit"], "--"]
+        command = ["git", "-C", facts["root"], *_STATUS, _SUBMODULES]
         try:
-            self._git = _start_process(command)
+            self._git = Child(command, _environment())
         except FileNotFoundError:
             facts["dirty_unknown"] = "git is not installed, or not on PATH"
         except OSError as error:
@@ -156,17 +157,17 @@ class Look:
         """Take git's answer if it is there; end it if its time is up."""
         if self._git is None or not isinstance(self._facts, dict):
             return
-        code, told = self._git.poll()
-        if code is None and time.monotonic() >= self._until:
-            self._git.kill()
-            told = f"git did not answer within {self._timeout_s:g} s"
-        elif code is None:
+        code = self._git.poll()
+        if code is None and time.monotonic() < self._until:
             return
-        self._git = None
-        if code in (0, 1):
-            self._facts["dirty"] = code == 1
+        if code is None:
+            self._git.kill()
+            self._facts["dirty_unknown"] = f"git did not answer within {self._timeout_s:g} s"
+        elif code == 0:
+            self._facts["dirty"] = self._git.answered
         else:
-            self._facts["dirty_unknown"] = told or f"git ended with code {code}"
+            self._facts["dirty_unknown"] = self._git.complaint or f"git ended with code {code}"
+        self._git = None
 
 
 # -------------------------------------------------------------------------------------------------- reading git's files
@@ -346,89 +347,3 @@ def _environment() -> dict[str, str]:
 
 
 _KEPT = {"GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_GLOBAL", "GIT_EXEC_PATH"}
-
-
-def _start_process(command: list[str]) -> _Child | _WindowsChild:
-    return _WindowsChild(command) if sys.platform == "win32" else _Child(command)
-
-
-class _Child:
-    """A process whose exit code and complaints are wanted. `subprocess` takes longer to import than git to answer."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._errors, write_end = os.pipe()
-        os.set_blocking(self._errors, False)
-        nothing = os.devnull
-        try:
-            self._pid = os.posix_spawnp(
-                command[0],
-                command,
-                _environment(),
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, nothing, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, nothing, os.O_WRONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, write_end, 2),
-                ],
-                setpgroup=0,  # Ctrl-C is for the script
-            )
-        except BaseException:
-            os.close(self._errors)
-            raise
-        finally:
-            os.close(write_end)
-
-    def poll(self) -> tuple[int | None, str]:
-        """Return the exit code and what it complained of; no code while it runs. Not to be called after a code."""
-        try:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
-        except ChildProcessError:  # SIGCHLD is ignored, or someone waits for every child
-            os.close(self._errors)
-            return -1, "another part of this process took git's exit code"
-        if pid == 0:
-            return None, ""
-        try:
-            told = os.read(self._errors, 4096).decode("utf-8", "replace").strip()
-        except BlockingIOError:  # nothing said, and a child of git holds the other end
-            told = ""
-        finally:
-            os.close(self._errors)
-        return os.waitstatus_to_exitcode(status), told
-
-    def kill(self) -> None:
-        """End it; nothing else may be called afterwards."""
-        os.close(self._errors)
-        os.killpg(self._pid, 9)  # with what it started for submodules
-        try:
-            os.waitpid(self._pid, 0)
-        except ChildProcessError:
-            pass
-
-
-class _WindowsChild:
-    """The same, where processes are started otherwise."""
-
-    def __init__(self, command: list[str]) -> None:
-        import subprocess
-
-        self._expired = subprocess.TimeoutExpired
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=_environment(),
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
-
-    def poll(self) -> tuple[int | None, str]:
-        code = self._process.poll()
-        if code is None:
-            return None, ""
-        try:
-            told = self._process.communicate(timeout=0.1)[1].decode("utf-8", "replace").strip()
-        except self._expired:  # a child of git holds the other end
-            told = ""
-        return code, told
-
-    def kill(self) -> None:
-        self._process.kill()

@@ -16,6 +16,8 @@ _LIBRARIES = ("libnvidia-ml.so.1", "/usr/lib/wsl/lib/libnvidia-ml.so.1")
 _NO_PERMISSION = 4  # NVML_ERROR_NO_PERMISSION
 _MIB = 2**20
 
+_found: list[dict[str, Any]] = []  # what the driver answered, once it has
+
 
 def gpu_facts(timeout_s: float = 5.0) -> dict[str, Any] | Unavailable:
     """Describe the GPUs of this machine, under Sacred's keys.
@@ -33,10 +35,20 @@ def gpu_facts(timeout_s: float = 5.0) -> dict[str, Any] | Unavailable:
 
     Notes
     -----
-    A machine without a driver is told by one look into /dev, without loading or starting anything.
+    A machine without a driver is told by one look into /dev, without loading or starting anything. What was found is
+    kept for the life of the process.
     """
     if not driver_present():
         return Unavailable("no NVIDIA driver")
+    if not _found:
+        facts = _ask_driver(timeout_s)
+        if isinstance(facts, Unavailable):
+            return facts
+        _found.append(facts)
+    return {**_found[0], "gpus": [dict(gpu) for gpu in _found[0]["gpus"]]}
+
+
+def _ask_driver(timeout_s: float) -> dict[str, Any] | Unavailable:
     try:
         return facts_from_nvml(_load_nvml())
     except OSError as error:

@@ -31,17 +31,18 @@ def os_facts() -> list[str]:
     On Linux they are put together here: importing `platform` takes longer than a whole start of a run may, and it may
     start ``uname -p``.
     """
-    if sys.platform == "linux":
-        libc = _glibc()
-        if libc is not None:
-            system = os.uname()
-            return ["Linux", _dashed(system.sysname, system.release, system.machine, "with", libc)]
+    libc = _glibc()
+    if sys.platform == "linux" and libc is not None:
+        system = os.uname()
+        return ["Linux", _dashed(system.sysname, system.release, system.machine, "with", libc)]
     import platform
 
     return [platform.system(), platform.platform()]
 
 
 def _glibc() -> str | None:
+    if sys.platform != "linux":
+        return None
     try:
         return "".join((os.confstr("CS_GNU_LIBC_VERSION") or "").split()) or None
     except (ValueError, OSError):  # another libc: `platform` looks into the interpreter's file for its version

@@ -175,15 +175,26 @@ class Distribution:
         if not data or b'"editable"' not in data:
             return None
         import json
-        from urllib.parse import urlsplit
-        from urllib.request import url2pathname
 
         try:
             told = json.loads(data)
-            editable = told["dir_info"]["editable"] is True
-            return os.path.realpath(url2pathname(urlsplit(told["url"]).path)) if editable else None
+            url, editable = told["url"], told["dir_info"]["editable"]
         except (ValueError, KeyError, TypeError):  # a file that says something else than the standard does
             return None
+        return _path_of(url) if isinstance(url, str) and editable is True else None
+
+
+def _path_of(url: str) -> str | None:
+    """Return the folder that a file URL names, links resolved; `urllib` takes longer to import than all else here."""
+    if not url.startswith("file://"):
+        return None
+    first, *escaped = url[len("file://") :].encode("utf-8", "surrogateescape").split(b"%")
+    try:
+        path = os.fsdecode(first + b"".join(bytes.fromhex(part[:2].decode()) + part[2:] for part in escaped))
+    except ValueError:  # a % that escapes nothing, or a name that this system cannot have
+        return None
+    # A drive comes after one slash more: file:///C:/work
+    return os.path.realpath(path.lstrip("/") if os.name == "nt" else path)
 
 
 def _read(path: str, size: int = -1) -> bytes | None:
@@ -252,14 +263,18 @@ class _Search:
         self._editables: list[tuple[str, Distribution]] | None = None
 
     def owners(self) -> Iterator[tuple[str, str]]:
+        """Yield name and version of each owner, some more than once."""
         tops = {name.partition(".")[0] for name in self._modules} - sys.stdlib_module_names - {"__main__"}
-        for top in sorted(tops):
-            for name, path in self._representatives(top):
-                owner = self._owner(name, path)
-                if owner is not None:
-                    yield owner
-        for distribution in self._installed.values():
-            distribution.forget()
+        try:
+            for top in sorted(tops):
+                for name, path in self._representatives(top):
+                    owner = self._owner(name, path)
+                    if owner is not None:
+                        yield owner
+        finally:
+            for _, distributions in _scans.values():
+                for distribution in distributions:
+                    distribution.forget()
 
     def _representatives(self, top: str) -> list[tuple[str, str]]:
         """Return the modules that tell whom a top-level name belongs to, with their files.
@@ -363,7 +378,7 @@ def _likely_first(top: str, distributions: list[Distribution]) -> Iterator[Distr
 
 def _lists_module(distribution: Distribution, top: str) -> bool:
     record, name = distribution.record(), top.encode()
-    return any(b"\n" + name + end in record for end in (b"/", b"."))
+    return any(b"\n" + name + end in record for end in (b"/", b".py,", b".so,", b".pyd,", b".cp", b".abi3"))
 
 
 def _is_shared_namespace(module: Any, path: str) -> bool:

@@ -266,7 +266,9 @@ def _loaded_from(module: Any, path: str) -> bool:
 
 def _references(namespace: Mapping[str, Any], path: Any, loaded: Mapping[str, Any]) -> set[str]:
     """Return names of modules that a module refers to, by its values and by the import statements in its file."""
-    found = {name for name in map(_home_of, list(namespace.values())) if name is not None}
+    # What Python itself puts into a module (__spec__, __builtins__, ...) says nothing about it.
+    values = [value for key, value in list(namespace.items()) if not (isinstance(key, str) and key.startswith("__"))]
+    found = {name for name in map(_home_of, values) if name is not None} - {"builtins"}
     text = _text_of(path)
     if not text:
         return found
