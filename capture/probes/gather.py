@@ -144,5 +144,5 @@ def _check_names(probes: list[Any]) -> None:
         if not isinstance(name, str) or not name:
             raise ValueError(f"{probe!r} has no name: a probe's `name` is the topic of its facts")
         if name in seen:
-            raise ValueError(f"two probes are called {name!r}: {seen[name]!r} and {probe!r}; give one of them another `name`")
+            raise ValueError(f"two probes are called {name!r}: {seen[name]!r} and {probe!r}; rename one of them")
         seen[name] = probe
