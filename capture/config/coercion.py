@@ -143,7 +143,7 @@ class _Coercion:
         import typing
 
         if annotation is MISSING or annotation is typing.Any or annotation is object:
-            return value if self.objects else plain(value)
+            return self._as_it_is(value)
         if annotation is None:
             annotation = type(None)
         origin = typing.get_origin(annotation)
@@ -164,7 +164,10 @@ class _Coercion:
             return self._generic(value, annotation, origin, arguments, path)
         if isinstance(annotation, type):
             return self._class(value, annotation, path, default)
-        return value  # a type variable, a protocol, an annotation left as a string: nothing to hold the value against
+        return self._as_it_is(value)  # a type variable or an annotation left as a string says nothing about the value
+
+    def _as_it_is(self, value: Any) -> Any:
+        return value if self.objects else plain(value)
 
     # ------------------------------------------------------------------ typing constructs
 

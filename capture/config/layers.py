@@ -82,6 +82,12 @@ class Node:
         return f"Node({self.path!r})"
 
 
+def sources_of(node: Node) -> Iterator[Any]:
+    """Yield the config sources of `node`, and in place of one that has `sources` those."""
+    for source in node.sources:
+        yield from getattr(source, "sources", (source,))
+
+
 class Tree:
     """An experiment with all ingredients below it, and where each is seen from another.
 

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from capture.config.coercion import build, coerce, coerce_part
-from capture.config.fields import COMPUTED, fields_of, is_typed, is_typed_class, kind_of, plain
+from capture.config.fields import COMPUTED, evaluate_annotation, fields_of, is_typed, is_typed_class, kind_of, plain
 from capture.config.layers import MISSING, place
 from capture.config.origin import Origin
 from capture.config.summary import ConfigSummary
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-__all__ = ["TypedEntries", "TypedSource", "build", "coerce", "is_typed", "is_typed_class", "split_typed"]
+__all__ = [
+    "TypedEntries",
+    "TypedSource",
+    "build",
+    "coerce",
+    "conform_parameters",
+    "is_typed",
+    "is_typed_class",
+    "split_typed",
+]
 
 
 class TypedSource:
@@ -191,6 +200,43 @@ class TypedSource:
                 f"{shorten(given)} is not a group of entries ({self.cls.__name__}: {', '.join(fields_of(self.cls))})",
             )
         return given, _replace(config, self.at, None) if here else config
+
+
+def conform_parameters(function: Any, config: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Return `config` with the entries that `function` declares as typed parameters converted to their types.
+
+    Parameters
+    ----------
+    function : function
+        As in ``def defaults(lr: float = 0.1, steps: int = 10)``. A parameter without a default only reads an entry of
+        others, and says nothing about its type.
+    config : dict
+        Updates, or a whole config. Not changed.
+    path : str
+        Dotted path of `config`, for messages.
+
+    Raises
+    ------
+    ConfigTypeError
+        If a value does not fit.
+    """
+    annotations = function.__annotations__
+    if not annotations:
+        return config
+    converted = dict(config)
+    for name, default in _defaults_of(function):
+        if name in config and name in annotations:
+            annotation = evaluate_annotation(annotations[name], function.__globals__)
+            converted[name] = coerce(config[name], annotation, join_path(path, name), default)
+    return converted
+
+
+def _defaults_of(function: Any) -> Iterator[tuple[str, Any]]:
+    code = function.__code__
+    positional = code.co_varnames[: code.co_argcount]
+    values = function.__defaults__ or ()
+    yield from zip(positional[len(positional) - len(values) :], values)
+    yield from (function.__kwdefaults__ or {}).items()
 
 
 def split_typed(config: Mapping[str, Any], at: str = "") -> tuple[dict[str, Any], list[TypedSource]]:

@@ -599,6 +599,19 @@ def test_an_entry_that_a_hook_declares_is_not_added():
     assert check_additions(resolved, ()) == []
 
 
+def test_a_hook_that_hands_the_config_back_declares_only_what_it_changed():
+    """Else the slip of a user would pass, because the hook saw it."""
+
+    def hook(config, command_name, logger):
+        config["doubled"] = config["x"] * 2
+        return config
+
+    resolved = resolve(Node("", [Entries(x=1)], hooks=[hook]), {"slip": 3, "doubled": 5})
+    assert resolved.values == {"x": 1, "slip": 3, "doubled": 5}
+    with pytest.raises(ConfigAddedError, match="slip"):
+        check_additions(resolved, ())
+
+
 # ---------------------------------------------------------------------------------------------- properties
 
 names = st.sampled_from(["a", "b", "c"])
