@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from capture.config.coercion import build, coerce, coerce_part
 from capture.config.fields import is_typed, plain
-from capture.config.typed import TypedEntries, TypedSource, split_typed
+from capture.config.typed import TypedEntries, TypedSource, conform_parameters, split_typed
 from capture.errors import ConfigError, ConfigTypeError, InvalidConfigError, MissingConfigError
 
 T = TypeVar("T")
@@ -464,6 +464,24 @@ def test_typed_objects_in_a_dict_become_sources_of_their_own():
     assert entries.conform({"model": {"width": "4"}}) == {"model": {"width": 4}}
     assert entries.objects(result) == {"model": Model(3)}
     assert entries.docs["model.width"] == "units per layer"
+
+
+def test_typed_parameters_of_a_function_are_entries_with_types():
+    """`def defaults(lr: float = 0.1)` is the shortest typed config there is."""
+
+    def defaults(other: int, lr: float = 0.1, *, betas: "tuple[float, ...]" = (0.9,), name="x", broken: "Nope" = 1):  # noqa: F821
+        pass
+
+    config = {"other": "1", "lr": "3e-4", "betas": [1], "name": 3, "broken": "y", "more": "2"}
+    expected = {"other": "1", "lr": 3e-4, "betas": (1.0,), "name": 3, "broken": "y", "more": "2"}
+    assert conform_parameters(defaults, config) == expected
+    with pytest.raises(ConfigTypeError, match=r"^net\.lr: 'fast' is not a float"):
+        conform_parameters(defaults, {"lr": "fast"}, "net")
+
+    def untyped(a=1):
+        pass
+
+    assert conform_parameters(untyped, config) is config
 
 
 def test_reading_the_module_imports_neither_dataclasses_nor_typing_constructs():
