@@ -6,6 +6,7 @@ import os
 import sys
 
 from capture.hooks import Unavailable
+from capture.probes._system import macos_sysctl, windows_registry
 
 #: (implementer, part) -> name, of processors that experiments are run on; py-cpuinfo knows the rest
 _ARM_PARTS = {
@@ -35,13 +36,9 @@ def cpu_name() -> str | Unavailable:
 def _ask() -> str | Unavailable:
     name = None
     if sys.platform == "darwin":
-        from capture.probes.host import _macos_sysctl
-
-        name = _macos_sysctl("machdep.cpu.brand_string")
+        name = macos_sysctl("machdep.cpu.brand_string")
     elif sys.platform == "win32":
-        from capture.probes.host import _windows_registry
-
-        name = _windows_registry(r"HARDWARE\DESCRIPTION\System\CentralProcessor\0", "ProcessorNameString")
+        name = windows_registry(r"HARDWARE\DESCRIPTION\System\CentralProcessor\0", "ProcessorNameString")
     else:
         name = _from_proc()
     return name.strip() if name and name.strip() else _from_py_cpuinfo()

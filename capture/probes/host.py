@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from capture.hooks import Unavailable
+from capture.probes._system import macos_sysctl, windows_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -136,9 +137,9 @@ def process_start(pid: int) -> int | None:
 
 def _machine_id() -> str:
     if sys.platform == "win32":
-        found = _windows_registry(r"SOFTWARE\Microsoft\Cryptography", "MachineGuid")
+        found = windows_registry(r"SOFTWARE\Microsoft\Cryptography", "MachineGuid")
     elif sys.platform == "darwin":
-        found = _macos_sysctl("kern.uuid")
+        found = macos_sysctl("kern.uuid")
     else:
         found = _first_line("/etc/machine-id") or _first_line("/var/lib/dbus/machine-id")
     # Minimal containers have none. The name is the next best: containers get one of their own.
@@ -148,9 +149,9 @@ def _machine_id() -> str:
 def _boot_id() -> str | None:
     if sys.platform == "win32":
         memory = r"SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters"
-        return _windows_registry(memory, "BootId")
+        return windows_registry(memory, "BootId")
     if sys.platform == "darwin":
-        return _macos_sysctl("kern.bootsessionuuid")
+        return macos_sysctl("kern.bootsessionuuid")
     return _first_line("/proc/sys/kernel/random/boot_id")
 
 
@@ -158,18 +159,6 @@ def _first_line(path: str) -> str | None:
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read(256).split(b"\n")[0].decode("ascii", "replace").strip() or None
-    except OSError:
-        return None
-
-
-def _windows_registry(key: str, name: str) -> str | None:
-    if sys.platform != "win32":
-        return None
-    import winreg
-
-    try:
-        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key, 0, winreg.KEY_READ | winreg.KEY_WOW64_64KEY) as opened:
-            return str(winreg.QueryValueEx(opened, name)[0])
     except OSError:
         return None
 
@@ -191,20 +180,6 @@ def _windows_process_start(pid: int) -> int | None:
         return created.value if kernel.GetProcessTimes(ctypes.c_void_p(handle), *times) else None
     finally:
         kernel.CloseHandle(ctypes.c_void_p(handle))
-
-
-def _macos_sysctl(name: str) -> str | None:
-    """Ask the macOS kernel for one of its strings."""
-    import ctypes
-
-    try:
-        sysctl = ctypes.CDLL(None).sysctlbyname
-    except (OSError, AttributeError):
-        return None
-    buffer, size = ctypes.create_string_buffer(256), ctypes.c_size_t(256)
-    if sysctl(name.encode(), buffer, ctypes.byref(size), None, ctypes.c_size_t(0)) != 0:
-        return None
-    return buffer.value.decode("utf-8", "replace").strip() or None
 
 
 def _macos_process_start(pid: int) -> int | None:
