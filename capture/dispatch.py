@@ -296,7 +296,7 @@ class Lane:
         while not self._due:
             if self._unflushed and self._clock.monotonic() - self._flushed_at >= self._options.flush_interval_s:
                 self._due_flush()
-                break
+                continue
             if self._line is None:
                 self._line = self._cursor.next()
                 if self._line is None:
