@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from capture import context
 from capture.config.layers import Node
 from capture.config.resolve import Resolved, check_additions, resolve
 from capture.config.values import KeyRules
+from capture.hooks import Unavailable
 from capture.inject import Frame
 from capture.randomness import STOCK_COMMANDS, SeedTree, check_seed, get_seed, seeding_parents
 from capture.run import Run
 from capture.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from capture.experiment import Experiment
     from capture.ingredient import Ingredient
+    from capture.probes.gather import Reporting
 
 #: callables that make one more observer for each run of this process, beside those that are configured
 additional_observers: list[Any] = []
 
+OWN_TOPICS = ("params", "parent", "repositories")  #: facts that this library records under these names
 FACTS_WAIT_S = 0.5  #: how long the start of a run waits for facts; what comes later is recorded later
 
 
@@ -53,7 +57,7 @@ def create_run(
         run_logger.warning(warning.text)
     check_seed(resolved.values["seed"])
 
-    experiment_info = facts.experiment_info(FACTS_WAIT_S)
+    experiment_info = facts.described(experiment)
     if options.get("--name"):
         experiment_info["name"] = options["--name"]
     run = Run(
@@ -89,7 +93,7 @@ def create_run(
     }
     apply_options(experiment, options, run)
     if not run.observers and not run.unobserved and experiment.records_by_default:
-        run.observers = default_observers()
+        run.observers = [_as_observer(observer) for observer in experiment.default_observers()]
     run.observers += [make() for make in additional_observers]
     return run
 
@@ -302,14 +306,80 @@ def owns_process(experiment: Ingredient | None) -> bool:
     """Say whether the process is the experiment's own script: then signals and descriptors are ours to watch."""
     import threading
 
+    from capture.stdio import in_test
+
     main = sys.modules.get("__main__")
-    if "pytest" in sys.modules and "PYTEST_CURRENT_TEST" in os.environ:
+    if in_test():
         return False
     if threading.current_thread() is not threading.main_thread() or context.live_runs():
         return False
     if experiment is None:
         return bool(getattr(main, "__file__", None))
     return main is not None and experiment.caller_globals is vars(main) and not hasattr(sys, "ps1")
+
+
+#: the facts of the run that is being made in this context
+_facts_in_hand: ContextVar[Facts | None] = ContextVar("capture_facts_in_hand", default=None)
+
+
+def experiment_info(part: Ingredient) -> dict[str, Any]:
+    """Return Sacred's ``ex_info`` of an experiment; of what is known already where its run is being made."""
+    facts = _facts_in_hand.get()
+    if facts is not None and facts.experiment is part:
+        return facts.experiment_info(FACTS_WAIT_S)
+    return Facts(part.all_parts(), part).experiment_info(wait_s=5.0)
+
+
+def plugin_probes() -> list[Any]:
+    """Return the probes that installed packages declare as entry points of the group ``capture.probes``.
+
+    An entry point is a `capture.hooks.Probe`, a class that makes one when it is called, or a function that returns
+    facts; its name stands in for that of a probe that has none. One that cannot be loaded answers with the reason.
+    """
+    from capture.probes.gather import FunctionProbe
+    from capture.registry import PROBE_GROUP, declares, package_of, plugin_classes
+
+    if not declares(PROBE_GROUP):
+        return []
+    found = []
+    for name, entry in plugin_classes(PROBE_GROUP).items():
+        try:
+            probe = entry.load()
+            probe = probe() if isinstance(probe, type) else probe
+        except Exception as error:  # noqa: BLE001 - code of others; what it raised becomes the recorded reason
+            reason = f"{entry.value!r} of the package {package_of(entry)!r} cannot be loaded: "
+            found.append(FunctionProbe(name, Unavailable, f"{reason}{type(error).__name__}: {error}"))
+            continue
+        if not hasattr(probe, "gather"):
+            probe = FunctionProbe(name, probe)
+        elif not getattr(probe, "name", ""):
+            probe.name = name
+        found.append(probe)
+    return found
+
+
+def _distinct(probes: Iterable[Any]) -> list[Any]:
+    """Leave out probes whose topic is taken, by this library or by a probe before them; say so in the log."""
+    found: dict[str, Any] = {}
+    for probe in probes:
+        if probe.name in found or probe.name in OWN_TOPICS:
+            import logging
+
+            logging.getLogger("capture").warning(
+                "The probe %r is not asked: facts called %r are recorded by another", probe, probe.name
+            )
+        else:
+            found[probe.name] = probe
+    return list(found.values())
+
+
+def _plain(facts: Any) -> Any:
+    """Return facts with what could not be seen as data."""
+    if isinstance(facts, Unavailable):
+        return {"unavailable": facts.reason}
+    if isinstance(facts, dict):
+        return {name: _plain(value) for name, value in facts.items()}
+    return [_plain(value) for value in facts] if isinstance(facts, list) else facts
 
 
 class Facts:
@@ -326,7 +396,7 @@ class Facts:
         from capture.probes import git, sources
 
         self._parts = list(parts)
-        self._experiment = experiment if experiment is not None else self._parts[0]
+        self.experiment = experiment if experiment is not None else self._parts[0]
         self.files: list[tuple[str, str]] = []
         self._by_part: dict[Ingredient, list[tuple[str, str]]] = {}
         for part in self._parts:
@@ -340,7 +410,7 @@ class Facts:
             self.files += [pair for pair in found if pair not in self.files]
         self._git: dict[str, Any] = {}
         if SETTINGS.GIT.ENABLED and any(part.save_git_info for part in self._parts):
-            folders = {os.path.dirname(path) for path, _ in self.files} | {self._experiment.base_dir}
+            folders = {os.path.dirname(path) for path, _ in self.files} | {self.experiment.base_dir}
             self._git = {root: git.start(root) for root in git.roots_of(folders)}
         self._late: dict[str, Any] = {}
 
@@ -354,15 +424,24 @@ class Facts:
     def dependencies(self) -> list[str]:
         """Packages as ``"name==version"``, sorted by name."""
         from capture.probes.packages import discover_packages
+        from capture.probes.sources import imported_modules
 
-        found = dict(discover_packages(sys.modules, SETTINGS.DISCOVER_DEPENDENCIES))
+        strategy = SETTINGS.DISCOVER_DEPENDENCIES
+        found: dict[str, str] = {}
+        if strategy == "imported":
+            modules: dict[str, Any] = {}
+            for part in self._parts:
+                modules.update(imported_modules(part.caller_globals, part.base_dir, part.mainfile))
+            found.update(discover_packages(modules, strategy))
+        else:
+            found.update(discover_packages(sys.modules, strategy))
         for part in self._parts:
             found.update(part.added_dependencies)
         return [f"{name}=={version}" for name, version in sorted(found.items(), key=lambda pair: pair[0].lower())]
 
     def experiment_info(self, wait_s: float) -> dict[str, Any]:
         """Return Sacred's ``ex_info``; a repository that does not answer within `wait_s` seconds comes later."""
-        experiment = self._experiment
+        experiment = self.experiment
         mainfile = experiment.mainfile
         if mainfile is not None:
             relative = os.path.relpath(mainfile, experiment.base_dir)
@@ -386,23 +465,37 @@ class Facts:
             "mainfile": mainfile,
         }
 
+    def described(self, experiment: Experiment) -> dict[str, Any]:
+        """Return what the experiment says of itself: these facts, and what a subclass makes of them."""
+        token = _facts_in_hand.set(self)
+        try:
+            return experiment.get_experiment_info()
+        finally:
+            _facts_in_hand.reset(token)
+
     def host_info(self, experiment: Experiment | None) -> dict[str, Any]:
         """Return Sacred's ``host_info``."""
-        from capture.host_info import get_host_info
+        from capture.probes.getters import get_host_info
 
         return get_host_info(experiment.additional_host_info if experiment is not None else [])
 
-    def record_late(self, run: Run) -> None:
-        """Record, from a thread of its own, what did not answer before the start."""
-        if not self._late:
-            return
-        import threading
-
+    def record_late(self, run: Run) -> Reporting:
+        """Record, beside the run, what did not answer before its start, and what other people's probes find."""
         from capture import events
+        from capture.probes.gather import FunctionProbe, Reporting
 
-        def wait() -> None:
-            found = {root: handle.result(SETTINGS.GIT.TIMEOUT_S) for root, handle in self._late.items()}
-            known = [{"root": root, **facts} for root, facts in found.items() if facts]
-            run._recorder.emit(events.Facts(topic="repositories", facts=known))
+        def repositories() -> list[dict[str, Any]]:
+            found = {root: look.result(SETTINGS.GIT.TIMEOUT_S) for root, look in self._late.items()}
+            return [{"root": root, **facts} for root, facts in found.items() if facts]
 
-        threading.Thread(target=wait, name="capture-late-facts", daemon=True).start()
+        def find() -> list[Any]:
+            ours = [FunctionProbe("repositories", repositories, timeout_s=SETTINGS.GIT.TIMEOUT_S)] if self._late else []
+            others = list(getattr(self.experiment, "additional_probes", ()))
+            if SETTINGS.PROBES.ENABLED:
+                others += plugin_probes()
+            return ours + _distinct(others)
+
+        def report(name: str, facts: Any) -> None:
+            run._recorder.emit(events.Facts(topic=name, facts=_plain(facts)))
+
+        return Reporting(find, report)

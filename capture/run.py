@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
+LATE_FACTS_WAIT_S = 0.5  #: how long the end of a run waits for facts that are still being gathered
+
 
 class Run:
     """One execution of a command.
@@ -104,16 +106,18 @@ class Run:
         self.capture_mode: str | None = settings.CAPTURE_MODE
         self.owns_process = False  # the script is ours: signals and file descriptors may be, too
         self.sources: list[tuple[str, str]] = []  # (absolute path, path to record)
-        self.late_facts: Callable[[Run], None] | None = None  # called once the run has started
+        self.late_facts: Callable[[Run], Any] | None = None  # called once the run has started; returns a `Reporting`
 
         self._settings = settings
         self._recorder: NullRecorder = NullRecorder(self.uid)
         self._by_hand = False
         self._capture: Any = None
+        self._flusher: Any = None
         self._output_log: Any = None
         self._activation: Any = None
         self._seeding: Any = None
         self._signals: Any = None
+        self._reporting: Any = None
         self._artifact_names: dict[str, str | None] = {}
         self._params: dict[str, Any] = {}
         self._known_info = self._known_result = "null"
@@ -182,8 +186,8 @@ class Run:
                 self.run_logger.info("Running command '%s'", self.experiment_info.get("command", self._command()))
             self._recorder.start_ticker(self.beat_interval, self._look, self._flush_output)
             self._settle_label(self._recorder.wait_started())
-            if self.late_facts is not None:
-                self.late_facts(self)
+            if self.late_facts is not None and self._recorder.observed:
+                self._reporting = self.late_facts(self)
         except BaseException as error:
             self._end(error)
             raise
@@ -292,6 +296,8 @@ class Run:
 
     def _wind_down(self) -> None:
         """Stop what runs beside main, and record what it left."""
+        if self._reporting is not None:
+            self._reporting.close(0.0 if self.status == "PREEMPTED" else LATE_FACTS_WAIT_S)
         self._recorder.stop_ticker()
         self._stop_capture()
         self._look(True)
@@ -305,6 +311,7 @@ class Run:
         assert self.start_time is not None
         elapsed = _rounded(self.stop_time - self.start_time)
         log = self.run_logger if self.main_function is not None else _Silent()
+        self._flush_streams()
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             self.status = "COMPLETED"
             if self.result is not None:
@@ -344,13 +351,23 @@ class Run:
             emit, clean = self._keep_raw, False
         self._output_log = OutputLog(emit, clean=clean, max_bytes=self._settings.OUTPUT.MAX_BYTES)
         self._capture = stdio.start_capture(mode, self._output_log)
+        self._flusher = stdio.Flusher().start() if mode == "fd" else None
         self.capture_mode = mode
 
     def _stop_capture(self) -> None:
         if self._capture is not None:
+            if self._flusher is not None:
+                self._flusher.stop()
             self._capture.stop()
             self._output_log.close()
             self._capture = None
+
+    def _flush_streams(self) -> None:
+        """Bring what main printed before what is logged now."""
+        if self._capture is not None:
+            from capture.stdio import flush_streams
+
+            flush_streams()
 
     def _flush_output(self) -> None:
         if self._output_log is not None:
@@ -390,7 +407,7 @@ class Run:
     def _forked(self) -> None:
         """A forked child keeps the config and forgets the recording."""
         self._recorder = NullRecorder(self.uid)
-        self._capture = self._output_log = self._signals = None
+        self._capture = self._output_log = self._signals = self._reporting = None
 
     # ---------------------------------------------------------------------------------------------- what users record
 

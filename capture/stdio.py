@@ -26,15 +26,16 @@ What ``fd`` does to a process
 - A child that outlives the run still holds the pipe: its output goes to the old destination for as long as this
   process lives, but no longer to the log. When this process ends, the pipe breaks for that child (SIGPIPE, or EIO at
   a pseudo-terminal). Start a daemon with its output redirected, as one should anyway.
-- ``os._exit``, ``os.abort`` and ``os.exec*`` are wrapped meanwhile, so that what was written before them arrives. When
-  the process is killed from outside or crashes in C, what it wrote in the very last moment (usually under a
-  millisecond) dies with the pipe, on the terminal, too. The tracebacks of ``python -X faulthandler`` go to the old
-  stderr directly.
+- ``os._exit``, ``os.abort`` and ``os.exec*`` are wrapped from the first such capture on, so that what was written
+  before them arrives, and so that a program that takes this one's place has the old descriptors. When the process is
+  killed from outside or crashes in C, what it wrote in the very last moment (usually under a millisecond) dies with
+  the pipe, on the terminal, too. The tracebacks of ``python -X faulthandler`` go to the old stderr directly.
 - A forked child writes to the same pipe, so that its output is captured; it never touches the log.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -87,9 +88,14 @@ def default_mode(owns_process: bool) -> str:
     """
     if not owns_process or not _has_descriptors() or _in_kernel():
         return "sys"
-    if threading.current_thread() is not threading.main_thread() or "PYTEST_CURRENT_TEST" in os.environ:
+    if threading.current_thread() is not threading.main_thread() or in_test():
         return "sys"
     return "fd"
+
+
+def in_test() -> bool:
+    """Say whether pytest runs a test in this very process; a script that a test has started is not meant."""
+    return "_pytest" in sys.modules and "PYTEST_CURRENT_TEST" in os.environ
 
 
 def _has_descriptors() -> bool:
@@ -196,6 +202,8 @@ class SysCapture(Capture):
         global _owner
         self.feed = log.feed
         self._pid = os.getpid()
+        self._suspended = False
+        _at_first_capture()
         with _guard:
             self._around = tuple(capture for capture in _chain.get() if capture in _live)
             _chain.set((*self._around, self))
@@ -220,27 +228,27 @@ class SysCapture(Capture):
 
     def suspend(self) -> None:
         with _guard:
-            _reroute(without=self)
+            self._suspended = True
+            _reroute()
 
     def resume(self) -> None:
         with _guard:
+            self._suspended = False
             _reroute()
 
-    def route(self) -> tuple[Callable[[str], object], ...]:
-        return tuple(capture.feed for capture in (*self._around, self) if capture in _live)
+    def route(self) -> tuple[Any, tuple[Callable[[str], object], ...]]:
+        """Return the owner, and where to send what belongs to it: here and to the live captures around."""
+        captures = [capture for capture in (*self._around, self) if capture in _live and not capture._suspended]
+        return self._key, tuple(capture.feed for capture in captures)
 
     def is_outermost(self) -> bool:
         return not any(capture in _live for capture in self._around)
 
-    def key(self) -> Any:
-        return self._key
 
-
-def _reroute(without: SysCapture | None = None) -> None:
+def _reroute() -> None:
     global _outermost
-    captures = [capture for capture in _live if capture is not without]
-    _outermost = tuple(capture.feed for capture in captures if capture.is_outermost())
-    routes = {capture.key(): capture.route() for capture in captures}
+    _outermost = tuple(feed for capture in _live if capture.is_outermost() for feed in capture.route()[1])
+    routes = dict(capture.route() for capture in _live)
     for key in [key for key in _routes if key not in routes]:
         del _routes[key]
     _routes.update(routes)
@@ -439,9 +447,10 @@ class _Way:
             pass  # the terminal has gone; nothing is drawn on it any more
 
     def lead(self) -> None:
-        """Make the descriptors lead into it."""
+        """Make the descriptors lead into it, unless somebody has pointed them elsewhere."""
         for fd in self.fds:
-            os.dup2(self.writer, fd)
+            if _identity(fd) == _identity(self.destination):
+                os.dup2(self.writer, fd)
 
     def restore(self) -> None:
         """Make the descriptors lead where they led before, unless somebody has pointed them elsewhere."""
@@ -470,14 +479,18 @@ class _Way:
                 self.backlog.append(data)
         return len(data) or -1
 
-    def take_all(self, record: Callable[[str], object] | None) -> None:
-        """Read what was written before this call, and perhaps a little of what a busy child writes meanwhile."""
+    def take_all(self, record: Callable[[str], object] | None) -> bool:
+        """Read what was written before this call; say whether that was the end.
+
+        What a busy child writes meanwhile is read, too, but not for ever.
+        """
         room = PIPE_SIZE  # nothing older is behind that many bytes
         while room > 0:
             size = self.take(record)
             if size <= 0:
-                return
+                return size < 0
             room -= size
+        return False
 
     def pass_on(self, patience_s: float | None = None) -> bool:
         """Write the backlog to the destination; say whether all of it went.
@@ -552,6 +565,8 @@ class FdCapture(Capture):
         self._pid = os.getpid()
         self._record: Callable[[str], object] | None = self._feed
         self._failed = False
+        self._suspended = False
+        self._faulthandler: Any = None
         self._stopping = threading.Event()
         self._lock = threading.RLock()
         self._ways: list[_Way] = []
@@ -563,12 +578,11 @@ class FdCapture(Capture):
             for way in self._ways:
                 way.close()
             raise
+        _at_first_capture()
+        _wrap_departures()
         with _guard:
-            _at_first_fd_capture()
             _fd_captures.append(self)
-        for way in self._ways:
-            way.lead()
-        _follow_faulthandler(self._ways)
+        self._lead()
         self._pump = threading.Thread(target=self._run_pump, name="capture-output", daemon=True)
         self._pump.start()
 
@@ -581,16 +595,20 @@ class FdCapture(Capture):
             _flush_python()
             _flush_c()
             self._restore()
+            ended = True
             for way in self._ways:
                 way.close_writer()
-                way.take_all(self._record)
+                ended = way.take_all(self._record) and ended
             self._record = None
             self._stopping.set()
-            stuck = [way for way in self._ways if not way.pass_on(PATIENCE_S)]
-        if stuck:
+            arrived = [way.pass_on(PATIENCE_S) for way in self._ways]
+            for way in self._ways:
+                if not way.open:
+                    way.close()
+        if not all(arrived):
             _warn("what was printed last is still on its way: nobody reads it")
-        elif threading.current_thread() is not self._pump:
-            self._pump.join(0.0 if any(way.open for way in self._ways) else 1.0)
+        elif ended:
+            self._pump.join(1.0)  # at once; no thread stays behind
 
     def flush(self) -> None:
         if os.getpid() != self._pid or self._record is None:
@@ -598,22 +616,24 @@ class FdCapture(Capture):
         with _flushing:
             _flush_python()
         for way in self._ways:
-            way.take_all(self._record)
-            way.pass_on(0.0)
+            if way.pass_on(0.0):  # else its reader is slow, and the process has to feel that
+                way.take_all(self._record)
+                way.pass_on(0.0)
 
     def suspend(self) -> None:
         if os.getpid() == self._pid and self._record is not None:
-            self.flush()
+            self._suspended = True
+            _flush_python()
             _flush_c()
             self._restore()
             self.drain()
 
     def resume(self) -> None:
         if os.getpid() == self._pid and self._record is not None:
+            self._suspended = False
             _flush_python()
             _flush_c()
-            for way in self._ways:
-                way.lead()
+            self._lead()
 
     def drain(self, patience_s: float | None = PATIENCE_S) -> None:
         """Read and pass on what has been written, without touching buffers."""
@@ -624,12 +644,16 @@ class FdCapture(Capture):
     def leave(self) -> None:
         """Make way for something that ends or replaces this process at once."""
         if os.getpid() == self._pid:
-            if self._record is not None:
-                self._restore()
+            self._restore()
             self.drain()
             flush = getattr(self._log, "flush", None)
             if flush is not None:
                 flush()
+
+    def stay(self) -> None:
+        """Undo `leave`: nothing has replaced this process after all."""
+        if self._record is not None and not self._suspended:
+            self._lead()
 
     def finish(self) -> None:
         """At exit: nothing may be left on the way."""
@@ -639,15 +663,39 @@ class FdCapture(Capture):
 
     def forget(self) -> None:
         """In a forked child: close what belongs to the parent, and nothing else."""
+        if self._faulthandler:
+            self._faulthandler.enable(2)
         for way in self._ways:
             for fd in (way.reader if way.open else -1, way.writer, way.destination):
                 if fd >= 0:
                     os.close(fd)
             way.open, way.writer, way.destination = False, -1, -1
 
+    def _lead(self) -> None:
+        for way in self._ways:
+            way.lead()
+        self._lead_faulthandler()
+
     def _restore(self) -> None:
         for way in self._ways:
             way.restore()
+        if self._faulthandler:
+            self._faulthandler.enable(2)
+
+    def _lead_faulthandler(self) -> None:
+        """Let faulthandler write past the pump, which is dead when it speaks.
+
+        Only where the command line or environment has enabled it, which means stderr; a program's own
+        ``faulthandler.enable(file)`` cannot be told from one for another file.
+        """
+        from_environment = os.environ.get("PYTHONFAULTHANDLER") and not sys.flags.ignore_environment
+        if from_environment or sys.flags.dev_mode or "faulthandler" in sys._xoptions:
+            import faulthandler
+
+            for way in self._ways:
+                if 2 in way.fds:
+                    self._faulthandler = faulthandler
+                    faulthandler.enable(way.destination)
 
     def _feed(self, text: str) -> None:
         try:
@@ -671,7 +719,9 @@ class FdCapture(Capture):
                     way.pass_on()
                     if size < 0:
                         ways.remove(way)
-                        way.close()
+                        way.close_reader()
+                        if self._record is None:  # else `stop` still needs the old descriptor
+                            way.close()
             # With two ways there is no rest, which would blur their order.
             if 0 < size < 4096 and len(ways) == 1 and not self._stopping.is_set():
                 self._stopping.wait(REST_S)
@@ -773,7 +823,7 @@ _flushing = threading.RLock()
 _prepared = False
 
 
-def _at_first_fd_capture() -> None:
+def _at_first_capture() -> None:
     global _prepared
     if _prepared:
         return
@@ -781,9 +831,15 @@ def _at_first_fd_capture() -> None:
     import atexit
 
     atexit.register(_finish_all)
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
-    for name in ("_exit", "abort", "execv", "execve"):  # the other exec functions call the last two
-        setattr(os, name, _leaving(getattr(os, name)))
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+
+
+def _wrap_departures() -> None:
+    for name in ("_exit", "abort", "execv", "execve"):  # the other exec functions call one of the last two
+        function = getattr(os, name)
+        if not hasattr(function, "_capture_leaves"):
+            setattr(os, name, _leaving(function))
 
 
 def _leaving(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -797,9 +853,10 @@ def _leaving(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         finally:
             for capture in reversed(captures):
-                capture.resume()  # exec failed
+                capture.stay()  # exec failed
 
-    leave.__name__, leave.__doc__, leave.__wrapped__ = function.__name__, function.__doc__, function  # type: ignore[attr-defined]
+    leave.__name__, leave.__doc__ = function.__name__, function.__doc__
+    leave._capture_leaves = True  # type: ignore[attr-defined]
     return leave
 
 
@@ -835,21 +892,6 @@ def _release(lock: Any) -> None:
         pass  # not ours: acquiring it had timed out
 
 
-def _follow_faulthandler(ways: list[_Way]) -> None:
-    """Let faulthandler write past the pump, which is dead when it speaks.
-
-    Only where the command line or environment has enabled it, which means stderr; a program's own
-    ``faulthandler.enable(file)`` cannot be told from it otherwise.
-    """
-    asked = "faulthandler" in sys._xoptions or sys.flags.dev_mode or os.environ.get("PYTHONFAULTHANDLER")
-    if asked and not sys.flags.ignore_environment:
-        import faulthandler
-
-        for way in ways:
-            if 2 in way.fds:
-                faulthandler.enable(way.destination)
-
-
 def _warn(message: str, *args: object) -> None:
     import logging
 
@@ -860,3 +902,44 @@ def _debug(message: str, *args: object) -> None:
     import logging
 
     logging.getLogger(__name__).debug(message, *args)
+
+
+class Flusher:
+    """Flushes Python's own buffers of standard output and error from time to time, in a thread of its own.
+
+    To a pipe or a file Python writes blocks of 8 KiB. What still stands in its buffer when the process is killed is
+    lost, and nobody who watches the record sees it. The thread is a separate one because a reader who does not read
+    makes `flush` wait.
+    """
+
+    PERIOD_S = 0.2
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="capture-flusher", daemon=True)
+
+    def start(self) -> Flusher:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """End the thread soon; a flush that waits for a reader is not waited for."""
+        self._stop.set()
+
+    def _work(self) -> None:
+        while not self._stop.wait(self.PERIOD_S):
+            for stream in (sys.stdout, sys.stderr):
+                if type(stream) is io.TextIOWrapper:  # a stream of the user's own may not bear a second thread
+                    try:
+                        stream.flush()
+                    except (OSError, ValueError):
+                        continue  # closed, or its reader is gone: the user's own next write says so
+
+
+def flush_streams() -> None:
+    """Flush standard output and error, so that what is written next to the other one stands behind."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue  # closed, or there is none

@@ -131,6 +131,11 @@ class MemoryStore(RunObserver):
     def identity(self) -> str:
         return self._identity
 
+    @property
+    def uids(self) -> list[str]:
+        """The runs it was told of."""
+        return list(dict.fromkeys(uid for uid, _, _ in [*self._durable, *self._new]))
+
     def record(self, uid: str) -> RunRecord:
         """Return the fold of what is stored of a run."""
         import io
