@@ -39,10 +39,10 @@ class _Eraser:
         self.value, self.mask = value, "*" * len(value)
         self.count = 0
         self._forms: dict[bytes, bytes] = {}
-        encoded = value.encode("utf-8", "surrogatepass")
-        self._forms[encoded] = b"*" * len(encoded)
-        escaped = json.dumps(value)[1:-1].encode()
-        self._forms[escaped] = b"*" * len(escaped)
+        self._texts = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+        for text in self._texts:
+            encoded = text.encode("utf-8", "surrogatepass")
+            self._forms[encoded] = b"*" * len(encoded)
         for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
             wide = value.encode(encoding, "surrogatepass")
             self._forms[wide] = self.mask.encode(encoding).ljust(len(wide), b"*")
@@ -158,7 +158,7 @@ class _Eraser:
         return {self._text(key): self._masked(item) for key, item in value.items()}
 
     def _text(self, text: str) -> str:
-        for form in {self.value, json.dumps(self.value)[1:-1]}:
+        for form in self._texts:
             if form in text:
                 self.count += text.count(form)
                 text = text.replace(form, "*" * len(form))

@@ -60,6 +60,17 @@ def safe_path(name: str) -> str:
     return "/".join(parts)
 
 
+def flat_name(name: str) -> str:
+    """Return a single file name for an artifact whose folders cannot be made.
+
+    Examples
+    --------
+    >>> flat_name("loss/final.txt")
+    'loss_final~35cdaaa7.txt'
+    """
+    return _with_checksum(_readable(name), name)
+
+
 def numbered(path: str, number: int) -> str:
     """Return the `number`-th name for a path that is taken.
 

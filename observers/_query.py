@@ -63,13 +63,15 @@ def _equal(value: Any, wanted: Any) -> bool:
 def by_part_of_uid(wanted: str, uids: Sequence[str]) -> list[str]:
     """Return the uids that begin or end with `wanted`; dashes do not count.
 
+    Four characters at least, and eight if they are all digits: what is shorter is meant as a label.
+
     Examples
     --------
     >>> by_part_of_uid("0f3a", ["01997a1c-0001-7000-8000-0000ab120f3a", "01997a1c-0002-7000-8000-0000ab12ffff"])
     ['01997a1c-0001-7000-8000-0000ab120f3a']
     """
     part = wanted.replace("-", "").lower()
-    if not part or part.strip("0123456789abcdef"):
+    if len(part) < (8 if part.isdigit() else 4) or part.strip("0123456789abcdef"):
         return [uid for uid in uids if uid == wanted]
     plain = [(uid, uid.replace("-", "").lower()) for uid in uids]
     return [uid for uid, text in plain if text.startswith(part) or text.endswith(part)]

@@ -342,29 +342,33 @@ class RunFolder:
         return os.path.join(self.path, name)
 
     def is_taken(self, stored: str) -> bool:
-        """Say whether an artifact lies at this path, or at one that some systems take for it, or above or below it."""
+        """Say whether an artifact, or a folder of some, lies at this path, or at one that some systems take for it."""
+        folded = stored.lower()
+        return folded in self._paths() or folded + "/" in self._paths()
+
+    def is_below_file(self, stored: str) -> bool:
+        """Say whether an artifact lies where this path needs a folder."""
+        above = stored.lower().rpartition("/")[0]
+        while above:
+            if above in self._paths():
+                return True
+            above = above.rpartition("/")[0]
+        return False
+
+    def _paths(self) -> set[str]:
         if self._taken is None:
             self._taken = set()
             for entry in self.documents.capture["files"]["artifacts"]:
-                self._take(entry["stored"])
-        folded = stored.lower()
-        above = folded
-        while "/" in above:
-            above = above.rpartition("/")[0]
-            if above in self._taken:
-                return True
-        if folded in self._taken or folded + "/" in self._taken:
-            return True
-        self._take(stored)
-        return False
+                self.take_path(entry["stored"])
+        return self._taken
 
-    def _take(self, stored: str) -> None:
-        assert self._taken is not None
-        folded = stored.lower()
-        self._taken.add(folded)
+    def take_path(self, stored: str) -> None:
+        """Note that an artifact lies at this path."""
+        paths, folded = self._paths(), stored.lower()
+        paths.add(folded)
         while "/" in folded:
             folded = folded.rpartition("/")[0]
-            self._taken.add(folded + "/")
+            paths.add(folded + "/")
 
     def inner(self, stored: str) -> str:
         """Return the path of an artifact, its folder made; refuse one that a link leads out of the run's folder."""

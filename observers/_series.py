@@ -213,13 +213,13 @@ class _Spill:
 class StoredSeries(Mapping[str, Series]):
     """The series of a run by name, read when they are first asked for."""
 
-    def __init__(self, run_dir: str, writers: list[str]) -> None:
-        self._run_dir, self._writers = run_dir, writers
+    def __init__(self, run_dir: str) -> None:
+        self._run_dir = run_dir
         self._read: dict[str, Series] | None = None
 
     def _series(self) -> dict[str, Series]:
         if self._read is None:
-            self._read = read_series(self._run_dir, self._writers)
+            self._read = read_series(self._run_dir)
         return self._read
 
     def __getitem__(self, name: str) -> Series:
@@ -235,14 +235,10 @@ class StoredSeries(Mapping[str, Series]):
         return repr(self._series())
 
 
-def read_series(run_dir: str, writers: list[str]) -> dict[str, Series]:
+def read_series(run_dir: str) -> dict[str, Series]:
     """Read all series of a run: from ``metrics.jsonl``, or from the ``metrics.json`` that Sacred wrote.
 
-    Parameters
-    ----------
-    run_dir : str
-    writers : list of str
-        In the order in which their points follow each other.
+    The points of the main writer come first, then those of the others, by name.
     """
     path = os.path.join(run_dir, LINES)
     if not os.path.exists(path):
@@ -255,8 +251,7 @@ def read_series(run_dir: str, writers: list[str]) -> dict[str, Series]:
             if name not in series:
                 series[name] = Series(name)
             series[name].extend(column, batch["start"])
-    order = [writer for writer in writers if writer in by_writer]
-    order += [writer for writer in by_writer if writer not in order]
+    order = sorted(by_writer, key=lambda writer: (writer != "main", writer))
     merged: dict[str, Series] = by_writer[order[0]] if order else {}
     for writer in order[1:]:
         for name, more in by_writer[writer].items():

@@ -607,6 +607,8 @@ class FileStorageObserver(RunObserver):
             run.note_file(path)
             return old["stored"]
         wanted = _names.safe_path(name)
+        if run.is_below_file(wanted):
+            wanted = _names.flat_name(name)
         number = 1
         while True:
             stored = wanted if number == 1 else _names.numbered(wanted, number)
@@ -616,13 +618,14 @@ class FileStorageObserver(RunObserver):
             try:
                 path = run.inner(stored)
                 _atomic.take(open_bytes, path, digest, run.shared)
+            except NotADirectoryError:  # somebody else's file or link is in the way
+                wanted, number = _names.flat_name(name), 1
+                continue
             except FileExistsError:
                 if not _holds(path, digest):
                     continue
-            except NotADirectoryError:
-                wanted, number = _names.safe_component(name), 1
-                continue
             run.note_file(path)
+            run.take_path(stored)
             return stored
 
 
@@ -880,6 +883,8 @@ class FileStoreReader(Reader):
         path = os.path.join(self._root, name)
         if wanted and _is_run(path) and self._label(name) == wanted:
             return path
+        if self._is_binned(name):
+            raise not_found(self.basedir, run, self.labels(), f"run {wanted!r} is in the bin: restore it first.")
         uids = self.uids()
         candidates = by_part_of_uid(wanted, list(uids))
         folders = {uids[uid] for uid in candidates}
@@ -889,9 +894,10 @@ class FileStoreReader(Reader):
             listed = ", ".join(f"{self._label(uids[uid])} ({uid})" for uid in candidates)
             because = f"{wanted!r} is the beginning or end of the uid of several runs of {self.basedir}: {listed}"
             raise not_found(self.basedir, run, self.labels(), because)
-        binned = os.path.join(self.basedir, PRIVATE, "bin", name)
-        because = f"run {wanted!r} of {self.basedir} is in the bin: restore it first." if _is_run(binned) else ""
-        raise not_found(self.basedir, run, self.labels(), because)
+        raise not_found(self.basedir, run, self.labels())
+
+    def _is_binned(self, name: str) -> bool:
+        return self._root == self.basedir and _is_run(os.path.join(self.basedir, PRIVATE, "bin", name))
 
     # The folders of the store.
 
@@ -1015,7 +1021,7 @@ class FileStoreReader(Reader):
             self._add_ours(record, capture, folder)
         if not isinstance(capture, dict) or capture.get("layout") == "sacred":
             self._add_sacreds(record, run, folder)
-        record.metrics = _lazy_series(folder, list(record.writers))
+        record.metrics = _lazy_series(folder)
         return record
 
     def _add_ours(self, record: RunRecord, capture: dict[str, Any], folder: str) -> None:
@@ -1118,10 +1124,10 @@ def _read_output(folder: str) -> str:
         return ""
 
 
-def _lazy_series(folder: str, writers: list[str]) -> Any:
+def _lazy_series(folder: str) -> Any:
     from capture.observers._series import StoredSeries
 
-    return StoredSeries(folder, writers)
+    return StoredSeries(folder)
 
 
 def _sacred_file(name: str, path: str | None, stored: str) -> StoredFile:
