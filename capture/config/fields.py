@@ -170,14 +170,15 @@ def hints_of(cls: Any) -> dict[str, Any]:
     hints: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         names = {**vars(sys.modules.get(base.__module__, typing)), **vars(base)}
-        for name, annotation in _raw_annotations(base).items():
+        for name, annotation in raw_annotations(base).items():
             evaluated = evaluate_annotation(annotation, names)
             if evaluated is not MISSING:
                 hints[name] = evaluated
     return hints
 
 
-def _raw_annotations(cls: type) -> Mapping[str, Any]:
+def raw_annotations(cls: type) -> Mapping[str, Any]:
+    """Return the annotations of `cls` itself, not those it inherits, as they are written down."""
     if sys.version_info >= (3, 14):
         import annotationlib
 

@@ -12,7 +12,16 @@ import sys
 from typing import TYPE_CHECKING
 
 from capture.config.coercion import build, coerce, coerce_part
-from capture.config.fields import COMPUTED, evaluate_annotation, fields_of, is_typed, is_typed_class, kind_of, plain
+from capture.config.fields import (
+    COMPUTED,
+    evaluate_annotation,
+    fields_of,
+    is_typed,
+    is_typed_class,
+    kind_of,
+    plain,
+    raw_annotations,
+)
 from capture.config.layers import MISSING, place
 from capture.config.origin import Origin
 from capture.config.summary import ConfigSummary
@@ -364,14 +373,55 @@ def _differs(defaults: Mapping[str, Any], values: Mapping[str, Any], path: str) 
 def place_of(cls: type) -> tuple[str | None, int | None]:
     """Return the file and the line where `cls` is defined, None for what cannot be found out."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if file is None:
+        return None, None
     line = cls.__dict__.get("__firstlineno__")  # 3.13 and newer
-    if file is not None and line is None:
+    if line is None:
         import linecache
 
-        head = f"class {cls.__name__}"
-        starts = (n for n, text in enumerate(linecache.getlines(file), start=1) if text.lstrip().startswith(head))
-        line = next(starts, None)
+        lines = linecache.getlines(file)
+        places = list(_places_named(cls, lines))
+        if len(places) > 1:  # of classes of one name, the one with these fields
+            places = [place for place in places if _parsed(cls, lines, place) is not None]
+        line = places[0] + 1 if places else None
     return file, line
+
+
+def _places_named(cls: type, lines: list[str]) -> Iterator[int]:
+    """Yield the index of each line that begins the definition of a class with the name of `cls`."""
+    head = f"class {cls.__name__}"
+    for number, line in enumerate(lines):
+        text = line.lstrip()
+        if text.startswith(head) and text[len(head) :].lstrip()[:1] in ("(", ":", "["):
+            yield number
+
+
+def _parsed(cls: type, lines: list[str], first: int) -> tuple[Any, list[str]] | None:
+    """Parse the definition that begins in `lines` at index `first`, decorators or `class`.
+
+    Returns
+    -------
+    (ast.ClassDef, list of str) or None
+        The definition and its own lines; None if it is not that of `cls`, the file having been edited since.
+    """
+    import ast
+    import textwrap
+
+    indent = len(lines[first]) - len(lines[first].lstrip())
+    last = first + 1
+    while last < len(lines) and lines[last - 1].lstrip()[:5] != "class":  # on from a decorator
+        last += 1
+    while last < len(lines) and (not (text := lines[last].lstrip()) or len(lines[last]) - len(text) > indent):
+        last += 1
+    block = textwrap.dedent("".join(lines[first:last])).splitlines(keepends=True)
+    try:
+        node = ast.parse("".join(block)).body[0]
+    except (SyntaxError, IndexError):
+        return None
+    if not isinstance(node, ast.ClassDef):
+        return None
+    fields = {n.target.id for n in node.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)}
+    return (node, block) if fields == set(raw_annotations(cls)) else None
 
 
 def _docs_of(cls: Any, above: tuple[type, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -391,25 +441,18 @@ def _docs_of(cls: Any, above: tuple[type, ...] = ()) -> Iterator[tuple[str, str]
 
 def _comments_in(cls: type) -> dict[str, str]:
     """Return what stands beside, above or (as a string) below the fields in the source of `cls`."""
-    if cls is object:
-        return {}
     import ast
     import linecache
 
-    file, _ = place_of(cls)
-    lines = linecache.getlines(file) if file else []
-    try:
-        tree = ast.parse("".join(lines))
-    except SyntaxError:  # the file has been edited since, and is no Python for the moment
-        return {}
-    node = _definition(tree, cls.__qualname__.replace(".<locals>", "").split("."))
-    if node is None:
+    file, line = place_of(cls)
+    parsed = _parsed(cls, linecache.getlines(file), line - 1) if file is not None and line is not None else None
+    if parsed is None:
         return {}
     from capture.config.comments import docs_from_comments
 
     # A class body reads like the body of a function without parameters.
-    no_arguments = ast.arguments([], [], None, [], [], None, [])
-    as_function = ast.FunctionDef(cls.__name__, no_arguments, node.body, [], None)
+    node, lines = parsed
+    as_function = ast.FunctionDef(cls.__name__, ast.arguments([], [], None, [], [], None, []), node.body, [], None)
     docs = docs_from_comments(ast.copy_location(as_function, node), lines)
     docs.pop("__doc__", None)
     for field, below in zip(node.body, node.body[1:]):
@@ -418,17 +461,3 @@ def _comments_in(cls: type) -> dict[str, str]:
         if name is not None and isinstance(string, str):
             docs.setdefault(name, " ".join(string.split()))
     return docs
-
-
-def _definition(tree: Any, names: list[str]) -> Any:
-    """Return the class definition with the qualified name `names`, None if there is none."""
-    import ast
-
-    found: Any = tree
-    for name in names:
-        kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        inner = (node for node in ast.walk(found) if isinstance(node, kinds) and node.name == name)
-        found = next((node for node in inner if node is not found), None)
-        if found is None:
-            return None
-    return found if isinstance(found, ast.ClassDef) else None

@@ -426,6 +426,22 @@ def test_docs_come_from_metadata_comments_and_strings():
     }
 
 
+def test_two_classes_of_one_name_are_told_apart():
+    """Every module has its `Config`; functions that make one have another."""
+
+    def make():
+        @dataclasses.dataclass
+        class Model:
+            other: int = 1  # another field
+
+        return Model
+
+    other = make()
+    assert TypedSource(other).docs == {"other": "another field"}
+    assert TypedSource(other).origin.line > TypedSource(Model).origin.line + 100
+    assert "width" in TypedSource(Model).docs
+
+
 def test_the_origin_is_the_class_and_its_line():
     """`print_config` leads to the definition."""
     origin = TypedSource(Model).origin
