@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from capture.ingredient import Ingredient
+from capture.ingredient import Ingredient, globals_of_maker
 from capture.run import current_run
 
 if TYPE_CHECKING:
@@ -43,6 +43,11 @@ class Experiment(Ingredient):
     ------
     RuntimeError
         If there is no name and no file to take it from.
+
+    Attributes
+    ----------
+    additional_probes : list of Probe
+        Asked for facts beside each run, as those are that installed packages declare.
     """
 
     def __init__(
@@ -55,8 +60,10 @@ class Experiment(Ingredient):
         additional_cli_options: Sequence[Any] | None = None,
         save_git_info: bool = True,
         observers: Sequence[Any] | None = None,
+        *,
+        _caller_globals: dict[str, Any] | None = None,
     ) -> None:
-        caller_globals = _first_globals_outside(type(self))
+        caller_globals = globals_of_maker(self) if _caller_globals is None else _caller_globals
         if name is None:
             file = caller_globals.get("__file__")
             if interactive or not file:
@@ -81,6 +88,7 @@ class Experiment(Ingredient):
         self.current_run: Run | None = None
         self.additional_host_info = list(additional_host_info or [])
         self.additional_cli_options = list(additional_cli_options or [])
+        self.additional_probes: list[Any] = []
 
     # ------------------------------------------------------------------------------------------------------ decorators
 
@@ -227,6 +235,16 @@ class Experiment(Ingredient):
 
         return run_commandline(self, argv)
 
+    def default_observers(self) -> list[Any]:
+        """Return the observers of a run that names none: the default store, ``SETTINGS.STORE``; may be overridden.
+
+        It is asked when there is no ``observers=`` argument, nothing in ``ex.observers``, and no ``-o`` or ``-u`` on
+        the command line.
+        """
+        from capture.assembly import default_observers
+
+        return default_observers()
+
     # --------------------------------------------------------------------------------------------- commands and options
 
     def get_commands(self) -> dict[str, Any]:
@@ -351,22 +369,6 @@ def _checked(observer: Any) -> Any:
 
         check_hooks(observer)
     return observer
-
-
-def _first_globals_outside(cls: type) -> dict[str, Any]:
-    """Return the globals of the first frame that is not a constructor of `cls` or of a class it derives from.
-
-    A subclass of a lab's own calls ``super().__init__``: the script is what called *that*.
-    """
-    modules = {base.__module__ for base in cls.__mro__} - {"__main__"}
-    frame = sys._getframe(1)
-    while (
-        frame.f_back is not None
-        and frame.f_code.co_name == "__init__"
-        and frame.f_globals.get("__name__") in modules
-    ):
-        frame = frame.f_back
-    return frame.f_globals
 
 
 def _at_a_prompt() -> bool:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     R = TypeVar("R")
     T = TypeVar("T")
 
+_VARARGS = 0x04  # of `code.co_flags`, as `inspect.CO_VARARGS`
+
 
 class Ingredient:
     """A part of an experiment that can be used in several.
@@ -35,6 +37,11 @@ class Ingredient:
         Files below it count as sources. Default: the folder of the file that calls this constructor.
     save_git_info : bool
         Whether the repository of its sources is looked up.
+
+    Notes
+    -----
+    The file that calls the constructor is the one that makes an object of the most derived class, in whatever modules
+    its base classes lie. A function that makes objects for others passes on its caller's globals as ``_caller_globals``.
     """
 
     def __init__(
@@ -49,7 +56,7 @@ class Ingredient:
         self.path = path
         self.ingredients = list(ingredients)
         self.save_git_info = save_git_info
-        self.caller_globals = sys._getframe(1).f_globals if _caller_globals is None else _caller_globals
+        self.caller_globals = globals_of_maker(self) if _caller_globals is None else _caller_globals
         self.doc: str | None = self.caller_globals.get("__doc__") or ""
         file = self.caller_globals.get("__file__")
         self.interactive = interactive or not file
@@ -307,13 +314,41 @@ class Ingredient:
         return Facts([self], None).dependencies
 
     def get_experiment_info(self) -> dict[str, Any]:
-        """Return ``name, base_dir, sources, dependencies, repositories, mainfile``, ingredients included."""
-        from capture.assembly import Facts
+        """Return ``name, base_dir, sources, dependencies, repositories, mainfile``, ingredients included.
 
-        return Facts(self.all_parts(), self).experiment_info(wait_s=5.0)
+        A run asks for it before it starts; a subclass may add entries to what it gets from here.
+        """
+        from capture.assembly import experiment_info
+
+        return experiment_info(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path!r}>"
+
+
+def globals_of_maker(made: Any) -> dict[str, Any]:
+    """Return the globals of the code that makes `made`, an object whose constructor is at work.
+
+    A framework's subclasses lie in modules of its own: what counts is the script that makes an object of them. Passed
+    over are therefore the frames of methods of the object and of its class: constructors, decorated ones too, class
+    methods, metaclasses.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_method_of(frame, made):
+        frame = frame.f_back
+    return frame.f_globals
+
+
+def _is_method_of(frame: Any, made: Any) -> bool:
+    code, first = frame.f_code, None
+    if code.co_argcount:
+        first = frame.f_locals.get(code.co_varnames[0])
+    elif code.co_flags & _VARARGS:  # the wrapper that a decorator puts around a constructor
+        first = next(iter(frame.f_locals.get(code.co_varnames[code.co_kwonlyargcount], ())), None)
+    if first is type(made):
+        method = getattr(first, code.co_name, None)
+        return getattr(getattr(method, "__func__", method), "__code__", None) is code
+    return first is made
 
 
 def _qualified_name(thing: Any) -> tuple[str, str] | None:

@@ -48,6 +48,7 @@ DEFAULTS: dict[str, tuple[Any, str]] = {
     "DELIVERY.STALL_S": (10.0, "seconds without progress after which the end of a run waits no longer"),
     "GIT.ENABLED": (True, "look for the repository of the sources"),
     "GIT.TIMEOUT_S": (5.0, "seconds that git may take"),
+    "PROBES.ENABLED": (True, "ask the probes that installed packages declare"),
 }
 
 _OPTIONAL = {"STATE_DIR": str, "CAPTURE_MODE": str, "OUTPUT.MAX_BYTES": int}

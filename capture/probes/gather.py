@@ -116,15 +116,84 @@ class Gathering:
                 logging.getLogger("capture").exception("late facts of the probe %r are lost", job.name)
 
 
+class Reporting:
+    """Probes that are at work beside a run: each one's facts are reported when they are there.
+
+    Finding the probes is done in a thread, too, since it may mean importing other people's packages. A probe that has
+    not answered when its time is up is reported as `Unavailable`; its facts are reported all the same if they come
+    before `close`.
+
+    Parameters
+    ----------
+    find : callable
+        ``find() -> iterable of Probe``.
+    report : callable
+        ``report(name, facts)``; never called from two threads at once, nor after `close`.
+    """
+
+    def __init__(self, find: Callable[[], Iterable[Any]], report: Callable[[str, Any], None]) -> None:
+        self._find, self._report = find, report
+        self._lock = threading.Lock()
+        self._closed = False
+        self._unanswered: list[str] = []
+        self._thread = threading.Thread(target=self._work, name="capture-probes", daemon=True)
+        self._thread.start()
+
+    def close(self, wait_s: float) -> None:
+        """Wait for what is still at work, at most `wait_s` seconds; what has no answer then is unavailable."""
+        self._thread.join(wait_s)
+        with self._lock:
+            closed, self._closed = self._closed, True
+            unanswered, self._unanswered = self._unanswered, []
+        if not closed:
+            for name in unanswered:
+                self._report(name, Unavailable("the run ended before there was an answer"))
+
+    def _work(self) -> None:
+        try:
+            probes = list(self._find())
+            _check_names(probes)
+        except Exception:
+            import logging
+
+            logging.getLogger("capture").exception("the probes cannot be started")
+            return
+        with self._lock:
+            self._unanswered = [probe.name for probe in probes]
+        started = time.monotonic()
+        threads = []
+        for probe in sorted(probes, key=_timeout_of):
+            name = f"capture-probe-{probe.name}"
+            threads.append((probe, threading.Thread(target=self._ask, args=(probe,), name=name, daemon=True)))
+            threads[-1][1].start()
+        for probe, thread in threads:
+            thread.join(max(0.0, started + _timeout_of(probe) - time.monotonic()))
+            self._tell(probe.name, Unavailable(f"no answer within {_timeout_of(probe):g} s"), only_if_unanswered=True)
+
+    def _ask(self, probe: Any) -> None:
+        self._tell(probe.name, _ask(probe))
+
+    def _tell(self, name: str, facts: Any, only_if_unanswered: bool = False) -> None:
+        with self._lock:
+            if self._closed or (only_if_unanswered and name not in self._unanswered):
+                return
+            self._unanswered = [other for other in self._unanswered if other != name]
+            self._report(name, facts)
+
+
 class _Job:
     """One probe at work. `lock` decides whether its facts are in time or late, never both."""
 
     def __init__(self, probe: Any) -> None:
         self.probe, self.name = probe, probe.name
-        self.timeout_s = float(getattr(probe, "timeout_s", _DEFAULT_TIMEOUT_S))
+        self.timeout_s = _timeout_of(probe)
         self.lock, self.done = threading.Lock(), threading.Event()
         self.given_up = False
         self.facts: Any = None
+
+
+def _timeout_of(probe: Any) -> float:
+    return float(getattr(probe, "timeout_s", _DEFAULT_TIMEOUT_S))
 
 
 def _ask(probe: Any) -> Any:
