@@ -144,16 +144,24 @@ class Recorder(NullRecorder):
         place = state_dir(fallback=store)
         # with a local store the bytes lie on its filesystem, from where they move in without being copied again
         spool = os.path.join(store, "_capture", "spool") if store else os.path.join(place, "spool", uid)
+        journals = os.path.join(place, "journals")
+        os.makedirs(journals, mode=0o700, exist_ok=True)
+        folder = os.stat(journals)
+        # where a reader can ask whether the writer lives: its lock on the journal, if this is the very folder it sees
+        place_of_journal = {
+            "journal": os.path.join(journals, f"{uid}.main.journal"),
+            "journal_dir": [folder.st_dev, folder.st_ino],
+        }
         opened = events.Opened(
             format=events.FORMAT,
             uid=uid,
             writer="main",
             version=_version(),
-            host=machine_identity(),
+            host={**machine_identity(), **place_of_journal},
             observers=describe(observers),
             spool=spool,
         )
-        self.journal = Journal.create(os.path.join(place, "journals"), opened)
+        self.journal = Journal.create(journals, opened)
         self.spool = Spool(spool)
         delivery = settings.DELIVERY
         options = DeliveryOptions(

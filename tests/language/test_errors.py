@@ -23,6 +23,7 @@ ARGUMENTS = {
     "NamedConfigNotFoundError": ("wid", ["wide"]),
     "HookError": ("MyObserver", "started_event", "confg", ["config", "command"]),
     "CircularDependencyError": (["a", "b", "a"],),
+    "ScopeParameterError": ("lrr", "defaults"),
 }
 
 
