@@ -539,6 +539,8 @@ def _decode_object(data: dict[str, Any]) -> Any:
         import numpy
 
         return numpy.array(decode(data["values"]), dtype=numpy.dtype(str(data["dtype"])))
+    if name.startswith("numpy.") and {"dtype", "value"} <= set(data):  # a number: only the width of its type is lost
+        return decode(data["value"])
     if name in ("datetime.datetime", "datetime.date") and "__reduce__" in data:
         return _pickled_time(name, _unb64(data["__reduce__"][1][0]))
     if name in ("pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.Path"):

@@ -16,6 +16,11 @@ _SHORTEST = 4  #: characters below which a string is in everything
 _CHUNK = 1 << 20
 _TEXTS = frozenset({*FILES.values(), "cout.txt", "metrics.jsonl", "metrics.json"})
 _ARRAYS = "capture/ndarray"
+_LAYOUT = frozenset(  # keys that records have by themselves, at any depth
+    {"artifacts", "columns", "content_type", "digest", "metadata", "name", "original", "resources"}
+    | {"size", "sources", "start", "steps", "stored", "times", "values"}
+)
+
 
 
 def erase(basedir: str, folders: list[str], value: str) -> int:
@@ -136,7 +141,10 @@ class _Eraser:
         old = read_document(path)
         name = os.path.basename(path)
         new = _relocated(old, name, moved, artifacts)
-        new = {key: self._masked(item) for key, item in new.items()} if isinstance(new, dict) else self._masked(new)
+        if name in (FILES["run"], EXTENSION):  # the keys of these are the layout's own
+            new = {key: self._masked(item) for key, item in new.items()}
+        else:
+            new = self._masked(new)
         if new != old:
             text = json.dumps(new, sort_keys=True, indent=None if name == EXTENSION else 2, allow_nan=False)
             _atomic.write(path, text.encode(), bool(os.stat(path).st_mode & 0o020), durable=True)
@@ -155,7 +163,7 @@ class _Eraser:
                 return {tag: self._base64(item)}
             if tag == _ARRAYS and isinstance(item, dict) and isinstance(item.get("data"), str):
                 return {tag: {**item, "data": self._base64(item["data"])}}
-        return {self._text(key): self._masked(item) for key, item in value.items()}
+        return {key if key in _LAYOUT else self._text(key): self._masked(item) for key, item in value.items()}
 
     def _text(self, text: str) -> str:
         for form in self._texts:

@@ -273,7 +273,7 @@ class FileStorageObserver(RunObserver):
         self, status: str, moment: datetime, described: tuple[Any, ...], _id: Any, uid: Any, writer: str, seq: int
     ) -> str:
         with self._lock:
-            run = self._known(uid)
+            run = None if uid is None else self._known(uid)  # whom Sacred calls, it tells of one run after the other
             if run is None:
                 run = self._claim(uid, _id)
                 self._runs[uid] = run

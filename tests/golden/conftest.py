@@ -1,0 +1,3 @@
+"""Records of old, some with sources in them: data, not tests."""
+
+collect_ignore_glob = ["*"]
