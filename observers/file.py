@@ -664,7 +664,8 @@ def make_store(basedir: str, ignore_in_git: bool = False) -> bool:
     ObserverError
         If the store was written by a later version of this library, in a format that this one does not know.
     """
-    is_new = not os.path.isdir(basedir)
+    # a run spools its files below the private folder before its store hears of it, so that one may be there
+    is_new = not os.path.isdir(basedir) or set(os.listdir(basedir)) <= {PRIVATE}
     _atomic.ensure_folder(basedir)
     shared = _atomic.is_shared(basedir)
     private = os.path.join(basedir, PRIVATE)

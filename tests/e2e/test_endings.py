@@ -396,3 +396,19 @@ def test_two_users_may_share_a_store(folder, tmp_path):
     assert [record.status for record in reader.find()] == ["COMPLETED", "COMPLETED"]
     assert {(store / label).stat().st_uid for label in ("1", "2")} == {4001, 4002}
     assert all((store / label).stat().st_gid == 4321 for label in ("1", "2"))
+
+
+def test_the_default_store_keeps_itself_out_of_git_and_a_folder_of_the_users_is_left_alone(folder):
+    """Nobody wants their runs in a commit by accident; nobody wants a .gitignore in a folder of their own."""
+    folder.write("""
+    @ex.automain
+    def main():
+        pass
+    """)
+    folder.run()
+    assert folder.text("", ".gitignore") == "*\n"
+    (folder.path / "mine").mkdir()
+    (folder.path / "mine" / "notes.txt").write_text("keep")
+    folder.run("-F", "mine")
+    assert not (folder.path / "mine" / ".gitignore").exists()
+    assert (folder.path / "mine" / "1" / "run.json").exists()
