@@ -245,3 +245,8 @@ def _simple_type(value: Any) -> type:
     if kind in _DICT:
         return dict
     return list if kind in _LIST or kind in _TUPLE else kind
+
+
+def is_different(one: Any, other: Any) -> bool:
+    """Say whether two config values differ; the reverse of `equal`."""
+    return not equal(one, other)

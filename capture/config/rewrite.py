@@ -1,0 +1,339 @@
+"""A config scope's function, recompiled so that each name it binds passes through a hook.
+
+The function stays what it is: its globals, closure, line numbers and everything it calls are its own. Only after
+each binding of a name stands one more assignment, ``lr = HOOK.bind("lr", lr, 12)``, through which an update can put
+its own value; and when the function ends, however it does, the hook is shown its local variables.
+
+Needs the source, found as tracebacks find it (`linecache`: files, notebook cells, the REPL since 3.13). Since a file
+may have been edited after it was imported, the source counts only if it compiles to the very code that is running.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from types import CodeType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from capture.config.comments import docs_from_comments, names_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FunctionType
+
+    Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+#: Stands for the hook in the rewritten tree, which can hold strings but no objects; replaced after compiling. As a
+#: constant of the code, and no argument or global, it shows neither in the scope's `locals()` nor in its module.
+_PLACEHOLDER = "\0config hook\0"
+
+_IS_FUNCTION = 0x2  # CO_NEWLOCALS: tells a function's code from a class body's
+
+_S = TypeVar("_S", bound=ast.stmt)
+
+
+class Rewritten:
+    """What the source of a scope yields.
+
+    Attributes
+    ----------
+    function : function
+        Binds through the hook.
+    docs : dict of str to str
+        What its comments say about each entry.
+    parameter_lines : dict of str to int
+    """
+
+    __slots__ = ("docs", "function", "parameter_lines")
+
+    def __init__(self, function: FunctionType, docs: dict[str, str], parameter_lines: dict[str, int]) -> None:
+        self.function, self.docs, self.parameter_lines = function, docs, parameter_lines
+
+
+def rewrite(func: Any, hook: Any, ignored_comments: tuple[str, ...] = ()) -> Rewritten | None:
+    """Recompile `func` so that it binds names through `hook`.
+
+    Parameters
+    ----------
+    func : function
+    hook : object
+        Has ``bind(name, value, line) -> value``, ``leave(local_variables)`` and, as ``locals``, the builtin.
+    ignored_comments : tuple of str
+        Regular expressions of comments that describe no entry.
+
+    Returns
+    -------
+    Rewritten or None
+        None where there is no source, or where it is not the source of the running code.
+    """
+    lines = source_lines(func)
+    node = find_definition(func, lines)
+    if node is None:
+        return None
+    docs = docs_from_comments(node, lines, ignored_comments)
+    parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    parameter_lines = {parameter.arg: parameter.lineno for parameter in parameters}
+    _insert_hook(node)
+    code = _compile_in_place(func, node)
+    assert code is not None, "it compiled before the hook was put in"
+    return Rewritten(_same_function(func, _with_hook(code, hook)), docs, parameter_lines)
+
+
+# ---------------------------------------------------------------------------------------------- finding the source
+
+
+def source_lines(func: FunctionType) -> list[str]:
+    """Return the lines of the file (cell, input) that defines `func`, or none."""
+    filename = func.__code__.co_filename
+    linecache.checkcache(filename)
+    return linecache.getlines(filename, func.__globals__)
+
+
+def find_definition(func: FunctionType, lines: list[str]) -> Function | None:
+    """Return the syntax tree of `func`, or None if `lines` do not hold the source of its code."""
+    try:
+        tree = ast.parse("".join(lines))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None  # edited since, or not Python (a notebook cell with magics): not the source of this code
+    for node in _definitions_at(tree, func.__code__.co_name, func.__code__.co_firstlineno):
+        code = _compile_in_place(func, node)
+        if code is not None and _same_code(code, func.__code__):
+            return node
+    return None
+
+
+def _definitions_at(tree: ast.AST, name: str, line: int) -> Iterator[Function]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:
+            first = node.decorator_list[0] if node.decorator_list else node
+            if first.lineno == line:
+                yield node
+
+
+def _same_code(one: CodeType, other: CodeType) -> bool:
+    """Say whether two functions do the same: all but names of files, line numbers and flags of nesting."""
+    facts = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount", "co_kwonlyargcount")
+    if any(getattr(one, fact) != getattr(other, fact) for fact in facts):
+        return False
+    return len(one.co_consts) == len(other.co_consts) and all(map(_same_constant, one.co_consts, other.co_consts))
+
+
+def _same_constant(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, CodeType):
+        return _same_code(one, other)
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(_same_constant, one, other))
+    if isinstance(one, (float, complex)):
+        return repr(one) == repr(other)  # 0.0 equals -0.0, and nan nothing
+    return bool(one == other)
+
+
+# ---------------------------------------------------------------------------------------------- compiling
+
+
+def _compile_in_place(func: FunctionType, node: Function) -> CodeType | None:
+    """Compile the definition `node` as if it stood where `func` was defined; None if that place is not known.
+
+    The place matters: names that `func` closes over must be a surrounding function's, in a class names like ``__x``
+    are changed to ``_Class__x``, and the functions within `func` have names that begin with those around it.
+    """
+    skeleton: Any = ast.parse("")
+    place = skeleton
+    *around, _ = func.__qualname__.split(".")
+    for name, inside in zip(around, [*around[1:], ""]):
+        if name == "<locals>":
+            continue
+        if not name.isidentifier():
+            return None
+        if inside == "<locals>":
+            closed_over = [free for free in func.__code__.co_freevars if free != "__class__"]
+            header = f"def {name}({', '.join(closed_over)}): pass"
+        else:
+            header = f"class {name}: pass"
+        place.body = ast.parse(header).body
+        place = place.body[0]
+    place.body = [node]
+    flags = func.__code__.co_flags & _future_flags()
+    code = compile(skeleton, func.__code__.co_filename, "exec", flags=flags, dont_inherit=True)
+    return _find_code(code, func.__code__.co_name)
+
+
+def _future_flags() -> int:
+    import __future__
+
+    flags = 0
+    for name in __future__.all_feature_names:
+        flags |= getattr(__future__, name).compiler_flag
+    return flags
+
+
+def _find_code(code: CodeType, name: str) -> CodeType | None:
+    waiting = [code]
+    for outer in waiting:  # breadth first: a nested function may have the same name
+        for constant in outer.co_consts:
+            if isinstance(constant, CodeType):
+                if constant.co_name == name and constant.co_flags & _IS_FUNCTION:
+                    return constant
+                waiting.append(constant)
+    return None
+
+
+def _with_hook(code: CodeType, hook: Any) -> CodeType:
+    """Put `hook` in the place of its placeholder; also in comprehensions, which were functions before 3.12."""
+
+    def replaced(constant: Any) -> Any:
+        if isinstance(constant, CodeType):
+            return _with_hook(constant, hook)
+        return hook if constant == _PLACEHOLDER else constant
+
+    return code.replace(co_consts=tuple([replaced(constant) for constant in code.co_consts]))
+
+
+def _same_function(func: FunctionType, code: CodeType) -> FunctionType:
+    """Return a function like `func` that runs `code`: same globals, same closure cells, same defaults."""
+    cells = dict(zip(func.__code__.co_freevars, func.__closure__ or ()))
+    closure = tuple([cells[name] for name in code.co_freevars])
+    function = type(func)(code, func.__globals__, func.__name__, func.__defaults__, closure)
+    function.__kwdefaults__ = func.__kwdefaults__
+    function.__qualname__ = func.__qualname__
+    return function
+
+
+# ---------------------------------------------------------------------------------------------- rewriting
+
+
+def _insert_hook(node: Function) -> None:
+    """Rewrite the body of `node` in place, so that it binds through the hook and shows it its locals at the end."""
+    elsewhere = {
+        name
+        for inner in _own_nodes(node)
+        if isinstance(inner, (ast.Global, ast.Nonlocal))
+        for name in inner.names
+    }
+    first = node.body[0]
+    rewriter = _Rewriter(elsewhere)
+    body: list[ast.stmt] = []
+    for statement in node.body:
+        rewritten = rewriter.visit(statement)
+        body.extend(rewritten if isinstance(rewritten, list) else [rewritten])
+    show_locals = ast.Expr(_call_hook("leave", _call_hook("locals")))
+    whole = ast.Try(body=body, handlers=[], orelse=[], finalbody=[show_locals])
+    node.body = [_placed(whole, first)]
+
+
+def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes below `node` that belong to its scope, and not to a function or class within it."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            yield from _own_nodes(child)
+
+
+def _call_hook(method: str, *args: ast.expr) -> ast.Call:
+    return ast.Call(ast.Attribute(ast.Constant(_PLACEHOLDER), method, ast.Load()), list(args), [])
+
+
+def _bound(name: str, value: ast.expr, line: int) -> ast.Call:
+    return _call_hook("bind", ast.Constant(name), value, ast.Constant(line))
+
+
+def _placed(new: _S, old: ast.AST) -> _S:
+    """Give `new` and what it contains the place of `old`, so that tracebacks and debuggers show the user's lines."""
+    return ast.fix_missing_locations(ast.copy_location(new, old))
+
+
+class _Rewriter(ast.NodeTransformer):
+    """Adds the hook after each binding of one function's own scope.
+
+    Parameters
+    ----------
+    elsewhere : set of str
+        Names that the function declares global or nonlocal: assigning them is no business of the config.
+    """
+
+    def __init__(self, elsewhere: set[str]) -> None:
+        self.elsewhere = elsewhere
+
+    def _rebind(self, names: list[str], node: Any) -> list[ast.stmt]:
+        """Return ``name = HOOK.bind("name", name, line)`` for each of `names`."""
+        statements: list[ast.stmt] = []
+        for name in names:
+            if name not in self.elsewhere:
+                value = _bound(name, ast.Name(name, ast.Load()), node.lineno)
+                statements.append(_placed(ast.Assign([ast.Name(name, ast.Store())], value), node))
+        return statements
+
+    def _after(self, node: Any, names: list[str]) -> list[ast.stmt]:
+        self.generic_visit(node)
+        return [node, *self._rebind(names, node)]
+
+    def _at_head(self, node: Any, names: list[str], place: Any) -> Any:
+        self.generic_visit(node)
+        node.body[:0] = self._rebind(names, place)
+        return node
+
+    def visit_Assign(self, node: ast.Assign) -> list[ast.stmt]:
+        return self._after(node, names_in(*node.targets))
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> list[ast.stmt]:
+        return self._after(node, names_in(node.target))
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> list[ast.stmt]:
+        return self._after(node, names_in(node.target) if node.value is not None else [])
+
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> list[ast.stmt]:
+        return self._after(node, [alias.asname or alias.name.partition(".")[0] for alias in node.names])
+
+    visit_ImportFrom = visit_Import
+
+    def visit_For(self, node: ast.For) -> ast.stmt:
+        return self._at_head(node, names_in(node.target), node)
+
+    def visit_With(self, node: ast.With) -> ast.stmt:
+        targets = [item.optional_vars for item in node.items if item.optional_vars is not None]
+        return self._at_head(node, names_in(*targets), node)
+
+    def visit_match_case(self, node: ast.match_case) -> ast.match_case:
+        names = _names_in_pattern(node.pattern)
+        if node.guard is None:
+            return self._at_head(node, names, node.pattern)
+        # The guard reads the names already: bind them in front of it, within the one expression that it may be.
+        self.generic_visit(node)
+        binds: list[ast.expr] = [
+            ast.NamedExpr(ast.Name(name, ast.Store()), _bound(name, ast.Name(name, ast.Load()), node.pattern.lineno))
+            for name in names
+            if name not in self.elsewhere
+        ]
+        in_order = ast.Tuple([*binds, node.guard], ast.Load())
+        guard = ast.Subscript(in_order, ast.Constant(len(binds)), ast.Load())
+        node.guard = ast.fix_missing_locations(ast.copy_location(guard, node.guard))
+        return node
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.NamedExpr:
+        self.generic_visit(node)
+        name = node.target.id
+        if name not in self.elsewhere:
+            value = ast.copy_location(_bound(name, node.value, node.lineno), node.value)
+            node.value = ast.fix_missing_locations(value)
+        return node
+
+    def visit_FunctionDef(self, node: Any) -> list[ast.stmt]:
+        return [node, *self._rebind([node.name], node)]  # its body is a scope of its own
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+    visit_ClassDef = visit_FunctionDef
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
+        return node
+
+
+def _names_in_pattern(pattern: ast.AST) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(pattern):
+        if isinstance(node, (ast.MatchAs, ast.MatchStar)) and node.name is not None:
+            names.append(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest is not None:
+            names.append(node.rest)
+    return names
