@@ -41,7 +41,7 @@ class Ingredient:
     Notes
     -----
     The file that calls the constructor is the one that makes an object of the most derived class, in whatever modules
-    its base classes lie. A function that makes objects for others passes on its caller's globals as ``_caller_globals``.
+    its base classes lie. A function that makes objects for others passes its caller's globals as ``_caller_globals``.
     """
 
     def __init__(
