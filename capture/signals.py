@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-import signal
+import os
+import sys
 import threading
 from typing import Any
 
-from capture.run import Preempted
-
 NAMES = ("SIGTERM", "SIGHUP", "SIGXCPU")  #: those that exist on the platform are handled
+
+
+class Preempted(BaseException):
+    """A signal that asks the process to go; raised in the main thread so that ``finally`` blocks run."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+    def pass_on(self) -> None:
+        """Let the signal do what it does by default: the process ends as if nobody had looked."""
+        import signal
+
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                try:
+                    stream.flush()
+                except (OSError, ValueError):
+                    continue  # closed, or nobody reads it any more: the process is going
+        signal.signal(self.signum, signal.SIG_DFL)
+        os.kill(os.getpid(), self.signum)
 
 
 class Preemption:
@@ -19,6 +39,8 @@ class Preemption:
 
     def install(self) -> Preemption:
         """Install handlers where Python's default stands; elsewhere, and outside the main thread, do nothing."""
+        import signal
+
         if threading.current_thread() is threading.main_thread():
             for number in [getattr(signal, name) for name in NAMES if hasattr(signal, name)]:
                 if signal.getsignal(number) is signal.SIG_DFL:
@@ -27,6 +49,8 @@ class Preemption:
 
     def restore(self) -> None:
         """Put back what was there, unless somebody else has installed a handler since."""
+        import signal
+
         for number, previous in self._previous.items():
             if signal.getsignal(number) == self._raise:
                 signal.signal(number, previous)
