@@ -1,0 +1,113 @@
+"""The ``capture`` command, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from capture import open_store
+from capture.cli import main
+
+
+@pytest.fixture
+def capture_command(tmp_path):
+    """Run the command in a folder of its own."""
+
+    def run(*arguments, code=0, **options):
+        done = subprocess.run(
+            [sys.executable, "-m", "capture", *arguments], cwd=tmp_path, capture_output=True, text=True, **options
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+def test_the_demo_runs_and_says_where_its_record_is(capture_command, tmp_path):
+    """The first thing a newcomer types; it must need nothing."""
+    done = capture_command("demo", "with", "epochs=50")
+    assert "run 1 of" in done.stdout
+    run = json.loads((tmp_path / "runs" / "1" / "run.json").read_text())
+    assert run["status"] == "COMPLETED"
+    assert len(json.loads((tmp_path / "runs" / "1" / "metrics.json").read_text())["loss"]["values"]) == 50
+    assert "rough" in capture_command("demo", "print_named_configs").stdout
+
+
+def test_the_demo_passes_slips_on(capture_command):
+    """Its command line is an experiment's."""
+    assert "did you mean:   epochs" in capture_command("demo", "with", "epoch=3", code=1).stderr
+
+
+def test_trace_prints_each_event_on_one_line_and_leaves_the_run_as_it_was(capture_command, tmp_path):
+    """For teaching, debugging, and pasting into a report."""
+    (tmp_path / "script.py").write_text(
+        "from capture import Experiment\nex = Experiment('traced')\n@ex.automain\ndef main(_run):\n"
+        "    print('said')\n    _run.log_scalar('x', 1)\n    return 2\n"
+    )
+    done = capture_command("trace", "script.py", "with", "seed=3")
+    lines = [line for line in done.stderr.splitlines() if line[:10].strip().replace(".", "").rstrip("s").isdigit()]
+    hooks = [line.split()[2] for line in lines]
+    assert hooks[0] == "opened" and hooks[1] == "started" and hooks[-1] == "completed"
+    assert {"output", "metrics", "heartbeat", "source"} <= set(hooks)
+    assert [int(line.split()[1]) for line in lines] == list(range(1, len(lines) + 1))
+    assert (tmp_path / "runs" / "1" / "run.json").exists()
+    assert "started" not in (tmp_path / "runs" / "1" / "cout.txt").read_text().split()
+
+
+def test_sync_delivers_what_a_killed_run_left_behind(capture_command, tmp_path, state_dir):
+    """The command to run after a power cut."""
+    (tmp_path / "script.py").write_text(
+        "import time\nfrom capture import Experiment\nex = Experiment('killed')\n@ex.automain\ndef main(_run):\n"
+        "    for i in range(100):\n        _run.log_scalar('x', i)\n        print('ready', flush=True)\n        time.sleep(0.05)\n"
+    )
+    process = subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    for _ in range(10):
+        process.stdout.readline()
+    time.sleep(0.6)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert "writer dead" in capture_command("doctor").stdout
+    assert capture_command("sync").stdout.rstrip().endswith("done")
+    assert os.listdir(os.path.join(state_dir, "journals")) == []
+    values = open_store(tmp_path / "runs").get("latest").metrics["x"].values
+    assert len(values) >= 10 and values == list(range(len(values)))
+    assert capture_command("sync").stdout == "nothing waits\n"
+    assert "none wait" in capture_command("doctor").stdout
+
+
+def test_doctor_says_who_set_what(capture_command):
+    """When a run is not where it should be, this is the question."""
+    done = capture_command("doctor", env={**os.environ, "CAPTURE_STORE": "elsewhere"})
+    assert "STORE = 'elsewhere'  (environment variable CAPTURE_STORE)" in done.stdout
+    assert "file://" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["demoo"], "Did you mean 'demo'?"),
+        (["trace"], "trace needs a script"),
+        (["trace", "nowhere.py"], "there is no file 'nowhere.py'"),
+        (["sync", "--too", "x"], "not understood"),
+        (["doctor", "who"], "takes no arguments"),
+        (["sync", "--to", "nosuch://x"], "no store has the URL scheme 'nosuch'"),
+    ],
+)
+def test_a_slip_is_one_paragraph_and_exit_code_2_or_1(arguments, message, capsys):
+    """Never a traceback of ours."""
+    assert main(arguments) in (1, 2)
+    err = capsys.readouterr().err
+    assert message in err and "Traceback" not in err
+
+
+def test_help_and_version(capsys):
+    """What everything else is found through."""
+    assert main(["--help"]) == 0 and main(["--version"]) == 0 and main([]) == 0
+    out = capsys.readouterr().out
+    assert "Usage:" in out and "capture 0." in out
