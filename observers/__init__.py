@@ -6,8 +6,8 @@ from typing import Any
 
 _LAZY = {
     "FileStorageObserver": "capture.observers.file",
-    "FileStoreReader": "capture.observers.file",
-    "FileStoreCurator": "capture.observers.file",
+    "FileStoreReader": "capture.observers._file_reader",
+    "FileStoreCurator": "capture.observers._file_curator",
     "RunObserver": "capture.hooks",
 }
 

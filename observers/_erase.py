@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from capture.observers import _atomic, _names
 from capture.observers._run_folder import EXTENSION, FILES, read_document
+from capture.observers._store import RESOURCES, SOURCES, digests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,14 +23,13 @@ _LAYOUT = frozenset(  # keys that records have by themselves, at any depth
 )
 
 
-
 def erase(basedir: str, folders: list[str], value: str) -> int:
     """Mask `value` in the runs in `folders` and in what they share; see `FileStoreCurator.erase`."""
     if len(value) < _SHORTEST:
         raise ValueError(f"{value!r} has fewer than {_SHORTEST} characters: erasing it would destroy the records")
     eraser = _Eraser(value)
     moved: dict[str, tuple[str, str]] = {}  # stored path -> new path, new digest
-    for folder in ("_sources", "_resources"):
+    for folder in (SOURCES, RESOURCES):
         moved.update(eraser.shared(basedir, folder))
     for folder in folders:
         with _atomic.Lock(folder):
@@ -65,7 +65,7 @@ class _Eraser:
             changed = self.file(old)
             plain = self._name(name)
             if changed or plain != name:
-                digest, md5 = _digests(old)
+                digest, md5, _ = digests(old)
                 stem = plain.rpartition("_")[0] or plain
                 new = _names.blob_name(stem + os.path.splitext(plain)[1], md5)
                 os.replace(old, os.path.join(path, new))
@@ -86,7 +86,7 @@ class _Eraser:
                 _atomic.ensure_folder(os.path.dirname(target))
                 os.replace(path, target)
             if changed or plain != inner:
-                artifacts[inner] = (plain, _digests(os.path.join(folder, *plain.split("/")))[0])
+                artifacts[inner] = (plain, digests(os.path.join(folder, *plain.split("/")))[0])
         for file in FILES.values():
             path = os.path.join(folder, file)
             if os.path.exists(path):
@@ -135,9 +135,7 @@ class _Eraser:
 
     # Records.
 
-    def _document(
-        self, path: str, moved: dict[str, tuple[str, str]], artifacts: dict[str, tuple[str, str]]
-    ) -> None:
+    def _document(self, path: str, moved: dict[str, tuple[str, str]], artifacts: dict[str, tuple[str, str]]) -> None:
         old = read_document(path)
         name = os.path.basename(path)
         new = _relocated(old, name, moved, artifacts)
@@ -217,14 +215,3 @@ def _files_below(folder: str) -> Iterator[str]:
             full = os.path.join(path, file)
             if not os.path.islink(full):
                 yield full
-
-
-def _digests(path: str) -> tuple[str, str]:
-    import hashlib
-
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            sha256.update(chunk)
-            md5.update(chunk)
-    return sha256.hexdigest(), md5.hexdigest()

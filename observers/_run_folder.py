@@ -586,4 +586,3 @@ def _signature(path: str) -> tuple[int, ...]:
 def opener(path: str) -> Callable[[], BinaryIO]:
     """Return a function that opens `path` for reading."""
     return lambda: open(path, "rb")
-

@@ -28,26 +28,35 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from capture._version import __version__
 from capture.codec import decode, encode
-from capture.errors import ObserverError, RecordError
-from capture.hooks import Curator, Reader, RunObserver
+from capture.errors import ObserverError
+from capture.hooks import RunObserver
 from capture.observers import _atomic, _labels, _names
-from capture.observers._query import by_part_of_uid, matches, not_found
-from capture.observers._run_folder import EXTENSION, FORMAT, Documents, RunFolder, naive, opener, read_document
-from capture.records import RunRecord, StoredFile
+from capture.observers._run_folder import Documents, RunFolder, opener
+from capture.observers._store import (
+    PRIVATE,
+    RESOURCES,
+    SOURCES,
+    bring,
+    digests,
+    find_uid,
+    holds,
+    log,
+    make_store,
+    path_of,
+    relative,
+    write_uid,
+)  # fmt: skip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from typing import BinaryIO
 
     from capture.hooks import MetricsBatch
+    from capture.observers._file_curator import FileStoreCurator
+    from capture.observers._file_reader import FileStoreReader
 
-PRIVATE = "_capture"  #: folder of the store's own files
-SOURCES, RESOURCES = "_sources", "_resources"
-_SMALL = 64 << 10  #: bytes of a document up to which a reader remembers it
-_REMEMBERED = 8_192  #: documents that a reader remembers
 _FEW = 10_000  #: measurements up to which metrics.json follows at once where Sacred's hooks are called
 
 
@@ -167,11 +176,15 @@ class FileStorageObserver(RunObserver):
     @classmethod
     def reader(cls, url: str) -> FileStoreReader:
         """Return a reader of the store at `url`."""
+        from capture.observers._file_reader import FileStoreReader
+
         return FileStoreReader(path_of(url))
 
     @classmethod
     def curator(cls, url: str) -> FileStoreCurator:
         """Return a curator of the store at `url`."""
+        from capture.observers._file_curator import FileStoreCurator
+
         return FileStoreCurator(path_of(url))
 
     @property
@@ -374,11 +387,8 @@ class FileStorageObserver(RunObserver):
         seq: int = 0,
     ) -> None:
         def act(run: RunFolder) -> None:
-            if open is None:
-                facts = _digest(filename)
-                run.change("add_file", "resources", self._resource(run, filename, *facts, opener(filename)))
-            else:
-                run.change("add_file", "resources", self._resource(run, filename, digest, md5, size, open))
+            known = (digest, md5, size) if open is not None else digests(filename)
+            run.change("add_file", "resources", self._resource(run, filename, *known, open or opener(filename)))
 
         self._tell(act, uid, writer, seq)
 
@@ -396,7 +406,7 @@ class FileStorageObserver(RunObserver):
         seq: int = 0,
     ) -> None:
         def act(run: RunFolder) -> None:
-            known = (digest, size) if open is not None else _digest(filename)[::2]
+            known = (digest, size) if open is not None else digests(filename)[::2]
             stored = self._store_artifact(run, name, known[0], open or opener(filename))
             entry = _entry(name, stored, *known, metadata=metadata, content_type=content_type)
             run.change("add_file", "artifacts", entry)
@@ -423,9 +433,7 @@ class FileStorageObserver(RunObserver):
     ) -> None:
         self._tell(lambda run: self._end(run, "FAILED", fail_time, fail_trace=fail_trace), uid, writer, seq)
 
-    def unknown_event(
-        self, payload: dict[str, Any], uid: Any = None, writer: str = "main", seq: int = 0
-    ) -> None:
+    def unknown_event(self, payload: dict[str, Any], uid: Any = None, writer: str = "main", seq: int = 0) -> None:
         self._tell(lambda run: run.change("unknown", payload), uid, writer, seq)
 
     def flush(self) -> None:
@@ -433,7 +441,7 @@ class FileStorageObserver(RunObserver):
         with self._lock:
             for uid, run in list(self._runs.items()):
                 if not os.path.isdir(run.path):
-                    _log().warning("The folder %s was removed while its run was being recorded", run.path)
+                    log().warning("The folder %s was removed while its run was being recorded", run.path)
                     del self._runs[uid]
                     continue
                 self._flush(run)
@@ -555,9 +563,9 @@ class FileStorageObserver(RunObserver):
                 run.change("add_file", "sources", self._uncopied(run, path, "", 0))
                 continue
             try:
-                digest, md5, size = _digest(full)
+                digest, md5, size = digests(full)
             except OSError as error:
-                _log().warning("The source file %s could not be stored: %s", full, error)
+                log().warning("The source file %s could not be stored: %s", full, error)
                 run.change("add_file", "sources", _entry(path, None, None, None))
                 continue
             stored = self._share(run, self.source_dir, path, digest, md5, size, opener(full))
@@ -571,7 +579,7 @@ class FileStorageObserver(RunObserver):
     def _resource(
         self, run: RunFolder, filename: str, digest: str, md5: str, size: int, open_bytes: Callable[[], BinaryIO]
     ) -> dict[str, Any]:
-        inside = _relative(filename, self.basedir)
+        inside = relative(filename, self.basedir)
         if inside is not None and not self.copy_artifacts:
             return _entry(filename, inside, digest, size)
         stored = self._share(run, self.resource_dir, filename, digest, md5, size, open_bytes)
@@ -590,13 +598,13 @@ class FileStorageObserver(RunObserver):
         """Store bytes once for all runs; return where, relative to the store if they lie in it."""
         _atomic.ensure_folder(folder, run.shared)
         target = os.path.join(folder, _names.blob_name(path, md5 or digest))
-        if not _bring(open_bytes, target, digest, size, run.shared):
+        if not bring(open_bytes, target, digest, size, run.shared):
             target = os.path.join(folder, _names.blob_name(path, digest))
-            if not _bring(open_bytes, target, digest, size, run.shared):
+            if not bring(open_bytes, target, digest, size, run.shared):
                 raise ObserverError(f"{target} exists and is not the file that its name says; move it away")
-        run.note_blob(target, lambda: _bring(open_bytes, target, digest, size, run.shared))
+        run.note_blob(target, lambda: bring(open_bytes, target, digest, size, run.shared))
         run.note_file(target)
-        return _relative(target, self.basedir) or target
+        return relative(target, self.basedir) or target
 
     def _store_artifact(self, run: RunFolder, name: str, digest: str, open_bytes: Callable[[], BinaryIO]) -> str:
         """Store an artifact in the run's folder; return its path in there."""
@@ -622,133 +630,11 @@ class FileStorageObserver(RunObserver):
                 wanted, number = _names.flat_name(name), 1
                 continue
             except FileExistsError:
-                if not _holds(path, digest):
+                if not holds(path, digest):
                     continue
             run.note_file(path)
             run.take_path(stored)
             return stored
-
-
-# ----------------------------------------------------------------------------------------------------- the store
-
-
-def path_of(url: str | os.PathLike[str]) -> str:
-    """Return the folder that a ``file:`` URL or a plain path names.
-
-    Examples
-    --------
-    >>> path_of("file:///data/my%20runs"), path_of("file://runs"), path_of("runs")
-    ('/data/my runs', 'runs', 'runs')
-    """
-    text = os.fspath(url)
-    if text[:5].lower() == "file:":
-        text = text[5:]
-        if text.startswith("//"):
-            text = text[2:]
-            if text.startswith("localhost/"):
-                text = text[len("localhost") :]
-        if "%" in text:
-            from urllib.parse import unquote
-
-            text = unquote(text)
-        if os.name == "nt" and text[:1] == "/" and text[2:3] == ":":
-            text = text[1:]
-    return os.path.expanduser(text)
-
-
-def make_store(basedir: str, ignore_in_git: bool = False) -> bool:
-    """Make the folders of a store where they are missing; say whether it belongs to a group.
-
-    Raises
-    ------
-    ObserverError
-        If the store was written by a later version of this library, in a format that this one does not know.
-    """
-    # a run spools its files below the private folder before its store hears of it, so that one may be there
-    is_new = not os.path.isdir(basedir) or set(os.listdir(basedir)) <= {PRIVATE}
-    _atomic.ensure_folder(basedir)
-    shared = _atomic.is_shared(basedir)
-    private = os.path.join(basedir, PRIVATE)
-    marker = os.path.join(private, "format.json")
-    if os.path.exists(marker):
-        check_format(basedir)
-        return shared
-    _atomic.ensure_folder(os.path.join(private, "uids"), shared)
-    if is_new and ignore_in_git:
-        _atomic.write(os.path.join(basedir, ".gitignore"), b"*\n", shared)
-    _atomic.write(marker, f'{{"format": {FORMAT}, "made_by": "capture {__version__}"}}\n'.encode(), shared)
-    return shared
-
-
-def check_format(basedir: str) -> None:
-    """Refuse a store that a later version of this library made and that this one would misread."""
-    try:
-        marker = read_document(os.path.join(basedir, PRIVATE, "format.json"))
-    except FileNotFoundError:
-        return
-    if not isinstance(marker, dict) or marker.get("format", FORMAT) > FORMAT:
-        raise ObserverError(
-            f"{basedir} has format {marker.get('format')}, made by {marker.get('made_by')};"
-            f" this version ({__version__}) knows {FORMAT}.\n  to use it: upgrade capture"
-        )
-
-
-def find_uid(basedir: str, uid: str) -> str | None:
-    """Return the folder of the run with this uid, also in the bin; None if there is none."""
-    private = os.path.join(basedir, PRIVATE)
-    try:
-        with open(os.path.join(private, "uids", _names.safe_component(uid)), encoding="utf-8") as stream:
-            name = stream.read().rstrip("\n")
-    except FileNotFoundError:
-        return None
-    if not name or os.path.basename(name) != name:
-        return None
-    for path in (os.path.join(basedir, name), os.path.join(private, "bin", name)):
-        if os.path.isdir(path):
-            return path
-    return None
-
-
-def write_uid(basedir: str, uid: str, name: str, shared: bool) -> None:
-    """Note which folder a run has, before anything is written into it: a start that is told twice finds it."""
-    path = os.path.join(basedir, PRIVATE, "uids", _names.safe_component(uid))
-    _atomic.write(path, f"{name}\n".encode(), shared)
-
-
-def _bring(open_bytes: Callable[[], BinaryIO], target: str, digest: str, size: int, shared: bool) -> bool:
-    """See that `target` holds the bytes; false if it holds others."""
-    try:
-        return os.stat(target).st_size == size
-    except FileNotFoundError:
-        pass
-    try:
-        _atomic.take(open_bytes, target, digest, shared)
-    except FileExistsError:  # another run stored it just now
-        return os.stat(target).st_size == size
-    return True
-
-
-def _holds(path: str, digest: str) -> bool:
-    """Say whether a file has these bytes: one that was stored before a crash, but not noted."""
-    try:
-        return os.path.isfile(path) and not os.path.islink(path) and _digest(path)[0] == digest
-    except OSError:
-        return False
-
-
-def _digest(filename: str) -> tuple[str, str, int]:
-    """Return SHA-256, MD5 and size of a file."""
-    import hashlib
-
-    sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
-    with open(filename, "rb") as stream:
-        while True:
-            chunk = stream.read(_atomic.CHUNK)
-            if not chunk:
-                return sha256.hexdigest(), md5.hexdigest(), size
-            sha256.update(chunk)
-            md5.update(chunk)
-            size += len(chunk)
 
 
 def _entry(name: str, stored: str | None, digest: str | None, size: int | None, **more: Any) -> dict[str, Any]:
@@ -756,14 +642,6 @@ def _entry(name: str, stored: str | None, digest: str | None, size: int | None, 
     entry = {"name": encode(name), "stored": stored, "digest": digest, "size": size}
     entry.update({key: encode(value) for key, value in more.items() if value is not None})
     return entry
-
-
-def _relative(path: str, basedir: str) -> str | None:
-    """Return `path` relative to the store, with "/"; None if it lies elsewhere."""
-    path, root = os.path.realpath(path), os.path.realpath(basedir)
-    if not path.startswith(root + os.sep):
-        return None
-    return path[len(root) + 1 :].replace(os.sep, "/")
 
 
 def _label(run: RunFolder) -> str:
@@ -774,7 +652,7 @@ def _write_report(template: str, run: RunFolder) -> None:
     try:
         from mako.template import Template
     except ImportError:
-        _log().warning("No report was made from %s: it needs mako (pip install mako)", template)
+        log().warning("No report was made from %s: it needs mako (pip install mako)", template)
         return
     documents = run.documents
     with open(run.file("cout.txt"), encoding="utf-8", errors="replace") as stream:
@@ -784,539 +662,20 @@ def _write_report(template: str, run: RunFolder) -> None:
             run=documents.run, config=documents.config, info=documents.info or {}, cout=output, savedir=run.path
         )
     except Exception:  # noqa: BLE001 - a template is the user's code; its faults must not keep the run from being stored
-        _log().exception("No report was made from %s", template)
+        log().exception("No report was made from %s", template)
         return
     extension = os.path.splitext(template)[1]
     _atomic.write(run.file("report" + extension), text.encode("utf-8", "surrogatepass"), run.shared, durable=True)
 
 
-def _log() -> Any:
-    import logging
-
-    return logging.getLogger("capture.observers")
-
-
-# ------------------------------------------------------------------------------------------------------- reading
-
-
-class FileStoreReader(Reader):
-    """Reads a store of run folders, ours and Sacred's. It changes nothing, and runs nothing that it reads.
-
-    Parameters
-    ----------
-    basedir : path
-    """
-
-    def __init__(self, basedir: str | os.PathLike[str], root: str | None = None) -> None:
-        self.basedir = os.path.abspath(basedir)
-        self.url = "file://" + self.basedir
-        self._root = root or self.basedir  # where the runs lie; those in the bin lie elsewhere
-        self._documents: dict[str, tuple[tuple[int, ...], Any]] = {}
-
-    def __repr__(self) -> str:
-        return f"FileStoreReader({self.basedir!r})"
-
-    def labels(self) -> list[str]:
-        """Return the labels of all runs, oldest first: numbers in their order, names where their start puts them."""
-        return [self._label(name) for name in self._names()]
-
-    def get(self, run: Any) -> RunRecord:
-        """Return one run.
-
-        Parameters
-        ----------
-        run : str or int
-            Label, uid, beginning or end of a uid, "latest", or a negative number: -1 is the newest.
-
-        Raises
-        ------
-        RunNotFoundError
-            If there is none, or several; it lists the labels.
-        RecordError
-            If its files cannot be read; it names file and line.
-        """
-        return self._read(self.folder(run))
-
-    def find(self, where: Mapping[str, Any] | None = None, limit: int | None = None) -> Iterator[RunRecord]:
-        """Yield runs, newest first. A run that cannot be read is left out, which the log says."""
-        check_format(self.basedir)
-        found = 0
-        for name in reversed(self._names()):
-            if limit is not None and found >= limit:
-                return
-            try:
-                path = os.path.join(self._root, name)
-                if where and not self._may_match(path, where):
-                    continue
-                record = self._read(path)
-                if where and not matches(record, where):
-                    continue
-            except RecordError as error:
-                _log().warning("A run was left out: %s", error)
-                continue
-            found += 1
-            yield record
-
-    def is_alive(self, record: RunRecord) -> bool | None:
-        """Say whether one of the processes that write the run lives; None where that cannot be told from here.
-
-        A run that has ended or was only queued is not alive.
-        """
-        if record.status == "QUEUED" or (record.status != "RUNNING" and record.stop_time is not None):
-            return False
-        answers = [_is_alive(record.uid, writer, host) for writer, host in record.writers.items()]
-        if True in answers:
-            return True
-        return None if None in answers or not answers else False
-
-    def folder(self, run: Any) -> str:
-        """Return the path of a run's folder; see `get`."""
-        check_format(self.basedir)
-        wanted = str(run)
-        if wanted == "latest":
-            wanted = "-1"
-        if wanted[:1] == "-" and wanted[1:].isdigit():
-            names = self._names()
-            if 0 < int(wanted[1:]) <= len(names):
-                return os.path.join(self._root, names[int(wanted)])
-            raise not_found(self.basedir, run, self.labels())
-        name = _labels.folder_of(wanted)
-        path = os.path.join(self._root, name)
-        if wanted and _is_run(path) and self._label(name) == wanted:
-            return path
-        if self._is_binned(name):
-            raise not_found(self.basedir, run, self.labels(), f"run {wanted!r} is in the bin: restore it first.")
-        uids = self.uids()
-        candidates = by_part_of_uid(wanted, list(uids))
-        folders = {uids[uid] for uid in candidates}
-        if len(folders) == 1:
-            return os.path.join(self._root, folders.pop())
-        if folders:
-            listed = ", ".join(f"{self._label(uids[uid])} ({uid})" for uid in candidates)
-            because = f"{wanted!r} is the beginning or end of the uid of several runs of {self.basedir}: {listed}"
-            raise not_found(self.basedir, run, self.labels(), because)
-        raise not_found(self.basedir, run, self.labels())
-
-    def _is_binned(self, name: str) -> bool:
-        return self._root == self.basedir and _is_run(os.path.join(self.basedir, PRIVATE, "bin", name))
-
-    # The folders of the store.
-
-    def _names(self) -> list[str]:
-        """Return the names of the folders of runs, oldest run first."""
-        try:
-            with os.scandir(self._root) as entries:
-                names = [
-                    entry.name
-                    for entry in entries
-                    if entry.name[0] not in "_." and entry.is_dir() and _is_run(entry.path)
-                ]
-        except FileNotFoundError:
-            return []
-        if all(_labels.is_number(name) for name in names):
-            return sorted(names, key=int)
-        return sorted(names, key=self._age)
-
-    def _age(self, name: str) -> tuple[str, int, str]:
-        """Return what sorts runs by their start."""
-        number = int(name) if _labels.is_number(name) else 0
-        path = os.path.join(self._root, name)
-        try:
-            run, capture = self._load(path, "run.json"), self._load(path, EXTENSION) or {}
-        except RecordError:
-            run, capture = None, {}
-        started = (run or {}).get("start_time") or (capture.get("times") or {}).get("queued")
-        if not isinstance(started, str):
-            from datetime import datetime, timezone
-
-            started = naive(datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc))
-        return started[:26], number, name
-
-    def _label(self, name: str) -> str:
-        """Return the label of the run in a folder."""
-        if _labels.is_number(name):
-            return name
-        try:
-            capture = self._load(os.path.join(self._root, name), EXTENSION)
-        except RecordError:
-            return name
-        return str(decode(capture.get("label", name))) if isinstance(capture, dict) else name
-
-    def folders(self) -> list[str]:
-        """Return the paths of the folders of all runs, oldest run first."""
-        return [os.path.join(self._root, name) for name in self._names()]
-
-    def uids(self) -> dict[str, str]:
-        """Return uid -> name of the folder, of all runs that have a uid."""
-        uids = {}
-        for name in self._names():
-            try:
-                capture = self._load(os.path.join(self._root, name), EXTENSION)
-            except RecordError:
-                continue
-            if isinstance(capture, dict) and capture.get("uid"):
-                uids[str(decode(capture["uid"]))] = name
-        return uids
-
-    # One run.
-
-    def _load(self, folder: str, file: str) -> Any:
-        """Return a document of a run, or None; small ones are remembered until they change."""
-        path = os.path.join(folder, file)
-        try:
-            found = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        signature = (found.st_mtime_ns, found.st_size, found.st_ino)
-        known = self._documents.get(path)
-        if known is not None and known[0] == signature:
-            return known[1]
-        data = read_document(path)
-        if found.st_size <= _SMALL:
-            if len(self._documents) >= _REMEMBERED:
-                self._documents.clear()
-            self._documents[path] = (signature, data)
-        return data
-
-    def _may_match(self, folder: str, where: Mapping[str, Any]) -> bool:
-        """Say whether a run can match, from as few files as possible."""
-        for path, wanted in where.items():
-            if type(wanted) not in (str, int, float, bool) or wanted != wanted:
-                continue
-            name, _, key = path.partition(".")
-            if path in ("status", "command"):
-                document = self._load(folder, "run.json")
-                if isinstance(document, dict) and document.get(path) != encode(wanted):
-                    return False
-            elif name == "config" and "." not in key:
-                document = self._load(folder, "config.json")
-                value = document.get(key) if isinstance(document, dict) else None
-                if type(value) in (str, int, float, bool) and value != encode(wanted):
-                    return False
-        return True
-
-    def _read(self, folder: str) -> RunRecord:
-        """Make the record of a run from its folder."""
-        run = self._load(folder, "run.json")
-        if not isinstance(run, dict):
-            raise RecordError(
-                f"{os.path.join(folder, 'run.json')} is missing or is not a record: the run was cut off before it was"
-                " written\n  what is left:  " + ", ".join(sorted(os.listdir(folder)))
-                + "\n  to go on: look at these files, then delete or move away the folder"
-            )
-        capture = self._load(folder, EXTENSION)
-        record = RunRecord(label=self._label(os.path.basename(folder)))
-        record.status = decode(run.get("status", "RUNNING"))
-        record.command = decode(run.get("command", ""))
-        record.experiment = decode(run.get("experiment") or {})
-        record.host = decode(run.get("host") or {})
-        record.meta = decode(run.get("meta") or {})
-        record.config = decode(self._load(folder, "config.json") or {})
-        record.info = decode(self._load(folder, "info.json") or {})
-        record.result = decode(run.get("result"))
-        record.fail_trace = decode(run.get("fail_trace"))
-        for name, key in (("start_time", "start_time"), ("stop_time", "stop_time"), ("heartbeat", "heartbeat")):
-            setattr(record, name, _moment(run.get(key), folder))
-        record.read_output = lambda: _read_output(folder)
-        if isinstance(capture, dict):
-            self._add_ours(record, capture, folder)
-        if not isinstance(capture, dict) or capture.get("layout") == "sacred":
-            self._add_sacreds(record, run, folder)
-        record.metrics = _lazy_series(folder)
-        return record
-
-    def _add_ours(self, record: RunRecord, capture: dict[str, Any], folder: str) -> None:
-        """Add what Sacred's layout has no place for."""
-        record.uid = decode(capture.get("uid", ""))
-        if "experiment" in capture:  # the sources as they were told: run.json lists where they are stored
-            record.experiment.pop("sources", None)
-            record.experiment.update(decode(capture["experiment"]))
-        record.writers = decode(capture.get("writers", {}))
-        record.facts = decode(capture.get("facts", {}))
-        record.tags = decode(capture.get("tags", []))
-        record.notes = decode(capture.get("notes", ""))
-        record.extra = list(capture.get("extra", []))
-        times = capture.get("times", {})
-        record.queue_time = _moment(times.get("queued"), folder)
-        record.start_time = _moment(times.get("started"), folder) or record.start_time
-        record.stop_time = _moment(times.get("stopped"), folder) or record.stop_time
-        record.heartbeat = _moment(times.get("heartbeat"), folder) or record.heartbeat
-        record.resumed = [moment for each in capture.get("resumed", []) if (moment := _moment(each, folder))]
-        files = capture.get("files", {})
-        record.sources = [self._stored(entry, self.basedir) for entry in files.get("sources", [])]
-        record.resources = [self._stored(entry, self.basedir) for entry in files.get("resources", [])]
-        record.artifacts = [self._stored(entry, folder) for entry in files.get("artifacts", [])]
-
-    def _add_sacreds(self, record: RunRecord, run: dict[str, Any], folder: str) -> None:
-        """Add the files that a record of Sacred's lists, and the times that it keeps elsewhere."""
-        record.queue_time = _moment(record.meta.get("queue_time"), folder)
-        for kind, files in (
-            ("sources", record.experiment.get("sources")),
-            ("resources", decode(run.get("resources"))),
-        ):
-            for name, stored, *_ in [pair for pair in files or () if isinstance(pair, (list, tuple)) and len(pair) > 1]:
-                path = self._sacred_path(kind, str(stored), str(name), folder)
-                getattr(record, kind).append(_sacred_file(str(name), path, str(stored)))
-        for name in decode(run.get("artifacts")) or ():
-            path = self._inside(os.path.join(folder, str(name)), folder)
-            record.artifacts.append(_sacred_file(str(name), path, ""))
-
-    def _sacred_path(self, kind: str, stored: str, name: str, folder: str) -> str | None:
-        """Return where a file that Sacred stored lies: the store may have moved since."""
-        candidates = [
-            os.path.join(self.basedir, stored),
-            stored,
-            os.path.join(self.basedir, f"_{kind}", os.path.basename(stored)),
-            os.path.join(folder, os.path.basename(name)),  # a queued run keeps its sources with it
-        ]
-        for path in candidates:
-            if os.path.isfile(path) and self._inside(path, self.basedir):
-                return path
-        return None
-
-    def _stored(self, entry: dict[str, Any], base: str) -> StoredFile:
-        name, stored = decode(entry["name"]), entry.get("stored")
-        open_bytes = None
-        if stored is not None:
-            path = self._inside(os.path.join(base, *stored.split("/")), self.basedir)
-            if path is not None:
-                open_bytes = opener(path)
-        return StoredFile(
-            name,
-            entry.get("digest"),
-            entry.get("size"),
-            decode(entry.get("metadata")),
-            decode(entry.get("content_type")),
-            open_bytes,
-        )
-
-    def _inside(self, path: str, root: str) -> str | None:
-        """Return `path` unless a record makes it lead out of the store: a record must not show other files."""
-        real, real_root = os.path.realpath(path), os.path.realpath(root)
-        return path if real.startswith(real_root + os.sep) else None
-
-
-def _is_run(folder: str) -> bool:
-    """Say whether a folder is that of a run. One that was just made, with nothing in it, is not one yet."""
-    return any(os.path.exists(os.path.join(folder, name)) for name in ("run.json", EXTENSION, "config.json"))
-
-
-def _moment(text: Any, folder: str) -> datetime | None:
-    """Return an aware time; Sacred's have no offset and are UTC."""
-    if text is None or text == "":
-        return None
-    from datetime import datetime, timezone
-
-    if isinstance(text, datetime):
-        moment = text
-    else:
-        try:
-            moment = datetime.fromisoformat(text)
-        except (ValueError, TypeError) as error:
-            raise RecordError(f"{folder} holds the time {text!r}, which is not one: {error}") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-
-
-def _read_output(folder: str) -> str:
-    try:
-        with open(os.path.join(folder, "cout.txt"), "rb") as stream:
-            return stream.read().decode("utf-8", "replace")
-    except FileNotFoundError:
-        return ""
-
-
-def _lazy_series(folder: str) -> Any:
-    from capture.observers._series import StoredSeries
-
-    return StoredSeries(folder)
-
-
-def _sacred_file(name: str, path: str | None, stored: str) -> StoredFile:
-    """Return a file of a record of Sacred's: of its digest it knows the MD5 at most, in its stored name."""
-    stem, _, tail = os.path.splitext(os.path.basename(stored))[0].rpartition("_")
-    md5 = tail if stem and len(tail) == 32 else stored if len(stored) == 32 and not os.path.dirname(stored) else ""
-    metadata = {"md5": md5} if md5 and not md5.strip("0123456789abcdef") else None
-    size = None if path is None else os.stat(path).st_size
-    return StoredFile(name, None, size, metadata, None, None if path is None else opener(path))
-
-
-def _is_alive(uid: str, writer: str, host: Any) -> bool | None:
-    """Say whether one writer lives; None where that cannot be told from here.
-
-    Alive is who holds the lock on its journal. The journal is asked only on the machine, and in the boot, of its
-    writer; that it is gone says something only where its folder is the very one that the writer saw.
-    """
-    if not isinstance(host, dict):
-        return None
-    from capture.journal import probe
-    from capture.probes.host import machine_identity, process_start
-
-    here = machine_identity()
-    if host.get("machine_id") is None or host.get("machine_id") != here["machine_id"]:
-        return None
-    if host.get("boot_id") is None or here["boot_id"] is None:
-        return None
-    if host["boot_id"] != here["boot_id"]:
-        return False  # the machine was started again since
-    journal = host.get("journal")
-    if isinstance(journal, str):
-        answer = probe(journal)
-        if answer in ("alive", "dead"):
-            return answer == "alive"
-        if answer == "missing":
-            return False if _place_of(os.path.dirname(journal)) == host.get("journal_dir") else None
-    started = process_start(host["pid"]) if isinstance(host.get("pid"), int) else None
-    if started is not None and started == host.get("pid_start"):
-        return True
-    same_processes = host.get("hostname") == here["hostname"]  # a container sees its own processes only
-    return False if same_processes and isinstance(host.get("pid"), int) and not isinstance(journal, str) else None
-
-
-def _place_of(folder: str) -> list[int] | None:
-    """Return device and inode of a folder, which name it on this machine."""
-    try:
-        found = os.stat(folder)
-    except OSError:
-        return None
-    return [found.st_dev, found.st_ino]
-
-
-# ----------------------------------------------------------------------------------------------------- curating
-
-
-class FileStoreCurator(Curator):
-    """Changes what people may change in a store of run folders.
-
-    Parameters
-    ----------
-    basedir : path
-    """
-
-    def __init__(self, basedir: str | os.PathLike[str]) -> None:
-        self.basedir = os.path.abspath(basedir)
-        self._private = os.path.join(self.basedir, PRIVATE)
-        self._bin = os.path.join(self._private, "bin")
-        self._reader = FileStoreReader(self.basedir)
-        self._bin_reader = FileStoreReader(self.basedir, root=self._bin)
-
-    def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
-        """Set tags or notes; None leaves the old ones."""
-        folder = self._reader.folder(run)
-        writer = RunFolder.open(folder, self.basedir, _atomic.is_shared(self.basedir))
-        writer.change("annotate", tags, notes)
-        writer.flush()
-
-    def bin(self, run: Any) -> None:
-        """Take a run out of sight: its folder moves into ``_capture/bin``.
-
-        Raises
-        ------
-        ObserverError
-            If the run is being written.
-        """
-        folder = self._reader.folder(run)
-        name = os.path.basename(folder)
-        if self._reader.is_alive(self._reader.get(run)):
-            raise ObserverError(f"run {run} of {self.basedir} is still going on: stop it first")
-        shared = make_store(self.basedir)
-        _atomic.ensure_folder(self._bin, shared)
-        if _labels.is_number(name):
-            _labels.keep_number(self.basedir, self._private, shared, int(name))
-        self._move(folder, os.path.join(self._bin, name))
-
-    def restore(self, run: Any) -> None:
-        """Bring a binned run back under its label."""
-        folder = self._bin_reader.folder(run)
-        self._move(folder, os.path.join(self.basedir, os.path.basename(folder)))
-
-    def _move(self, folder: str, target: str) -> None:
-        if os.path.lexists(target):
-            raise ObserverError(f"{target} exists already; move it away first")
-        os.rename(folder, target)
-
-    def binned(self) -> list[str]:
-        """Return the labels of the runs in the bin, oldest first."""
-        return self._bin_reader.labels()
-
-    def purge(self, run: Any) -> None:
-        """Delete a binned run for good, and the shared files that no other run uses. Its label is never given again."""
-        import shutil
-
-        folder = self._bin_reader.folder(run)
-        name = os.path.basename(folder)
-        used = shared_files(folder)
-        shared = make_store(self.basedir)
-        _labels.bury(self._private, shared, name)
-        uid = next((uid for uid, known in self._bin_reader.uids().items() if known == name), None)
-        shutil.rmtree(folder)
-        if uid is not None:
-            _atomic.remove(os.path.join(self._private, "uids", _names.safe_component(uid)))
-        self._sweep(used)
-
-    def _sweep(self, candidates: set[str]) -> None:
-        """Delete those shared files that no run uses.
-
-        A run may find such a file and decide to use it at this very moment. So each is moved away first, and comes back
-        if a run has noted it meanwhile; a run, having noted a file, looks whether it is still there.
-        """
-        trash = os.path.join(self._private, "trash")
-        away: dict[str, str] = {}
-        for stored in sorted(candidates):
-            path = os.path.join(self.basedir, stored)
-            if os.path.isfile(path):
-                _atomic.ensure_folder(trash)
-                away[stored] = _atomic.temporary(trash)
-                os.rename(path, away[stored])
-        if not away:
-            return
-        try:
-            used: set[str] | None = set().union(*[shared_files(folder) for folder in self._folders()])
-        except RecordError as error:
-            _log().warning("No shared file was deleted, since a run that may use them cannot be read: %s", error)
-            used = None
-        for stored, new in away.items():
-            if used is not None and stored not in used:
-                _atomic.remove(new)
-            else:
-                os.replace(new, os.path.join(self.basedir, stored))
-
-    def _folders(self) -> list[str]:
-        """Return the folders of all runs, those in the bin too."""
-        return [*self._reader.folders(), *self._bin_reader.folders()]
-
-    def erase(self, value: str) -> int:
-        """Replace one string everywhere in the store with asterisks, byte for byte; return the number of places.
-
-        Looked through are the records, the output, names and notes, sources, resources and artifacts, also binary ones
-        (as UTF-8, UTF-16 and UTF-32) and the bin. Not reached: what is compressed or encrypted, labels of runs, what
-        waits in journals and spools. The digests of changed files are recorded anew.
-
-        Raises
-        ------
-        ValueError
-            If `value` has fewer than 4 characters, which would destroy the records.
-        """
-        from capture.observers._erase import erase
-
-        return erase(self.basedir, self._folders(), value)
-
-
-def shared_files(folder: str) -> set[str]:
-    """Return the files in ``_sources`` and ``_resources`` that the run in `folder` uses, relative to the store."""
-    used: set[str] = set()
-    for file in ("run.json", EXTENSION):
-        try:
-            document = read_document(os.path.join(folder, file))
-        except FileNotFoundError:
-            continue
-        if not isinstance(document, dict):
-            continue
-        files = document.get("files") or {}
-        stored = [entry.get("stored") for kind in ("sources", "resources") for entry in files.get(kind, ())]
-        pairs = [*(document.get("experiment") or {}).get("sources", ()), *(document.get("resources") or ())]
-        stored += [pair[1] for pair in pairs if isinstance(pair, list) and len(pair) > 1]
-        for path in stored:
-            parts = path.replace(os.sep, "/").split("/")[-2:] if isinstance(path, str) else []
-            if len(parts) == 2 and parts[0] in (SOURCES, RESOURCES):
-                used.add("/".join(parts))
-    return used
+def __getattr__(name: str) -> Any:
+    """Give reader and curator here too, without a run having to load them."""
+    if name == "FileStoreReader":
+        from capture.observers._file_reader import FileStoreReader
+
+        return FileStoreReader
+    if name == "FileStoreCurator":
+        from capture.observers._file_curator import FileStoreCurator
+
+        return FileStoreCurator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

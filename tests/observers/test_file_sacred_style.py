@@ -45,6 +45,11 @@ def read(observer, name):
         return json.load(stream)
 
 
+def output(observer):
+    with open(f"{observer.dir}/cout.txt", encoding="utf-8") as stream:
+        return stream.read()
+
+
 def test_a_start_is_on_the_disk_in_sacreds_keys(observer, script):
     """Viewers written for Sacred read run.json key by key."""
     assert start(observer, script) == "1"
@@ -66,7 +71,7 @@ def test_a_start_is_on_the_disk_in_sacreds_keys(observer, script):
         "heartbeat": None,
     }
     assert read(observer, "config.json") == {"seed": 1, "t": {"py/tuple": [1, 2]}}
-    assert open(f"{observer.dir}/cout.txt").read() == ""
+    assert output(observer) == ""
     with open(f"{observer.basedir}/_sources/train_{md5}.py", "rb") as stored:
         assert stored.read() == script.read_bytes()
 
@@ -89,7 +94,7 @@ def test_heartbeats_append_the_output_and_write_info(observer, script):
     assert not (FileStoreReader(observer.basedir).get(1).info)
     assert "info.json" not in os.listdir(observer.dir)
     observer.heartbeat_event(info={"a": 1}, captured_out="one\ntwö\n", beat_time=STOP, result=13)
-    assert open(f"{observer.dir}/cout.txt", encoding="utf-8").read() == "one\ntwö\n"
+    assert output(observer) == "one\ntwö\n"
     assert read(observer, "info.json") == {"a": 1}
     run = read(observer, "run.json")
     assert (run["heartbeat"], run["result"]) == ("1999-05-05T05:05:05.000005", 13)

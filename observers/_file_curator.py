@@ -1,0 +1,151 @@
+"""Changing what people may change in a store of run folders."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from capture.errors import ObserverError, RecordError
+from capture.hooks import Curator
+from capture.observers import _atomic, _labels, _names
+from capture.observers._file_reader import FileStoreReader
+from capture.observers._run_folder import EXTENSION, RunFolder, read_document
+from capture.observers._store import PRIVATE, RESOURCES, SOURCES, log, make_store
+
+
+class FileStoreCurator(Curator):
+    """Changes what people may change in a store of run folders.
+
+    Parameters
+    ----------
+    basedir : path
+    """
+
+    def __init__(self, basedir: str | os.PathLike[str]) -> None:
+        self.basedir = os.path.abspath(basedir)
+        self._private = os.path.join(self.basedir, PRIVATE)
+        self._bin = os.path.join(self._private, "bin")
+        self._reader = FileStoreReader(self.basedir)
+        self._bin_reader = FileStoreReader(self.basedir, root=self._bin)
+
+    def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
+        """Set tags or notes; None leaves the old ones."""
+        folder = self._reader.folder(run)
+        writer = RunFolder.open(folder, self.basedir, _atomic.is_shared(self.basedir))
+        writer.change("annotate", tags, notes)
+        writer.flush()
+
+    def bin(self, run: Any) -> None:
+        """Take a run out of sight: its folder moves into ``_capture/bin``.
+
+        Raises
+        ------
+        ObserverError
+            If the run is being written.
+        """
+        folder = self._reader.folder(run)
+        name = os.path.basename(folder)
+        if self._reader.is_alive(self._reader.get(run)):
+            raise ObserverError(f"run {run} of {self.basedir} is still going on: stop it first")
+        shared = make_store(self.basedir)
+        _atomic.ensure_folder(self._bin, shared)
+        if _labels.is_number(name):
+            _labels.keep_number(self.basedir, self._private, shared, int(name))
+        self._move(folder, os.path.join(self._bin, name))
+
+    def restore(self, run: Any) -> None:
+        """Bring a binned run back under its label."""
+        folder = self._bin_reader.folder(run)
+        self._move(folder, os.path.join(self.basedir, os.path.basename(folder)))
+
+    def _move(self, folder: str, target: str) -> None:
+        if os.path.lexists(target):
+            raise ObserverError(f"{target} exists already; move it away first")
+        os.rename(folder, target)
+
+    def binned(self) -> list[str]:
+        """Return the labels of the runs in the bin, oldest first."""
+        return self._bin_reader.labels()
+
+    def purge(self, run: Any) -> None:
+        """Delete a binned run for good, and the shared files that no other run uses. Its label is never given again."""
+        import shutil
+
+        folder = self._bin_reader.folder(run)
+        name = os.path.basename(folder)
+        used = shared_files(folder)
+        shared = make_store(self.basedir)
+        _labels.bury(self._private, shared, name)
+        uid = next((uid for uid, known in self._bin_reader.uids().items() if known == name), None)
+        shutil.rmtree(folder)
+        if uid is not None:
+            _atomic.remove(os.path.join(self._private, "uids", _names.safe_component(uid)))
+        self._sweep(used)
+
+    def _sweep(self, candidates: set[str]) -> None:
+        """Delete those shared files that no run uses.
+
+        A run may find such a file and decide to use it at this very moment. So each is moved away first, and comes back
+        if a run has noted it meanwhile; a run, having noted a file, looks whether it is still there.
+        """
+        trash = os.path.join(self._private, "trash")
+        away: dict[str, str] = {}
+        for stored in sorted(candidates):
+            path = os.path.join(self.basedir, stored)
+            if os.path.isfile(path):
+                _atomic.ensure_folder(trash)
+                away[stored] = _atomic.temporary(trash)
+                os.rename(path, away[stored])
+        if not away:
+            return
+        try:
+            used: set[str] | None = set().union(*[shared_files(folder) for folder in self._folders()])
+        except RecordError as error:
+            log().warning("No shared file was deleted, since a run that may use them cannot be read: %s", error)
+            used = None
+        for stored, new in away.items():
+            if used is not None and stored not in used:
+                _atomic.remove(new)
+            else:
+                os.replace(new, os.path.join(self.basedir, stored))
+
+    def _folders(self) -> list[str]:
+        """Return the folders of all runs, those in the bin too."""
+        return [*self._reader.folders(), *self._bin_reader.folders()]
+
+    def erase(self, value: str) -> int:
+        """Replace one string everywhere in the store with asterisks, byte for byte; return the number of places.
+
+        Looked through are the records, the output, names and notes, sources, resources and artifacts, also binary ones
+        (as UTF-8, UTF-16 and UTF-32) and the bin. Not reached: what is compressed or encrypted, labels of runs, what
+        waits in journals and spools. The digests of changed files are recorded anew.
+
+        Raises
+        ------
+        ValueError
+            If `value` has fewer than 4 characters, which would destroy the records.
+        """
+        from capture.observers._erase import erase
+
+        return erase(self.basedir, self._folders(), value)
+
+
+def shared_files(folder: str) -> set[str]:
+    """Return the files in ``_sources`` and ``_resources`` that the run in `folder` uses, relative to the store."""
+    used: set[str] = set()
+    for file in ("run.json", EXTENSION):
+        try:
+            document = read_document(os.path.join(folder, file))
+        except FileNotFoundError:
+            continue
+        if not isinstance(document, dict):
+            continue
+        files = document.get("files") or {}
+        stored = [entry.get("stored") for kind in ("sources", "resources") for entry in files.get(kind, ())]
+        pairs = [*(document.get("experiment") or {}).get("sources", ()), *(document.get("resources") or ())]
+        stored += [pair[1] for pair in pairs if isinstance(pair, list) and len(pair) > 1]
+        for path in stored:
+            parts = path.replace(os.sep, "/").split("/")[-2:] if isinstance(path, str) else []
+            if len(parts) == 2 and parts[0] in (SOURCES, RESOURCES):
+                used.add("/".join(parts))
+    return used
