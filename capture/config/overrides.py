@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from capture.config.readonly import Lookalike
-from capture.config.values import clone, equal, extend_path, type_changed
+from capture.config.values import clone, equal, extend_path, simple_type, type_changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,14 +29,17 @@ class Overrides:
         Dotted paths whose last assigned value differs from the fixed one.
     typechanged : dict of str to (type, type)
         Dotted paths whose last assigned value had another type.
+    defaults : dict of str to object
+        Dotted paths of fixed entries, with the value that was assigned to them last.
     """
 
-    __slots__ = ("_declared", "_imposed", "fixed", "modified", "typechanged")
+    __slots__ = ("_declared", "_imposed", "defaults", "fixed", "modified", "typechanged")
 
     def __init__(self, fixed: Mapping[Any, Any]) -> None:
         self.fixed = fixed
         self.modified: set[str] = set()
         self.typechanged: dict[str, tuple[type, type]] = {}
+        self.defaults: dict[str, Any] = {}
         self._declared: set[str] = set()
         self._imposed: dict[str, Any] = {}
 
@@ -47,9 +50,12 @@ class Overrides:
         self.declare(path)
         self.modified.discard(path)
         self.typechanged.pop(path, None)
+        are_groups = isinstance(value, dict) and isinstance(fixed, dict)
+        if not are_groups:
+            self.defaults[path] = value
         if type_changed(value, fixed):
-            self.typechanged[path] = (type(clone(value)), type(fixed))
-        elif not (isinstance(value, dict) and isinstance(fixed, dict)) and not equal(value, fixed):
+            self.typechanged[path] = (simple_type(value), simple_type(fixed))
+        elif not are_groups and not equal(value, fixed):
             self.modified.add(path)
         return self._stand_in(path, value, fixed)
 
@@ -109,9 +115,7 @@ class OverriddenDict(dict, metaclass=Lookalike):
     __slots__ = ("_fixed", "_overrides", "_path")
     stands_for = dict
 
-    def __init__(
-        self, values: Mapping[Any, Any], fixed: Mapping[Any, Any], path: str, overrides: Overrides
-    ) -> None:
+    def __init__(self, values: Mapping[Any, Any], fixed: Mapping[Any, Any], path: str, overrides: Overrides) -> None:
         super().__init__()
         self._fixed, self._path, self._overrides = fixed, path, overrides
         self.update(values)

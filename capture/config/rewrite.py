@@ -207,10 +207,7 @@ def _same_function(func: FunctionType, code: CodeType) -> FunctionType:
 def _insert_hook(node: Function) -> None:
     """Rewrite the body of `node` in place, so that it binds through the hook and shows it its locals at the end."""
     elsewhere = {
-        name
-        for inner in _own_nodes(node)
-        if isinstance(inner, (ast.Global, ast.Nonlocal))
-        for name in inner.names
+        name for inner in _own_nodes(node) if isinstance(inner, (ast.Global, ast.Nonlocal)) for name in inner.names
     }
     first = node.body[0]
     rewriter = _Rewriter(elsewhere)

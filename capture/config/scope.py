@@ -55,6 +55,8 @@ class ConfigScope:
     docs : dict of str to str
         What its comments say about each entry; its docstring is ``__doc__``.
     parameters : tuple of str
+    conform : callable
+        Only if it has typed parameters with defaults: converts updates to their types.
 
     Raises
     ------
@@ -89,6 +91,8 @@ class ConfigScope:
         self.rules = rules
         self.ignored_comments = None if ignored_comments is None else tuple(ignored_comments)
         self._signature = _Signature(function)
+        if self._signature.defaults and _is_annotated(function):
+            self.conform = self._conform
         self._rewritten: Rewritten | None = None
         self._engine: str | None = None if code is not None else "call"
         self.__wrapped__ = function
@@ -156,7 +160,10 @@ class ConfigScope:
         InvalidConfigKey, ConfigTypeError
             If a value cannot be stored.
         """
-        evaluation = _Evaluation(self, fixed or {}, preset or {}, fallback or {})
+        fixed = dict(fixed or {})
+        if hasattr(self, "conform"):
+            fixed = self.conform(fixed)
+        evaluation = _Evaluation(self, fixed, preset or {}, fallback or {})
         try:
             returned = self._run(evaluation)
             return evaluation.summary(returned)
@@ -178,6 +185,12 @@ class ConfigScope:
         overridden = {*evaluation.fixed, *evaluation.fallbacks}
         return run_watched(self.__wrapped__, args, kwargs, evaluation.bind, evaluation.leave, overridden)
 
+    def _conform(self, config: dict[str, Any], path: str = "", complete: bool = False) -> dict[str, Any]:
+        """Return `config` with the scope's typed parameters converted, as in ``def defaults(lr: float = 0.1)``."""
+        from capture.config.typed import conform_parameters
+
+        return conform_parameters(self.__wrapped__, config, path)
+
     def __reduce__(self) -> Any:
         # As a decorator, the scope has taken the function's name; pickle finds it there.
         owner: Any = sys.modules.get(self.__module__)
@@ -198,6 +211,12 @@ def _innermost(func: Any) -> Any:
         seen.add(id(func))
         func = func.__wrapped__
     return func
+
+
+def _is_annotated(function: Any) -> bool:
+    if sys.version_info >= (3, 14):  # reading the annotations would evaluate them, which may fail so early
+        return getattr(function, "__annotate__", None) is not None
+    return bool(getattr(function, "__annotations__", None))
 
 
 def _refuse_unsuitable(func: Any, code: Any, scope: Origin) -> None:
@@ -365,6 +384,7 @@ class _Evaluation:
             added=self.overrides.added(),
             modified=self.overrides.modified,
             typechanged=self.overrides.typechanged,
+            defaults=self.overrides.defaults,
             ignored_fallbacks=self._ignored,
             docs=self.scope.docs,
             lines={name: line for name, line in self._lines.items() if name in values},

@@ -27,6 +27,8 @@ class ConfigSummary(dict):
         What the source's comments say about each entry.
     lines : dict of str to int
         The line of the source's file that set each entry last, where it is known.
+    defaults : dict of str to object
+        Dotted paths that updates set, with what the source sets there.
 
     A path is in one of `added`, `typechanged` and `modified` only, in that order of precedence, the middle one first.
     """
@@ -40,6 +42,7 @@ class ConfigSummary(dict):
         docs: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         lines: Mapping[str, int] | Iterable[tuple[str, int]] = (),
         values: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+        defaults: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
     ) -> None:
         super().__init__(values)
         self.added = set(added)
@@ -48,6 +51,7 @@ class ConfigSummary(dict):
         self.ignored_fallbacks = set(ignored_fallbacks)
         self.docs: dict[str, str] = dict(docs)
         self.lines: dict[str, int] = dict(lines)
+        self.defaults: dict[str, Any] = dict(defaults)
         self._settle()
 
     def update_from(self, other: ConfigSummary) -> None:
@@ -61,6 +65,7 @@ class ConfigSummary(dict):
         self.ignored_fallbacks |= other.ignored_fallbacks
         self.docs.update(other.docs)
         self.lines.update(other.lines)
+        self.defaults.update(other.defaults)
         self._settle()
 
     def update_add(self, other: ConfigSummary, path: str = "") -> None:
@@ -70,6 +75,7 @@ class ConfigSummary(dict):
         self.typechanged.update({join_path(path, entry): types for entry, types in other.typechanged.items()})
         self.ignored_fallbacks |= {join_path(path, entry) for entry in other.ignored_fallbacks}
         self.lines.update({join_path(path, entry): line for entry, line in other.lines.items()})
+        self.defaults.update({join_path(path, entry): value for entry, value in other.defaults.items()})
         for entry, text in other.docs.items():
             place = join_path(path, entry)
             if not path or place not in self.docs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from capture.config.readonly import Lookalike
 from capture.errors import ConfigTypeError, InvalidConfigKey
 
 #: Types whose values nobody can change and that hold no other values: most entries of most configs.
@@ -237,16 +238,12 @@ def type_changed(old: Any, new: Any) -> bool:
 
     A list and a tuple count as one type (files and command lines write either), a numpy scalar as Python's.
     """
-    return old is not None and _simple_type(old) is not _simple_type(new)
+    sequences = (list, tuple)
+    one, other = simple_type(old), simple_type(new)
+    return old is not None and one is not other and not (one in sequences and other in sequences)
 
 
-def _simple_type(value: Any) -> type:
+def simple_type(value: Any) -> type:
+    """Return the type of `value`: Python's for a numpy scalar, dict or list for our own kinds of those."""
     kind = type(python_scalar(value))
-    if kind in _DICT:
-        return dict
-    return list if kind in _LIST or kind in _TUPLE else kind
-
-
-def is_different(one: Any, other: Any) -> bool:
-    """Say whether two config values differ; the reverse of `equal`."""
-    return not equal(one, other)
+    return kind.stands_for if isinstance(kind, Lookalike) else kind
