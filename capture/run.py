@@ -112,7 +112,6 @@ class Run:
         self._recorder: NullRecorder = NullRecorder(self.uid)
         self._by_hand = False
         self._capture: Any = None
-        self._flusher: Any = None
         self._output_log: Any = None
         self._activation: Any = None
         self._seeding: Any = None
@@ -350,14 +349,11 @@ class Run:
         else:
             emit, clean = self._keep_raw, False
         self._output_log = OutputLog(emit, clean=clean, max_bytes=self._settings.OUTPUT.MAX_BYTES)
-        self._capture = stdio.start_capture(mode, self._output_log)
-        self._flusher = stdio.Flusher().start() if mode == "fd" else None
+        self._capture = stdio.start_capture(mode, self._output_log, owner=context.CONTEXT_RUN)
         self.capture_mode = mode
 
     def _stop_capture(self) -> None:
         if self._capture is not None:
-            if self._flusher is not None:
-                self._flusher.stop()
             self._capture.stop()
             self._output_log.close()
             self._capture = None
@@ -370,6 +366,8 @@ class Run:
             flush_streams()
 
     def _flush_output(self) -> None:
+        if self._capture is not None:
+            self._capture.flush()
         if self._output_log is not None:
             self._output_log.flush()
 

@@ -35,7 +35,6 @@ What ``fd`` does to a process
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import threading
@@ -188,9 +187,9 @@ _taps: list[_Tap] = []
 _live: list[SysCapture] = []
 _guard = threading.RLock()
 
-# What each write looks up: by owner the methods to call with the text. Replaced or extended, never iterated.
-_routes: dict[Any, tuple[Callable[[str], object], ...]] = {}
-_outermost: tuple[Callable[[str], object], ...] = ()
+# By owner the logs to feed, and those that get what nobody owns. Replaced or extended, never iterated.
+_routes: dict[Any, tuple[Log, ...]] = {}
+_outermost: tuple[Log, ...] = ()
 
 
 class SysCapture(Capture):
@@ -200,7 +199,7 @@ class SysCapture(Capture):
 
     def __init__(self, log: Log, owner: ContextVar[Any] | None = None) -> None:
         global _owner
-        self.feed = log.feed
+        self.log = log
         self._pid = os.getpid()
         self._suspended = False
         _at_first_capture()
@@ -210,19 +209,19 @@ class SysCapture(Capture):
             _owner = _chain if owner is None else owner
             self._key = _owner.get()
             _live.append(self)
-            _reroute()
             if len(_live) == 1:
                 _taps.extend(_Tap(name) for name in ("stdout", "stderr") if getattr(sys, name) is not None)
+            _reroute()
 
     def stop(self) -> None:
         with _guard:
             if self not in _live or os.getpid() != self._pid:
                 return
             _live.remove(self)
-            _reroute()
             if not _live:
                 while _taps:
                     _taps.pop().remove()
+            _reroute()
         if _chain.get()[-1:] == (self,):
             _chain.set(self._around)
 
@@ -236,10 +235,10 @@ class SysCapture(Capture):
             self._suspended = False
             _reroute()
 
-    def route(self) -> tuple[Any, tuple[Callable[[str], object], ...]]:
+    def route(self) -> tuple[Any, tuple[Log, ...]]:
         """Return the owner, and where to send what belongs to it: here and to the live captures around."""
         captures = [capture for capture in (*self._around, self) if capture in _live and not capture._suspended]
-        return self._key, tuple(capture.feed for capture in captures)
+        return self._key, tuple(capture.log for capture in captures)
 
     def is_outermost(self) -> bool:
         return not any(capture in _live for capture in self._around)
@@ -247,75 +246,112 @@ class SysCapture(Capture):
 
 def _reroute() -> None:
     global _outermost
-    _outermost = tuple(feed for capture in _live if capture.is_outermost() for feed in capture.route()[1])
+    _outermost = tuple(log for capture in _live if capture.is_outermost() for log in capture.route()[1])
     routes = dict(capture.route() for capture in _live)
     for key in [key for key in _routes if key not in routes]:
         del _routes[key]
     _routes.update(routes)
+    for tap in _taps:
+        tap.lead(_live[0].log if len(_live) == len(_outermost) == 1 else None)
 
 
-def _routing_write(original: Callable[[str], int]) -> Callable[[str], int]:
-    def write(text: str) -> int:
-        count = original(text)
-        for feed in _routes.get(_owner.get(), _outermost):
-            feed(text)
+def _feed(text: str) -> None:
+    for log in _routes.get(_owner.get(), _outermost):
+        log.feed(text)
+
+
+def _routing_write(write: Callable[[str], int]) -> Callable[[str], int]:
+    def write_and_route(text: str) -> int:
+        count = write(text)
+        for log in _routes.get(_owner.get(), _outermost):
+            log.feed(text)
         return count
 
-    return write
+    return write_and_route
 
 
 class _Tap:
     """What is done to one of the two streams, and how it is undone.
 
     The stream keeps its identity for those who hold it already (logging handlers made before the run): its `write`
-    is replaced on the object itself. `sys.stdout` becomes a stand-in whose `buffer` is tapped, which cannot
-    be done in place. Streams that refuse the first get by with the stand-in.
+    is replaced on the object itself. `sys.stdout` becomes a stand-in whose `buffer` is tapped, too, which cannot be
+    done in place. Streams that refuse the first get by with the second.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._stream = stream = getattr(sys, name)
-        self._write = _routing_write(stream.write)
+        self._original: Callable[[str], int] = stream.write
         self._before = getattr(stream, "__dict__", {}).get("write")
-        try:
-            stream.write = self._write
-            write = None
-        except (AttributeError, TypeError):
-            write = self._write
-        self._stand_in: Any = None
-        if write is not None or getattr(stream, "buffer", None) is not None:
-            self._stand_in = _StandIn(stream, write)
+        self._write: Callable[[str], int] | None = None
+        self._in_place = True
+        self._stand_in: _StandIn | None = None
+        self.lead(None)
+        if not self._in_place or getattr(stream, "buffer", None) is not None:
+            self._stand_in = _stand_in_for(stream)
+            self._stand_in._capture_lead(self._write)
             setattr(sys, name, self._stand_in)
+
+    def lead(self, log: Log | None) -> None:
+        """Send what is written to `log`, or, if that is None, to whom it belongs."""
+        tee = getattr(log, "tee", None)
+        write = _routing_write(self._original) if tee is None else tee(self._original)
+        if self._in_place and self._is_on_top():
+            try:
+                self._stream.write = write
+            except (AttributeError, TypeError):
+                self._in_place = False
+        if self._stand_in is not None:
+            self._stand_in._capture_lead(write)
+        self._write = write
 
     def remove(self) -> None:
         """Undo it, unless somebody has put something of their own on top."""
-        if getattr(self._stream, "__dict__", {}).get("write") is self._write:
+        if self._in_place and self._is_on_top():
             if self._before is None:
                 del self._stream.write
             else:
                 self._stream.write = self._before
-        if self._stand_in is not None and getattr(sys, self._name) is self._stand_in:
-            setattr(sys, self._name, self._stream)
+        if self._stand_in is not None:
+            self._stand_in._capture_lead(None)
+            if getattr(sys, self._name) is self._stand_in:
+                setattr(sys, self._name, self._stream)
+
+    def _is_on_top(self) -> bool:
+        return self._write is None or getattr(self._stream, "__dict__", {}).get("write") is self._write
+
+
+def _stand_in_for(stream: Any) -> _StandIn:
+    """Return the stand-in of `stream`: always the same one, since a logging handler may keep it from run to run."""
+    if isinstance(stream, _StandIn):
+        return stream
+    stand_in = getattr(stream, "__dict__", {}).get("_capture_stand_in")
+    if stand_in is None:
+        stand_in = _StandIn(stream)
+        try:
+            stream._capture_stand_in = stand_in
+        except (AttributeError, TypeError):
+            pass  # it takes no attributes; then its stand-in lasts for one capture
+    found: _StandIn = stand_in
+    return found
 
 
 class _StandIn:
-    """Behaves like the stream it stands for in every respect but `buffer`, which is tapped."""
+    """Behaves like the stream it stands for in every respect but `write` and `buffer`, which are tapped."""
 
-    __slots__ = ("__weakref__", "_capture_buffer", "_capture_stream", "_capture_write")
+    __slots__ = ("__weakref__", "_capture_buffer", "_capture_stream", "write")
 
-    def __init__(self, stream: Any, write: Callable[[str], int] | None) -> None:
-        put = object.__setattr__
-        put(self, "_capture_stream", stream)
-        put(self, "_capture_write", write)
-        put(self, "_capture_buffer", None)
+    write: Callable[[Any], int]  # a slot: found faster than a method, and it is called for every word
 
-    def write(self, text: str) -> int:
-        # looked up each time: whoever keeps this object beyond the run gets what the stream has then
-        write = self._capture_write or self._capture_stream.write
-        count: int = write(text)
-        return count
+    def __init__(self, stream: Any) -> None:
+        object.__setattr__(self, "_capture_stream", stream)
+        object.__setattr__(self, "_capture_buffer", None)
+        self._capture_lead(None)
 
-    def writelines(self, lines: Iterable[str]) -> None:
+    def _capture_lead(self, write: Callable[[Any], int] | None) -> None:
+        object.__setattr__(self, "write", write or self._capture_stream.write)
+
+    def writelines(self, lines: Iterable[Any]) -> None:
         for line in lines:
             self.write(line)
 
@@ -338,9 +374,13 @@ class _StandIn:
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._capture_stream, name, value)
+        if name == "write":
+            self._capture_lead(value)
 
     def __delattr__(self, name: str) -> None:
         delattr(self._capture_stream, name)
+        if name == "write":
+            self._capture_lead(None)
 
     def __repr__(self) -> str:
         return repr(self._capture_stream)
@@ -362,20 +402,19 @@ class _StandIn:
 class _StandInBuffer(_StandIn):
     """The same for a stream of bytes: what is written to it directly is recorded."""
 
-    __slots__ = ("_capture_decode",)
+    __slots__ = ()
 
     def __init__(self, stream: Any) -> None:
-        super().__init__(stream, None)
-        object.__setattr__(self, "_capture_decode", text_decoder().decode)
+        super().__init__(stream)
+        write, decode = stream.write, text_decoder().decode
 
-    def write(self, data: Any) -> int:
-        count: int = self._capture_stream.write(data)
-        feeds = _routes.get(_owner.get(), _outermost)
-        if feeds:
-            text = self._capture_decode(bytes(data)[:count])
-            for feed in feeds:
-                feed(text)
-        return count
+        def write_and_route(data: Any) -> int:
+            count: int = write(data)
+            if _routes:
+                _feed(decode(bytes(data)[:count]))
+            return count
+
+        self._capture_lead(write_and_route)
 
 
 # ------------------------------------------------------------------------------------------------------- mode fd
@@ -613,12 +652,20 @@ class FdCapture(Capture):
     def flush(self) -> None:
         if os.getpid() != self._pid or self._record is None:
             return
-        with _flushing:
-            _flush_python()
+        # Python's buffers are flushed only into empty pipes: this must not wait for a slow reader.
+        if self._pull():
+            with _flushing:
+                _flush_python(lent=True)
+            self._pull()
+
+    def _pull(self) -> bool:
+        """Read and pass on what is there without waiting; say whether nothing is left."""
+        empty = True
         for way in self._ways:
             if way.pass_on(0.0):  # else its reader is slow, and the process has to feel that
                 way.take_all(self._record)
-                way.pass_on(0.0)
+            empty = way.pass_on(0.0) and empty
+        return empty
 
     def suspend(self) -> None:
         if os.getpid() == self._pid and self._record is not None:
@@ -707,6 +754,8 @@ class FdCapture(Capture):
 
     def _run_pump(self) -> None:
         ways = list(self._ways)
+        # A terminal holds little, and whoever looks at one wants to see it move.
+        largest = 2048 if any(way.window is not None for way in ways) else READ_SIZE
         while ways:
             timeout = WINDOW_CHECK_S if any(way.window is not None for way in ways) else None
             ready = _wait_readable([way.reader for way in ways if way.open], timeout)
@@ -722,8 +771,8 @@ class FdCapture(Capture):
                         way.close_reader()
                         if self._record is None:  # else `stop` still needs the old descriptor
                             way.close()
-            # With two ways there is no rest, which would blur their order.
-            if 0 < size < 4096 and len(ways) == 1 and not self._stopping.is_set():
+            # Two ways with little in each get no rest, which would blur their order.
+            if 0 < size < largest and (len(ways) == 1 or size >= 4096) and not self._stopping.is_set():
                 self._stopping.wait(REST_S)
         with _guard:
             if self in _fd_captures:
@@ -785,14 +834,25 @@ def _wait_writable(fd: int, timeout_s: float) -> bool:
     return bool(poll.poll(timeout_s * 1000))
 
 
-def _flush_python() -> None:
-    """Flush Python's streams; one that is closed, broken, or busy further up this very stack keeps what it has."""
-    for stream in {id(s): s for s in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)}.values():
+def _flush_python(lent: bool = False) -> None:
+    """Flush Python's streams; one that is closed, broken, or busy further up this very stack keeps what it has.
+
+    Parameters
+    ----------
+    lent : bool
+        The caller is a thread of ours: leave alone what a user has put in their place, which may not bear that.
+    """
+    streams = (sys.__stdout__, sys.__stderr__) if lent else (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    for stream in {id(stream): stream for stream in streams if stream is not None}.values():
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except (OSError, ValueError, RuntimeError, AttributeError) as error:
             _debug("%r was not flushed: %r", stream, error)
+
+
+def flush_streams() -> None:
+    """Flush standard output and error, so that what is written next to the other one stands behind."""
+    _flush_python()
 
 
 def _flush_c() -> None:
@@ -902,44 +962,3 @@ def _debug(message: str, *args: object) -> None:
     import logging
 
     logging.getLogger(__name__).debug(message, *args)
-
-
-class Flusher:
-    """Flushes Python's own buffers of standard output and error from time to time, in a thread of its own.
-
-    To a pipe or a file Python writes blocks of 8 KiB. What still stands in its buffer when the process is killed is
-    lost, and nobody who watches the record sees it. The thread is a separate one because a reader who does not read
-    makes `flush` wait.
-    """
-
-    PERIOD_S = 0.2
-
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="capture-flusher", daemon=True)
-
-    def start(self) -> Flusher:
-        self._thread.start()
-        return self
-
-    def stop(self) -> None:
-        """End the thread soon; a flush that waits for a reader is not waited for."""
-        self._stop.set()
-
-    def _work(self) -> None:
-        while not self._stop.wait(self.PERIOD_S):
-            for stream in (sys.stdout, sys.stderr):
-                if type(stream) is io.TextIOWrapper:  # a stream of the user's own may not bear a second thread
-                    try:
-                        stream.flush()
-                    except (OSError, ValueError):
-                        continue  # closed, or its reader is gone: the user's own next write says so
-
-
-def flush_streams() -> None:
-    """Flush standard output and error, so that what is written next to the other one stands behind."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            continue  # closed, or there is none

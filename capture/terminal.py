@@ -20,7 +20,6 @@ import codecs
 import os
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 LONGEST_LIVE_LINE = 65_536
 #: How many of the last lines may still be changed by moving the cursor up (nested bars, live tables).
 LIVE_LINES = 64
+#: How many small pieces may wait for the next flush.
+MOST_PENDING = 10_000
 #: Where a terminal would stop a cursor that is sent to the right of everything.
 WIDEST_SCREEN = 1000
 
@@ -193,7 +194,7 @@ class Cleaner:
             text, self._partial = self._partial, ""
             self._write(text)
         self._resolve()
-        text = "".join(self._gone) + self._text_after_keep(len(self._rows))
+        text = "".join(self._gone + self._after_keep(len(self._rows)))
         offset = self._keep
         self._keep += size_in_bytes(text)
         self._gone.clear()
@@ -334,25 +335,26 @@ class Cleaner:
             self._keep = min(self._keep, self._start + before)
             self._edited = None
 
-    def _text_after_keep(self, count: int) -> str:
-        """Return the text of the first `count` live rows, without what lies before `_keep`."""
-        pieces, at = [], self._start
+    def _after_keep(self, count: int) -> list[str]:
+        """Return the text of the first `count` live rows, in pieces, without what lies before `_keep`."""
+        pieces: list[str] = []
+        at, last = self._start, len(self._rows) - 1
         for index, row in enumerate(self._rows[:count]):
-            line_end = "\n" if index < len(self._rows) - 1 else ""
-            size = row.size() + len(line_end)
-            if self._keep <= at:
-                pieces.append(row.text() + line_end)
-            elif self._keep < at + size:
-                pieces.append(_after(row.text() + line_end, self._keep - at))
-            at += size
-        return "".join(pieces)
+            for text in (row.text(), "\n") if index < last else (row.text(),):
+                size = size_in_bytes(text)
+                if self._keep <= at:
+                    pieces.append(text)
+                elif self._keep < at + size:
+                    pieces.append(_after(text, self._keep - at))
+                at += size
+        return pieces
 
     def _scroll(self, count: int) -> None:
         """Let the first `count` rows, of which none is the last, scroll off."""
         if count <= 0:
             return
         self._resolve()
-        self._gone.append(self._text_after_keep(count))
+        self._gone += self._after_keep(count)
         self._start += sum(row.size() + 1 for row in self._rows[:count])
         del self._rows[:count]
         self._row = max(0, self._row - count)
@@ -361,7 +363,7 @@ class Cleaner:
         """Settle everything shown, the unfinished line included; what follows starts behind it."""
         self._scroll(len(self._rows) - 1)
         self._resolve()
-        self._gone.append(self._text_after_keep(1))
+        self._gone += self._after_keep(1)
         self._start += self._rows[0].size()
         self._rows, self._row, self._column = [_Row()], 0, None
 
@@ -396,7 +398,7 @@ class _Row:
 
     def extend(self, text: str) -> None:
         self.settle()
-        self._text += text
+        self._text = self._text + text if self._text else text
 
     def overwrite(self, column: int, run: str, style: str) -> bool:
         """Put `run` at `column`; say whether that changed anything."""
@@ -602,8 +604,8 @@ class OutputLog:
 
     #: Text that could not be handed on is kept up to this size; beyond it, recording of output ends.
     MOST_UNSENT = 16 * 2**20
-    #: Gathering ends early at this size.
-    _LARGE = 2**20
+    #: Gathering ends early at this size; larger strings would be mapped and unmapped at each step.
+    _LARGE = 2**16
 
     def __init__(
         self,
@@ -617,7 +619,8 @@ class OutputLog:
         self._screen: Cleaner | Verbatim = Cleaner() if clean else Verbatim()
         self._cap = None if max_bytes is None else HeadAndTail(max_bytes)
         self._decoder = text_decoder()
-        self._pending: deque[bytes | str] = deque()
+        self._pending: list[bytes | str] = []
+        self._waiting = 0  #: bytes pending in large pieces; the many small ones wait for the clock
         self._gathered = 0
         self._due = float("-inf")
         self._length = 0  #: bytes recorded
@@ -634,8 +637,27 @@ class OutputLog:
         character of another.
         """
         self._pending.append(data)
-        if self._now() >= self._due or len(data) > 4096:
+        if len(data) > 4096:
+            self._waiting += len(data)
+        if self._now() >= self._due or self._waiting > self._LARGE:
             self._work(wait=False)
+
+    def tee(self, write: Callable[[str], int]) -> Callable[[str], int]:
+        """Return a function that does what `write` does and feeds what was written.
+
+        It makes a print half as dear again where `feed` would make it three times as dear, by not looking at the
+        clock: what was written is handed on by the next `flush`, or when there is much of it.
+        """
+        pending, append = self._pending, self._pending.append
+
+        def write_and_feed(text: str) -> int:
+            count = write(text)
+            append(text)
+            if len(pending) > MOST_PENDING:
+                self._work(wait=False)
+            return count
+
+        return write_and_feed
 
     def flush(self) -> None:
         """Hand on all that was fed so far."""
@@ -659,21 +681,26 @@ class OutputLog:
                 self._take_in(last)
                 if flush or self._gathered > self._LARGE or self._now() >= self._due:
                     self._hand_on(last)
-                self._closed = self._closed or last
+                if last:
+                    self._closed, self._due = True, float("-inf")
             finally:
                 self._busy = False
         finally:
             self._lock.release()
 
     def _take_in(self, last: bool) -> None:
-        pending, decode = self._pending, self._decoder.decode
-        pieces = []
-        while pending:
-            data = pending.popleft()
-            pieces.append(data if isinstance(data, str) else decode(data))
+        self._waiting = 0
+        count = len(self._pending)
+        pieces = self._pending[:count]
+        del self._pending[:count]  # what other threads append meanwhile stays
+        try:
+            text = "".join(pieces)  # type: ignore[arg-type]  # most often there are no bytes among them
+        except TypeError:
+            decode = self._decoder.decode
+            text = "".join(piece if isinstance(piece, str) else decode(piece) for piece in pieces)
         if last:
-            pieces.append(decode(b"", True))
-        text = without_surrogates("".join(pieces))
+            text += self._decoder.decode(b"", True)
+        text = without_surrogates(text)
         if text:
             self._gathered += len(text)
             self._screen.feed(text)
