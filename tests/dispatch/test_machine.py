@@ -36,7 +36,7 @@ class Hangs(BaseException):
 
 
 class Disk:
-    """All that changes the disk goes through here; at a chosen moment the process dies, and nothing changes any more."""
+    """All that changes the disk goes through here; at a chosen moment the process dies, and nothing changes more."""
 
     CHANGES = ("unlink", "link", "replace", "rmdir", "ftruncate", "makedirs")
 
