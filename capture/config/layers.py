@@ -274,7 +274,9 @@ class Layer:
         self.lines: Mapping[str, int] = {} if result is None else result.lines
         self.added: set[str] = set() if result is None else result.added
         self.seen_as = seen_as
-        self.defaults: Mapping[str, Any] = getattr(result, "defaults", {}) if defaults is None else defaults
+        self.defaults: Mapping[str, Any] = (
+            (result.defaults if result is not None else {}) if defaults is None else defaults
+        )
 
     def entries(self) -> Iterator[tuple[str, Origin, Any]]:
         """Yield (path in the whole configuration, origin with its line, value) for each entry that this layer set.

@@ -208,7 +208,7 @@ class _Assembly:
             self.layers.append(layer)
             part.named = {**part.named, **values}
             if _overrides(source):
-                part.declared |= set(flatten(values))
+                part.declared |= {path for path in flatten(values) if join_path(seen_as, path) not in result.added}
 
     # ------------------------------------------------------------------ from below: sources and hooks
 

@@ -373,6 +373,8 @@ class _Evaluation:
                 f"the variables of {self.scope.origin} cannot be seen, since it is not a Python function."
                 "\n  what to do:  end it with `return locals()`, or return a dict"
             )
+        if returned is not None:  # what a literal in it says passed through no binding
+            variables = {name: self._declared(name, value) for name, value in returned.items()}
         entries = self._entries(variables)
         entries.update((name, clone(value)) for name, value in self.fixed.items() if name not in entries)
         self._add_presets(entries)

@@ -124,13 +124,12 @@ class TypedSource:
         own = place({}, self.at, entries) if self.at else entries
         overridden = flatten(place({}, self.at, given) if self.at else given)
         defaults = place({}, self.at, declared) if self.at else declared
-        summary = ConfigSummary(
+        return ConfigSummary(
             values=merge(merge(preset, own), rest),
             added=flatten(rest),
             modified=[path for path in overridden if _differs(defaults, own, path)],
+            defaults=flatten(defaults),
         )
-        summary.defaults = flatten(defaults)  # type: ignore[attr-defined]
-        return summary
 
     def conform(self, config: dict[str, Any], path: str = "", complete: bool = False) -> dict[str, Any]:
         """Return `config` with the entries of the class converted to their types, wherever they came from.

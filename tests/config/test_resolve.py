@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from capture.config.dicts import ConfigDict
 from capture.config.layers import OVERRIDDEN
 from capture.config.origin import Origin
 from capture.config.resolve import Node, check_additions, resolve
@@ -538,6 +539,38 @@ def test_a_change_of_type_is_warned_of(old, new, warned):
         pass
 
     assert bool(resolve(Node("", [scope]), {"a": new}).warnings) is warned
+
+
+@ConfigScope
+def returned():
+    a = 1
+    return {"a": a, "group": {"b": 2}, "c": [3]}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [ConfigDict({"a": 1, "group": {"b": 2}, "c": [3]}), returned, override(ConfigDict({"a": 1, "c": [3]}))],
+    ids=["dict", "returned", "override"],
+)
+def test_what_a_source_declares_is_not_added(source):
+    """In whichever way it is declared; else a proper update would be refused."""
+    base = ConfigDict({"group": {"b": 0}})
+    resolved = resolve(Node("", [base, source]), {"a": 5, "group.b": 6, "group.new": 7, "c": [8]})
+    assert resolved.values == {"a": 5, "group": {"b": 6, "new": 7}, "c": [8]}
+    assert resolved.summary.added == {"group.new"}
+    assert "group.b" in resolved.summary.modified
+
+
+def test_an_overridden_value_is_remembered():
+    """`explain` shows what the default was, which is what one wants to compare with."""
+    root = Node("", [ConfigDict({"lr": 0.1})], {"fast": ConfigDict({"lr": 5.0})})
+    lines = resolve(root, {"lr": 0.5}, ["fast"]).explain("lr").split("\n")
+    assert [line.split()[-3:] for line in lines[1:]] == [
+        ["0.1", "config", "dict"],
+        ["named", "config", "fast"],
+        ["->", "0.5", "config_updates"],
+    ]
+    assert "5.0" in lines[2]
 
 
 def test_a_seed_is_never_an_added_entry():
