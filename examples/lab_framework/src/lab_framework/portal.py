@@ -221,9 +221,7 @@ class PortalObserver(RunObserver):
     ) -> None:
         self._store(events.Heartbeat(beat_time=beat_time, info=[info], result=[result]), uid, writer, seq)
 
-    def annotated_event(
-        self, tags: list[str] | None, notes: str | None, uid: str, writer: str, seq: int
-    ) -> None:
+    def annotated_event(self, tags: list[str] | None, notes: str | None, uid: str, writer: str, seq: int) -> None:
         self._store(events.Annotated(tags=tags, notes=notes), uid, writer, seq)
 
     def completed_event(self, stop_time: datetime, result: Any, uid: str, writer: str, seq: int) -> None:
