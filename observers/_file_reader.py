@@ -29,10 +29,20 @@ class FileStoreReader(Reader):
     Parameters
     ----------
     basedir : path
+    resource_dir, source_dir : path, optional
+        Where the observer kept shared files if not in the store. What a record lists elsewhere is not opened.
     """
 
-    def __init__(self, basedir: str | os.PathLike[str], root: str | None = None) -> None:
+    def __init__(
+        self,
+        basedir: str | os.PathLike[str],
+        resource_dir: str | os.PathLike[str] | None = None,
+        source_dir: str | os.PathLike[str] | None = None,
+        *,
+        root: str | None = None,
+    ) -> None:
         self.basedir = os.path.abspath(basedir)
+        self._places = [os.path.realpath(place) for place in (basedir, resource_dir, source_dir) if place is not None]
         self.url = "file://" + self.basedir
         self._root = root or self.basedir  # where the runs lie; those in the bin lie elsewhere
         self._documents: dict[str, tuple[tuple[int, ...], Any]] = {}
@@ -88,7 +98,7 @@ class FileStoreReader(Reader):
         """
         if record.status == "QUEUED" or (record.status != "RUNNING" and record.stop_time is not None):
             return False
-        answers = [_is_alive(record.uid, writer, host) for writer, host in record.writers.items()]
+        answers = [is_alive(host) for host in record.writers.values()]
         if True in answers:
             return True
         return None if None in answers or not answers else False
@@ -283,8 +293,8 @@ class FileStoreReader(Reader):
                 path = self._sacred_path(kind, str(stored), str(name), folder)
                 getattr(record, kind).append(_sacred_file(str(name), path, str(stored)))
         for name in decode(run.get("artifacts")) or ():
-            path = self._inside(os.path.join(folder, str(name)), folder)
-            record.artifacts.append(_sacred_file(str(name), path, ""))
+            path = os.path.join(folder, str(name))
+            record.artifacts.append(_sacred_file(str(name), path if self._is_inside(path) else None, ""))
 
     def _sacred_path(self, kind: str, stored: str, name: str, folder: str) -> str | None:
         """Return where a file that Sacred stored lies: the store may have moved since."""
@@ -295,7 +305,7 @@ class FileStoreReader(Reader):
             os.path.join(folder, os.path.basename(name)),  # a queued run keeps its sources with it
         ]
         for path in candidates:
-            if os.path.isfile(path) and self._inside(path, self.basedir):
+            if os.path.isfile(path) and self._is_inside(path):
                 return path
         return None
 
@@ -303,8 +313,8 @@ class FileStoreReader(Reader):
         name, stored = decode(entry["name"]), entry.get("stored")
         open_bytes = None
         if stored is not None:
-            path = self._inside(os.path.join(base, *stored.split("/")), self.basedir)
-            if path is not None:
+            path = stored if os.path.isabs(stored) else os.path.join(base, *stored.split("/"))
+            if self._is_inside(path):
                 open_bytes = opener(path)
         return StoredFile(
             name,
@@ -315,10 +325,10 @@ class FileStoreReader(Reader):
             open_bytes,
         )
 
-    def _inside(self, path: str, root: str) -> str | None:
-        """Return `path` unless a record makes it lead out of the store: a record must not show other files."""
-        real, real_root = os.path.realpath(path), os.path.realpath(root)
-        return path if real.startswith(real_root + os.sep) else None
+    def _is_inside(self, path: str) -> bool:
+        """Say whether a path lies in the store: a record must not make it show other files."""
+        real = os.path.realpath(path)
+        return any(real.startswith(place + os.sep) for place in self._places)
 
 
 def _is_run(folder: str) -> bool:
@@ -355,46 +365,5 @@ def _sacred_file(name: str, path: str | None, stored: str) -> StoredFile:
     stem, _, tail = os.path.splitext(os.path.basename(stored))[0].rpartition("_")
     md5 = tail if stem and len(tail) == 32 else stored if len(stored) == 32 and not os.path.dirname(stored) else ""
     metadata = {"md5": md5} if md5 and not md5.strip("0123456789abcdef") else None
-    size = None if path is None else os.stat(path).st_size
+    size = os.stat(path).st_size if path is not None and os.path.isfile(path) else None
     return StoredFile(name, None, size, metadata, None, None if path is None else opener(path))
-
-
-def _is_alive(uid: str, writer: str, host: Any) -> bool | None:
-    """Say whether one writer lives; None where that cannot be told from here.
-
-    Alive is who holds the lock on its journal. The journal is asked only on the machine, and in the boot, of its
-    writer; that it is gone says something only where its folder is the very one that the writer saw.
-    """
-    if not isinstance(host, dict):
-        return None
-    from capture.journal import probe
-    from capture.probes.host import machine_identity, process_start
-
-    here = machine_identity()
-    if host.get("machine_id") is None or host.get("machine_id") != here["machine_id"]:
-        return None
-    if host.get("boot_id") is None or here["boot_id"] is None:
-        return None
-    if host["boot_id"] != here["boot_id"]:
-        return False  # the machine was started again since
-    journal = host.get("journal")
-    if isinstance(journal, str):
-        answer = probe(journal)
-        if answer in ("alive", "dead"):
-            return answer == "alive"
-        if answer == "missing":
-            return False if _place_of(os.path.dirname(journal)) == host.get("journal_dir") else None
-    started = process_start(host["pid"]) if isinstance(host.get("pid"), int) else None
-    if started is not None and started == host.get("pid_start"):
-        return True
-    same_processes = host.get("hostname") == here["hostname"]  # a container sees its own processes only
-    return False if same_processes and isinstance(host.get("pid"), int) and not isinstance(journal, str) else None
-
-
-def _place_of(folder: str) -> list[int] | None:
-    """Return device and inode of a folder, which name it on this machine."""
-    try:
-        found = os.stat(folder)
-    except OSError:
-        return None
-    return [found.st_dev, found.st_ino]

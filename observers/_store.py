@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from capture._version import __version__
 from capture.errors import ObserverError
 from capture.observers import _atomic, _names
-from capture.observers._run_folder import FORMAT, read_document
+from capture.observers._run_folder import FORMAT, opener, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,16 +101,30 @@ def write_uid(basedir: str, uid: str, name: str, shared: bool) -> None:
     _atomic.write(path, f"{name}\n".encode(), shared)
 
 
-def bring(open_bytes: Callable[[], BinaryIO], target: str, digest: str, size: int, shared: bool) -> bool:
+class Blob:
+    """The bytes of a file, wherever they lie, and what is known of them."""
+
+    __slots__ = ("digest", "md5", "open", "size")
+
+    def __init__(self, digest: str, md5: str, size: int, open: Callable[[], BinaryIO]) -> None:
+        self.digest, self.md5, self.size, self.open = digest, md5, size, open
+
+    @classmethod
+    def of_file(cls, path: str) -> Blob:
+        """Look at a file that nobody has looked at yet."""
+        return cls(*digests(path), opener(path))
+
+
+def bring(blob: Blob, target: str, shared: bool) -> bool:
     """See that `target` holds the bytes; false if it holds others."""
     try:
-        return os.stat(target).st_size == size
+        return os.stat(target).st_size == blob.size
     except FileNotFoundError:
         pass
     try:
-        _atomic.take(open_bytes, target, digest, shared)
+        _atomic.take(blob.open, target, blob.digest, shared)
     except FileExistsError:  # another run stored it just now
-        return os.stat(target).st_size == size
+        return os.stat(target).st_size == blob.size
     return True
 
 

@@ -32,13 +32,13 @@ from capture.codec import decode, encode
 from capture.errors import ObserverError
 from capture.hooks import RunObserver
 from capture.observers import _atomic, _labels, _names
-from capture.observers._run_folder import Documents, RunFolder, opener
+from capture.observers._run_folder import Documents, RunFolder
 from capture.observers._store import (
     PRIVATE,
     RESOURCES,
     SOURCES,
+    Blob,
     bring,
-    digests,
     find_uid,
     holds,
     log,
@@ -368,7 +368,7 @@ class FileStorageObserver(RunObserver):
     ) -> None:
         def act(run: RunFolder) -> None:
             if self.copy_sources:
-                stored = self._share(run, self.source_dir, path, digest, md5, size, open)
+                stored = self._share(run, self.source_dir, path, Blob(digest, md5, size, open))
                 run.change("add_file", "sources", _entry(path, stored, digest, size))
             else:
                 run.change("add_file", "sources", self._uncopied(run, path, digest, size))
@@ -387,8 +387,11 @@ class FileStorageObserver(RunObserver):
         seq: int = 0,
     ) -> None:
         def act(run: RunFolder) -> None:
-            known = (digest, md5, size) if open is not None else digests(filename)
-            run.change("add_file", "resources", self._resource(run, filename, *known, open or opener(filename)))
+            blob = Blob.of_file(filename) if open is None else Blob(digest, md5, size, open)
+            stored = relative(filename, self.basedir)
+            if stored is None or self.copy_artifacts:
+                stored = self._share(run, self.resource_dir, filename, blob)
+            run.change("add_file", "resources", _entry(filename, stored, blob.digest, blob.size))
 
         self._tell(act, uid, writer, seq)
 
@@ -406,9 +409,9 @@ class FileStorageObserver(RunObserver):
         seq: int = 0,
     ) -> None:
         def act(run: RunFolder) -> None:
-            known = (digest, size) if open is not None else digests(filename)[::2]
-            stored = self._store_artifact(run, name, known[0], open or opener(filename))
-            entry = _entry(name, stored, *known, metadata=metadata, content_type=content_type)
+            blob = Blob.of_file(filename) if open is None else Blob(digest, "", size, open)
+            stored = self._store_artifact(run, name, blob)
+            entry = _entry(name, stored, blob.digest, blob.size, metadata=metadata, content_type=content_type)
             run.change("add_file", "artifacts", entry)
 
         self._tell(act, uid, writer, seq)
@@ -563,55 +566,37 @@ class FileStorageObserver(RunObserver):
                 run.change("add_file", "sources", self._uncopied(run, path, "", 0))
                 continue
             try:
-                digest, md5, size = digests(full)
+                blob = Blob.of_file(full)
             except OSError as error:
                 log().warning("The source file %s could not be stored: %s", full, error)
                 run.change("add_file", "sources", _entry(path, None, None, None))
                 continue
-            stored = self._share(run, self.source_dir, path, digest, md5, size, opener(full))
-            run.change("add_file", "sources", _entry(path, stored, digest, size))
+            stored = self._share(run, self.source_dir, path, blob)
+            run.change("add_file", "sources", _entry(path, stored, blob.digest, blob.size))
 
     def _uncopied(self, run: RunFolder, path: str, digest: str, size: int) -> dict[str, Any]:
         base = run.documents.run.get("experiment", {}).get("base_dir") or ""
         original = os.path.relpath(os.path.join(base, path), self.basedir)
         return _entry(path, None, digest or None, size if digest else None, original=original)
 
-    def _resource(
-        self, run: RunFolder, filename: str, digest: str, md5: str, size: int, open_bytes: Callable[[], BinaryIO]
-    ) -> dict[str, Any]:
-        inside = relative(filename, self.basedir)
-        if inside is not None and not self.copy_artifacts:
-            return _entry(filename, inside, digest, size)
-        stored = self._share(run, self.resource_dir, filename, digest, md5, size, open_bytes)
-        return _entry(filename, stored, digest, size)
-
-    def _share(
-        self,
-        run: RunFolder,
-        folder: str,
-        path: str,
-        digest: str,
-        md5: str,
-        size: int,
-        open_bytes: Callable[[], BinaryIO],
-    ) -> str:
+    def _share(self, run: RunFolder, folder: str, path: str, blob: Blob) -> str:
         """Store bytes once for all runs; return where, relative to the store if they lie in it."""
         _atomic.ensure_folder(folder, run.shared)
-        target = os.path.join(folder, _names.blob_name(path, md5 or digest))
-        if not bring(open_bytes, target, digest, size, run.shared):
-            target = os.path.join(folder, _names.blob_name(path, digest))
-            if not bring(open_bytes, target, digest, size, run.shared):
+        target = os.path.join(folder, _names.blob_name(path, blob.md5 or blob.digest))
+        if not bring(blob, target, run.shared):
+            target = os.path.join(folder, _names.blob_name(path, blob.digest))
+            if not bring(blob, target, run.shared):
                 raise ObserverError(f"{target} exists and is not the file that its name says; move it away")
-        run.note_blob(target, lambda: bring(open_bytes, target, digest, size, run.shared))
+        run.note_blob(target, lambda: bring(blob, target, run.shared))
         run.note_file(target)
         return relative(target, self.basedir) or target
 
-    def _store_artifact(self, run: RunFolder, name: str, digest: str, open_bytes: Callable[[], BinaryIO]) -> str:
+    def _store_artifact(self, run: RunFolder, name: str, blob: Blob) -> str:
         """Store an artifact in the run's folder; return its path in there."""
         old = run.documents.file("artifacts", name)
         if old is not None:
             path = run.inner(old["stored"])
-            _atomic.take(open_bytes, path, digest, run.shared, replace=True)
+            _atomic.take(blob.open, path, blob.digest, run.shared, replace=True)
             run.note_file(path)
             return old["stored"]
         wanted = _names.safe_path(name)
@@ -625,12 +610,12 @@ class FileStorageObserver(RunObserver):
                 continue
             try:
                 path = run.inner(stored)
-                _atomic.take(open_bytes, path, digest, run.shared)
+                _atomic.take(blob.open, path, blob.digest, run.shared)
             except NotADirectoryError:  # somebody else's file or link is in the way
                 wanted, number = _names.flat_name(name), 1
                 continue
             except FileExistsError:
-                if not holds(path, digest):
+                if not holds(path, blob.digest):
                     continue
             run.note_file(path)
             run.take_path(stored)
