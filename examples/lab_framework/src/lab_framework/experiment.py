@@ -6,9 +6,8 @@ import getpass
 import os
 from typing import Any
 
-from capture import Experiment, cli_option
+from capture import Experiment, cli_option, host_info_gatherer
 from capture.errors import CommandLineError
-from capture.host_info import host_info_gatherer
 from lab_framework.portal import PortalObserver
 
 PORTAL_VARIABLE = "LAB_PORTAL"  #: where it is set, every run is recorded there, or does not start
