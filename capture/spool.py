@@ -21,6 +21,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from capture.digests import digests_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -108,15 +110,13 @@ class Spool:
 
     def take_bytes(self, data: bytes) -> Taken:
         """Take bytes that are in memory."""
-        from hashlib import sha256
-
-        digest = sha256(data).hexdigest()
+        digest, md5 = digests_of(data, md5=len(data) <= MAX_MD5)
         if not self._hold(digest):
             temporary = self._temporary()
             with open(temporary, "xb") as file:
                 file.write(data)
             self._keep(temporary, digest)
-        return Taken(digest, _md5(data) if len(data) <= MAX_MD5 else "", len(data))
+        return Taken(digest, md5, len(data))
 
     def release(self, digests: Iterable[str] | None = None) -> None:
         """Say that content (default: all of it) is not needed any more by this holder."""
@@ -328,8 +328,6 @@ def _remove_folder(path: str) -> None:
 
 def _copy_and_hash(source: int, target: str, size: int) -> Taken:
     """Copy an open file to a new one; return digests of what is in the copy."""
-    from hashlib import sha256
-
     descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         if _clone(source, descriptor):
@@ -338,6 +336,8 @@ def _copy_and_hash(source: int, target: str, size: int) -> Taken:
             descriptor_to_write = descriptor
         if size <= MAX_MD5:
             return _copy_small(source, descriptor_to_write)
+        from hashlib import sha256
+
         hashing = sha256()
         copied = _pump(source, descriptor_to_write, hashing.update)
         return Taken(hashing.hexdigest(), "", copied)
@@ -359,15 +359,13 @@ def _clone(source: int, target: int) -> bool:
 
 
 def _copy_small(source: int, target: int | None) -> Taken:
-    from hashlib import sha256
-
     pieces = []
     while piece := os.read(source, MAX_MD5 + 1):
         pieces.append(piece)
     data = b"".join(pieces)
     if target is not None:
         _write_all(target, data)
-    return Taken(sha256(data).hexdigest(), _md5(data) if len(data) <= MAX_MD5 else "", len(data))
+    return Taken(*digests_of(data, md5=len(data) <= MAX_MD5), len(data))
 
 
 def _pump(source: int, target: int | None, update: Callable[[Any], None]) -> int:
@@ -414,12 +412,6 @@ def _write_all(descriptor: int, data: Any) -> None:
     written = os.write(descriptor, data)
     while written < len(data):
         written += os.write(descriptor, data[written:])
-
-
-def _md5(data: bytes) -> str:
-    from hashlib import md5
-
-    return md5(data, usedforsecurity=False).hexdigest()
 
 
 def _log() -> Any:

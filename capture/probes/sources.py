@@ -11,10 +11,11 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from capture.digests import hash_functions
 from capture.probes._modules import file_of, namespace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 STRATEGIES = ("imported", "sys", "dir", "none")
 SUFFIXES = (".py", ".so", ".pyd", ".ipynb", ".pyx")
@@ -22,7 +23,7 @@ SUFFIXES = (".py", ".so", ".pyd", ".ipynb", ".pyx")
 _INSTALLED = ("site-packages", "dist-packages")  # folders that installers fill
 _MAIN = ("__main__", "__mp_main__")  # the script, and its name in processes started by multiprocessing
 _OWN_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_LARGE = 1 << 20  # bytes from which OpenSSL's digests win back what their import costs
+_CHUNK = 1 << 20  # bytes that are read at a time
 
 #: ``import a.b, c`` and ``from a.b import c, d``, wherever they stand: also in functions, and also of constants, whose
 #: values do not know where they come from. It may find some in a docstring; only loaded modules count in the end.
@@ -140,32 +141,14 @@ def digests(path: str) -> tuple[str, str, int]:
     """
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
-        sha256, md5 = _digest_functions(size)
+        sha256, md5 = hash_functions(size)
         strong, weak = sha256(), md5()
         size = 0
-        while chunk := file.read(_LARGE):
+        while chunk := file.read(_CHUNK):
             strong.update(chunk)
             weak.update(chunk)
             size += len(chunk)
     return strong.hexdigest(), weak.hexdigest(), size
-
-
-def _digest_functions(size: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Choose who computes digests of `size` bytes: loading OpenSSL takes longer than to do without for a script."""
-    if size < _LARGE and "hashlib" not in sys.modules:
-        try:
-            from _md5 import md5  # type: ignore[import-not-found]
-
-            if sys.version_info >= (3, 12):
-                from _sha2 import sha256  # type: ignore[import-not-found]
-            else:
-                from _sha256 import sha256  # type: ignore[import-not-found]
-            return sha256, md5
-        except ImportError:  # an interpreter that was built without its own
-            pass
-    import hashlib
-
-    return hashlib.sha256, lambda: hashlib.md5(usedforsecurity=False)
 
 
 # ------------------------------------------------------------------------------------------------ what is the project's

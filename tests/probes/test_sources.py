@@ -12,6 +12,7 @@ import types
 
 import pytest
 
+from capture.digests import LARGE
 from capture.probes import sources
 from capture.probes.sources import digests, discover_sources, imported_modules
 
@@ -297,7 +298,7 @@ def test_files_in_odd_encodings_and_deleted_files_are_no_obstacle(project):
 
 def test_digests_are_those_of_the_bytes(tmp_path):
     """Sacred's layouts know files by MD5, ours by SHA-256."""
-    for size in (0, 10, sources._LARGE + 1):
+    for size in (0, 10, LARGE + 1):
         data = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
         (tmp_path / "file").write_bytes(data)
         expected = (hashlib.sha256(data).hexdigest(), hashlib.md5(data).hexdigest(), size)
