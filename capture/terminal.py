@@ -20,8 +20,8 @@ import codecs
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 LONGEST_LIVE_LINE = 65_536
 #: How many of the last lines may still be changed by moving the cursor up (nested bars, live tables).
 LIVE_LINES = 64
+#: Colour codes around one character are kept up to this length.
+MOST_CODES = 256
 #: How many small pieces may wait for the next flush.
 MOST_PENDING = 10_000
 #: Where a terminal would stop a cursor that is sent to the right of everything.
@@ -264,7 +266,7 @@ class Cleaner:
             self._rows.extend(map(_Row, rest))
             self._scroll(len(self._rows) - LIVE_LINES)
         self._row = len(self._rows) - 1
-        if len(self._rows[-1]) > LONGEST_LIVE_LINE:
+        if self._rows[-1].is_long():
             self._settle_all()
 
     def _overwrite(self, run: str) -> None:
@@ -273,7 +275,7 @@ class Cleaner:
             self._touch()
         self._style = ""
         self._move_to_column(column + len(run))
-        if len(row) > LONGEST_LIVE_LINE:
+        if row.is_long():
             self._settle_all()
 
     def _next_row(self) -> None:
@@ -286,9 +288,9 @@ class Cleaner:
 
     def _add_style(self, code: str) -> None:
         if self._at_end():
-            self._rows[-1].extend(code)
+            self._append(code)
         elif self._position() == 0:
-            self._style += code
+            self._style = self._style + code if len(self._style) < MOST_CODES else code
         elif self._rows[self._row].attach(self._position() - 1, code):
             self._touch()
 
@@ -392,13 +394,20 @@ class _Row:
     def size(self) -> int:
         return size_in_bytes(self.text())
 
+    def is_long(self) -> bool:
+        """Say whether it takes too much room to be kept open; codes count, since they take room."""
+        return len(self._text if self._cells is None else self._cells) > LONGEST_LIVE_LINE
+
     def settle(self) -> None:
         """Give up the cells, which are large, until they are needed again."""
         self._text, self._cells, self._lead = self.text(), None, ""
 
     def extend(self, text: str) -> None:
-        self.settle()
-        self._text = self._text + text if self._text else text
+        if self._cells and "\x1b" not in text:
+            self._cells.extend(text)
+        else:
+            self.settle()
+            self._text = self._text + text if self._text else text
 
     def overwrite(self, column: int, run: str, style: str) -> bool:
         """Put `run` at `column`; say whether that changed anything."""
@@ -415,7 +424,7 @@ class _Row:
     def attach(self, column: int, code: str) -> bool:
         """Put `code` behind the character at `column`; say whether that changed anything."""
         cells = self._as_cells()
-        if column >= len(cells) or cells[column].endswith(code):
+        if column >= len(cells) or cells[column].endswith(code) or len(cells[column]) > MOST_CODES:
             return False
         cells[column] += code
         return True
