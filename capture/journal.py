@@ -612,27 +612,6 @@ def opened_of(path: str) -> Opened | None:
     return None
 
 
-def probe(path: str) -> str:
-    """Say whether the writer of a journal lives: "alive", "dead", "missing", or "unknown".
-
-    Nothing is kept from the writer or from another reader: the lock that is tried is a shared one, for an instant.
-    "unknown" is the answer where the filesystem has no locks, or the file may not be read. Locks do not always reach
-    other machines: ask only about journals of this one (`Opened.host`).
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return "missing"
-    except OSError:
-        return "unknown"
-    try:
-        return "dead" if try_lock(descriptor, shared=True) else "alive"
-    except OSError:
-        return "unknown"
-    finally:
-        os.close(descriptor)
-
-
 def _log() -> Any:
     import logging
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
 
 from capture import events
 from capture.metrics import MetricsLog
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from capture.events import Event
 
@@ -135,7 +136,7 @@ class Recorder(NullRecorder):
         from capture.calls import describe
         from capture.dispatch import DeliveryOptions, Dispatcher
         from capture.journal import Journal, state_dir
-        from capture.probes.host import machine_identity
+        from capture.liveness import machine_identity
         from capture.spool import Spool
 
         super().__init__(uid)

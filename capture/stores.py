@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from capture.registry import make_observer, open_reader, split_url
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from capture.hooks import Reader
 
 
@@ -39,7 +41,7 @@ def deliver_to_local(url: str) -> None:
     """Deliver the journals that wait for the local store at `url`; problems are logged, reading goes on."""
     from capture.delivery import sync
     from capture.journal import list_journals, state_dir
-    from capture.probes.host import machine_identity
+    from capture.liveness import machine_identity
 
     observer: Any = make_observer(url)
     folder = observer.local_folder

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from capture.codec import decode, encode
 from capture.errors import RecordError
 from capture.hooks import Reader
+from capture.liveness import is_alive
 from capture.observers import _labels
 from capture.observers._query import by_part_of_uid, matches, not_found
 from capture.observers._run_folder import EXTENSION, naive, opener, read_document
@@ -15,9 +15,11 @@ from capture.observers._series import StoredSeries
 from capture.observers._store import PRIVATE, check_format, log
 from capture.records import RunRecord, StoredFile
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
+    from typing import Any
 
 _SMALL = 64 << 10  #: bytes of a document up to which it is remembered
 _REMEMBERED = 8_192  #: documents that are remembered

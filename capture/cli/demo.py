@@ -3,7 +3,7 @@
 import random
 import sys
 
-from capture import Experiment
+from capture.experiment import Experiment
 
 ex = Experiment("demo")
 

@@ -9,7 +9,8 @@ import sys
 def run() -> int:
     """Print the state of things."""
     from capture._version import __version__
-    from capture.journal import list_journals, probe, state_dir
+    from capture.journal import list_journals, state_dir
+    from capture.liveness import probe
     from capture.registry import BUILT_IN, GROUP, plugin_classes
     from capture.settings import DEFAULTS, SETTINGS
 

@@ -6,7 +6,7 @@ import os
 import sys
 
 from capture.hooks import Unavailable
-from capture.probes._system import macos_sysctl, windows_registry
+from capture._system import macos_sysctl, windows_registry
 
 #: (implementer, part) -> name, of processors that experiments are run on; py-cpuinfo knows the rest
 _ARM_PARTS = {

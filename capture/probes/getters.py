@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
 
 from capture.hooks import Unavailable
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
 #: Keys that are always there; an addition of one of these names is refused.
 DEFAULT_KEYS = ("hostname", "os", "python_version", "cpu", "gpus", "ENV")

@@ -12,7 +12,8 @@ import time
 import pytest
 
 from capture import events
-from capture.journal import list_journals, probe, read_journal
+from capture.journal import list_journals, read_journal
+from capture.liveness import probe
 from tests.journal.making import journal_in, metrics_body
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals and forks are a matter of POSIX")

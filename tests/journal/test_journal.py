@@ -18,10 +18,10 @@ from capture.journal import (
     iter_lines,
     list_journals,
     opened_of,
-    probe,
     read_journal,
     state_dir,
 )
+from capture.liveness import probe
 from capture.testing import FakeClock
 from tests.journal.making import UID, completed, journal_in, metrics_body, opened, started
 

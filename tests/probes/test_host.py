@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from capture import liveness
 from capture.hooks import Unavailable
 from capture.probes import cpu, host
 
@@ -121,7 +122,7 @@ def test_a_process_that_is_gone_has_no_start():
 def test_a_machine_without_an_id_is_known_by_its_name(monkeypatch):
     """Minimal containers have none, or one that says so."""
     for told in (None, "uninitialized"):
-        monkeypatch.setattr(host, "_first_line", lambda path, told=told: told)
+        monkeypatch.setattr(liveness, "_first_line", lambda path, told=told: told)
         if sys.platform == "linux":
             assert host._machine_id() == f"hostname:{platform.node()}"
 

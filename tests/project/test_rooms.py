@@ -15,28 +15,29 @@ from tests.project.tree import ROOT, imports_of, modules
 
 #: Top to bottom: name of the room, its modules, and the rooms above it that it may import (None: all of them).
 ROOMS: list[tuple[str, list[str], list[str] | None]] = [
-    (
-        "language",
-        ["_version", "_files", "errors", "codec", "events", "records", "settings", "hooks"],
-        [],
-    ),
-    ("config", ["config", "config.*"], ["language"]),
-    ("captured", ["context", "binding", "inject", "signature", "randomness", "_wrapped"], ["language", "config"]),
-    ("output", ["stdio", "stdio.*", "terminal"], ["language"]),
-    ("probes", ["probes", "probes.*"], ["language"]),
+    ("ground", ["_version", "_files", "_system", "clock", "digests", "locks", "liveness"], []),
+    ("language", ["errors", "codec", "events", "records", "settings", "hooks"], ["ground"]),
+    ("config", ["config", "config.*"], ["ground", "language"]),
+    ("captured", ["context", "binding", "inject", "signature", "randomness", "_wrapped"], ["ground", "language", "config"]),
+    ("output", ["stdio", "stdio.*", "terminal"], ["ground", "language"]),
+    ("probes", ["probes", "probes.*"], ["ground", "language"]),
     (
         "delivery",
-        ["registry", "clock", "locks", "journal", "acks", "spool", "calls", "dispatch", "delivery", "state"],
-        ["language"],
+        ["registry", "journal", "acks", "spool", "calls", "dispatch", "delivery", "stores"],
+        ["ground", "language"],
     ),
-    ("observers", ["observers", "observers.*"], ["language"]),
-    ("run", ["run", "metrics"], ["language", "config", "captured", "output", "probes", "delivery"]),
+    ("observers", ["observers", "observers.*"], ["ground", "language"]),
+    (
+        "run",
+        ["run", "recorder", "metrics", "artifacts", "signals"],
+        ["ground", "language", "config", "captured", "output", "probes", "delivery"],
+    ),
     (
         "experiment",
-        ["experiment", "ingredient", "script", "commands", "commandline_options", "start", "api"],
-        ["language", "config", "captured", "output", "probes", "delivery", "run"],
+        ["experiment", "ingredient", "assembly", "start", "script", "commands", "commandline_options", "traces"],
+        ["ground", "language", "config", "captured", "output", "probes", "delivery", "run"],
     ),
-    ("query", ["query", "query.*"], ["language", "delivery"]),
+    ("query", ["query", "query.*"], ["ground", "language", "delivery"]),
     ("testing", ["testing", "testing.*"], None),
     ("cli", ["cli", "cli.*", "__main__"], None),
     (
