@@ -124,7 +124,7 @@ def test_a_machine_without_an_id_is_known_by_its_name(monkeypatch):
     for told in (None, "uninitialized"):
         monkeypatch.setattr(liveness, "_first_line", lambda path, told=told: told)
         if sys.platform == "linux":
-            assert host._machine_id() == f"hostname:{platform.node()}"
+            assert liveness._machine_id() == f"hostname:{platform.node()}"
 
 
 # ------------------------------------------------------------------------------------------------------- the processor
