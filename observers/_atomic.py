@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 from capture.observers._names import TEMPORARY
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, BinaryIO
 
 try:
     import fcntl
@@ -42,7 +43,14 @@ def make_folder(path: str, shared: bool = False) -> None:
     """
     os.mkdir(path)
     if shared:
-        os.chmod(path, os.stat(path).st_mode & 0o7777 | 0o2070)
+        open_to_group(path)
+
+
+def open_to_group(folder: str) -> None:
+    """Let the group write into a folder, whatever the umask says."""
+    mode = os.stat(folder).st_mode & 0o7777
+    if mode & 0o2070 != 0o2070:
+        os.chmod(folder, mode | 0o2070)
 
 
 def ensure_folder(path: str, shared: bool = False) -> None:

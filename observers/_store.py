@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from capture._version import __version__
 from capture.errors import ObserverError
 from capture.observers import _atomic, _names
 from capture.observers._run_folder import FORMAT, opener, read_document
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
 PRIVATE = "_capture"  #: folder of the store's own files
 SOURCES, RESOURCES = "_sources", "_resources"  #: folders of the files that runs share
@@ -51,7 +51,7 @@ def make_store(basedir: str, ignore_in_git: bool = False) -> bool:
         If the store was written by a later version of this library, in a format that this one does not know.
     """
     # a run spools its files below the private folder before its store hears of it, so that one may be there
-    is_new = not os.path.isdir(basedir) or set(os.listdir(basedir)) <= {PRIVATE}
+    is_new = not os.path.isdir(basedir) or os.listdir(basedir) == [PRIVATE]
     _atomic.ensure_folder(basedir)
     shared = _atomic.is_shared(basedir)
     private = os.path.join(basedir, PRIVATE)
@@ -59,6 +59,9 @@ def make_store(basedir: str, ignore_in_git: bool = False) -> bool:
     if os.path.exists(marker):
         check_format(basedir)
         return shared
+    _atomic.ensure_folder(private, shared)
+    if shared:
+        _atomic.open_to_group(private)  # a spool that came first knows nothing of groups
     _atomic.ensure_folder(os.path.join(private, "uids"), shared)
     if is_new and ignore_in_git:
         _atomic.write(os.path.join(basedir, ".gitignore"), b"*\n", shared)
