@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
 
 from capture import context
 from capture.config.layers import Node
@@ -17,8 +16,10 @@ from capture.randomness import STOCK_COMMANDS, SeedTree, check_seed, get_seed, s
 from capture.run import Run
 from capture.settings import SETTINGS
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from capture.experiment import Experiment
     from capture.ingredient import Ingredient
@@ -127,9 +128,7 @@ def resolve_config(
         ),
     )
     if resolved.values.get("seed") is None:
-        resolved.add("seed", get_seed(), Origin("generated", "random seed"), doc="the random seed for this experiment")
-    else:
-        resolved.docs.setdefault("seed", "the random seed for this experiment")
+        resolved.add("seed", get_seed(), Origin("generated", "random seed"))
     return resolved
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from capture.experiment import Experiment
     from capture.run import Run
 
@@ -36,8 +38,9 @@ def print_run_config(run: Run) -> None:
     from capture.config.show import format_config
 
     resolved = run.resolved
+    docs = {"seed": "the random seed for this experiment", **resolved.docs}
     text = format_config(
-        resolved.values, resolved.summary, resolved.docs, resolved.origins, color=_wants_color(sys.stdout)
+        resolved.values, resolved.summary, docs, resolved.origins, color=_wants_color(sys.stdout)
     )
     _write(text)
 
