@@ -32,7 +32,7 @@ def safe_component(name: str) -> str:
     >>> safe_component("loss.png")
     'loss.png'
     >>> safe_component("a:b")
-    'a_b~02f0107e'
+    'a_b~3041a608'
     """
     plain = _readable(name)
     return name if plain == name else _with_checksum(plain, name)
@@ -66,7 +66,7 @@ def flat_name(name: str) -> str:
     Examples
     --------
     >>> flat_name("loss/final.txt")
-    'loss_final~35cdaaa7.txt'
+    'loss_final~d3f73bec.txt'
     """
     return _with_checksum(_readable(name), name)
 
