@@ -8,11 +8,15 @@ and curated, ``reader(url)`` and ``curator(url)``, which return a `capture.hooks
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+import sys
 
 from capture.errors import ObserverError, suggest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from capture.hooks import Curator, Reader, RunObserver
 
 GROUP = "capture.observers"
@@ -88,9 +92,40 @@ def declares(group: str) -> bool:
     It looks at the files that installers write, which takes 1 ms for 100 packages, where `importlib.metadata` takes 30.
     Packages in zip files and eggs are not seen.
     """
-    import sys
+    return _remembered(("declares", group), lambda: _is_declared(f"[{group}]".encode()))
 
-    section = f"[{group}]".encode()
+
+def plugin_classes(group: str) -> dict[str, Any]:
+    """Return the entry points that installed packages declare in `group`, by name."""
+
+    def look() -> dict[str, Any]:
+        from importlib.metadata import entry_points
+
+        return {entry.name: entry for entry in entry_points(group=group)}
+
+    return dict(_remembered(("classes", group), look))
+
+
+_seen: dict[Any, tuple[Any, Any]] = {}  # what `_remembered` found, and the state of the folders when it did
+
+
+def _remembered(question: Any, look: Callable[[], Any]) -> Any:
+    """Return what `look` found, now or when it was asked last; it looks again when a package may have come or gone."""
+    state = tuple((folder, _changed_at(folder or os.curdir)) for folder in sys.path)
+    known = _seen.get(question)
+    if known is None or known[0] != state:
+        known = _seen[question] = (state, look())
+    return known[1]
+
+
+def _changed_at(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _is_declared(section: bytes) -> bool:
     for folder in dict.fromkeys(sys.path):
         try:
             names = os.listdir(folder or os.curdir)
@@ -106,13 +141,6 @@ def declares(group: str) -> bool:
             except OSError:  # it declares nothing
                 pass
     return False
-
-
-def plugin_classes(group: str) -> dict[str, Any]:
-    """Return the entry points that installed packages declare in `group`, by name."""
-    from importlib.metadata import entry_points
-
-    return {entry.name: entry for entry in entry_points(group=group)}
 
 
 def _load(entry: Any, scheme: str) -> Any:

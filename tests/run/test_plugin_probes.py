@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -162,6 +163,14 @@ class Loud(Probe):
     def gather(self):
         type(self).asked = True
         return Unavailable("never mind")
+
+
+def test_a_package_that_is_installed_later_is_found(installed, tmp_path):
+    """In a notebook packages come while the process lives: nothing is remembered for longer than it is true."""
+    os.utime(tmp_path, ns=(0, 0))  # or the folder might be changed within one tick of the file system's clock
+    assert run() == {}
+    installed("probing", "def one(): return 1", one="one")
+    assert run() == {"one": 1}
 
 
 def test_a_run_without_declared_probes_does_not_load_importlib_metadata(tmp_path):
