@@ -253,7 +253,7 @@ def standard_error() -> Any:
     """Return a log handler that writes to what `sys.stderr` is when it writes: captured output included."""
     import logging
 
-    class Handler(logging.StreamHandler):  # type: ignore[type-arg]
+    class Handler(logging.StreamHandler):
         @property
         def stream(self) -> Any:
             return sys.stderr

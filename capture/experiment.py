@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from capture.ingredient import Ingredient, globals_of_maker
 from capture.run import current_run
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any, TypeVar
 
     from capture.run import Run
 
@@ -95,7 +96,7 @@ class Experiment(Ingredient):
     def main(self, function: Callable[..., R]) -> Callable[..., R]:
         """Make a function the command that runs when none is named."""
         captured = self.command(function)
-        self.default_command = captured.__name__  # type: ignore[attr-defined]
+        self.default_command = captured.__name__
         return captured
 
     def automain(self, function: Callable[..., R]) -> Callable[..., R]:
@@ -129,7 +130,7 @@ class Experiment(Ingredient):
         code = function.__code__  # type: ignore[attr-defined]
         if "options" not in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
             raise KeyError("an option hook has a parameter called 'options'")
-        self.option_hooks.append(function)
+        self.option_hooks.append(function)  # type: ignore[arg-type]
         return function
 
     # ----------------------------------------------------------------------------------------------------------- running
@@ -332,7 +333,7 @@ class Experiment(Ingredient):
         return super().gather_commands()
 
 
-class ObserverList(list):  # type: ignore[type-arg]
+class ObserverList(list):
     """The observers of an experiment; one whose hooks are declared wrongly is refused here, not an hour into a run."""
 
     def __init__(self, observers: Any = ()) -> None:
@@ -347,7 +348,7 @@ class ObserverList(list):  # type: ignore[type-arg]
     def extend(self, observers: Any) -> None:
         super().extend(_checked(observer) for observer in observers)
 
-    def __iadd__(self, observers: Any) -> ObserverList:  # type: ignore[override, misc]
+    def __iadd__(self, observers: Any) -> ObserverList:  # type: ignore[misc]
         self.extend(observers)
         return self
 

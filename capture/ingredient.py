@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from capture.errors import CircularDependencyError
 from capture.inject import capture_class, capture_function, captured_in
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, TypeVar, overload
 
     # A captured function may be called without the arguments that the configuration fills, so its type says "...".
     R = TypeVar("R")
     T = TypeVar("T")
+    Decorator = Callable[[Callable[..., R]], Callable[..., R]]
 
 _VARARGS = 0x04  # of `code.co_flags`, as `inspect.CO_VARARGS`
 
@@ -77,10 +79,14 @@ class Ingredient:
 
     # ------------------------------------------------------------------------------------------------------ decorators
 
-    @overload
-    def capture(self, function: Callable[..., R], prefix: str | None = None) -> Callable[..., R]: ...
-    @overload
-    def capture(self, function: None = None, prefix: str | None = None) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def capture(self, function: Callable[..., R], prefix: str | None = None) -> Callable[..., R]: ...
+
+        @overload
+        def capture(self, function: None = None, prefix: str | None = None) -> Decorator[R]: ...
+
     def capture(self, function: Any = None, prefix: str | None = None) -> Any:
         """Fill the arguments of a function, or of a class's constructor, from the configuration.
 
@@ -118,12 +124,18 @@ class Ingredient:
                     return
         found.append(new)
 
-    @overload
-    def command(self, function: Callable[..., R], prefix: str | None = None, unobserved: bool = False) -> Callable[..., R]: ...
-    @overload
-    def command(
-        self, function: None = None, prefix: str | None = None, unobserved: bool = False
-    ) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def command(
+            self, function: Callable[..., R], prefix: str | None = None, unobserved: bool = False
+        ) -> Callable[..., R]: ...
+
+        @overload
+        def command(
+            self, function: None = None, prefix: str | None = None, unobserved: bool = False
+        ) -> Decorator[R]: ...
+
     def command(self, function: Any = None, prefix: str | None = None, unobserved: bool = False) -> Any:
         """Make a function runnable by its name, from the command line and `run`.
 
@@ -136,23 +148,31 @@ class Ingredient:
         """
         if function is None:
             return lambda decorated: self.command(decorated, prefix=prefix, unobserved=unobserved)
-        captured = self.capture(function, prefix=prefix)
+        captured: Any = self.capture(function, prefix=prefix)
         captured.unobserved = unobserved
         self.commands[function.__name__] = captured
         return captured
 
-    @overload
-    def pre_run_hook(self, function: Callable[..., R], prefix: str | None = None) -> Callable[..., R]: ...
-    @overload
-    def pre_run_hook(self, function: None = None, prefix: str | None = None) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def pre_run_hook(self, function: Callable[..., R], prefix: str | None = None) -> Callable[..., R]: ...
+
+        @overload
+        def pre_run_hook(self, function: None = None, prefix: str | None = None) -> Decorator[R]: ...
+
     def pre_run_hook(self, function: Any = None, prefix: str | None = None) -> Any:
         """Call a captured function before the main function of each run."""
         return self._hook(self.pre_run_hooks, function, prefix)
 
-    @overload
-    def post_run_hook(self, function: Callable[..., R], prefix: str | None = None) -> Callable[..., R]: ...
-    @overload
-    def post_run_hook(self, function: None = None, prefix: str | None = None) -> Callable[[Callable[..., R]], Callable[..., R]]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def post_run_hook(self, function: Callable[..., R], prefix: str | None = None) -> Callable[..., R]: ...
+
+        @overload
+        def post_run_hook(self, function: None = None, prefix: str | None = None) -> Decorator[R]: ...
+
     def post_run_hook(self, function: Any = None, prefix: str | None = None) -> Any:
         """Call a captured function after the main function of each run, if that did not fail."""
         return self._hook(self.post_run_hooks, function, prefix)

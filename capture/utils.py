@@ -208,7 +208,7 @@ def optional_kwargs_decorator(func: Callable[..., Any]) -> Callable[..., Any]:
 def get_inheritors(cls: type) -> set[type]:
     """Return all classes below a class."""
     found: set[type] = set()
-    todo = [cls]
+    todo: list[type] = [cls]
     while todo:
         for below in todo.pop().__subclasses__():
             if below not in found:
