@@ -136,7 +136,7 @@ class Reporting:
         self._find, self._report = find, report
         self._lock = threading.Lock()
         self._closed = False
-        self._unanswered: list[str] = []
+        self._unanswered: list[str] | None = None  # None: they are still being looked for
         self._thread = threading.Thread(target=self._work, name="capture-probes", daemon=True)
         self._thread.start()
 
@@ -145,10 +145,15 @@ class Reporting:
         self._thread.join(wait_s)
         with self._lock:
             closed, self._closed = self._closed, True
-            unanswered, self._unanswered = self._unanswered, []
-        if not closed:
-            for name in unanswered:
-                self._report(name, Unavailable("the run ended before there was an answer"))
+            unanswered = self._unanswered
+        if closed:
+            return
+        if unanswered is None and self._thread.is_alive():
+            import logging
+
+            logging.getLogger("capture").info("the run ended while probes were still being loaded: none is recorded")
+        for name in unanswered or ():
+            self._report(name, Unavailable("the run ended before there was an answer"))
 
     def _work(self) -> None:
         try:
@@ -176,9 +181,10 @@ class Reporting:
 
     def _tell(self, name: str, facts: Any, only_if_unanswered: bool = False) -> None:
         with self._lock:
-            if self._closed or (only_if_unanswered and name not in self._unanswered):
+            unanswered = self._unanswered or []
+            if self._closed or (only_if_unanswered and name not in unanswered):
                 return
-            self._unanswered = [other for other in self._unanswered if other != name]
+            self._unanswered = [other for other in unanswered if other != name]
             self._report(name, facts)
 
 

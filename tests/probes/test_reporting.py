@@ -93,3 +93,20 @@ def test_an_error_while_probes_are_looked_for_is_logged(caplog):
     Reporting(find, reports).close(10)
     assert reports == []
     assert "a broken installation" in caplog.text
+
+
+def test_an_end_that_comes_while_probes_are_still_loaded_is_logged(caplog):
+    """Importing somebody's package may take longer than the run; that its facts are missing can be explained."""
+    release, reports = threading.Event(), Reports()
+
+    def find():
+        release.wait(10)
+        return [FunctionProbe("late", dict)]
+
+    with caplog.at_level("INFO", logger="capture"):
+        reporting = Reporting(find, reports)
+        reporting.close(0.01)
+    assert "still being loaded" in caplog.text
+    release.set()
+    reporting.close(10)
+    assert reports == []
