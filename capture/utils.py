@@ -210,6 +210,7 @@ def get_inheritors(cls: type) -> set[type]:
     found: set[type] = set()
     todo: list[type] = [cls]
     while todo:
+        below: type
         for below in todo.pop().__subclasses__():
             if below not in found:
                 found.add(below)
