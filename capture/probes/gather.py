@@ -165,6 +165,8 @@ class Reporting:
             logging.getLogger("capture").exception("the probes cannot be started")
             return
         with self._lock:
+            if self._closed:
+                return
             self._unanswered = [probe.name for probe in probes]
         started = time.monotonic()
         threads = []

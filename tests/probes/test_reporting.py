@@ -97,11 +97,11 @@ def test_an_error_while_probes_are_looked_for_is_logged(caplog):
 
 def test_an_end_that_comes_while_probes_are_still_loaded_is_logged(caplog):
     """Importing somebody's package may take longer than the run; that its facts are missing can be explained."""
-    release, reports = threading.Event(), Reports()
+    release, reports, asked = threading.Event(), Reports(), []
 
     def find():
         release.wait(10)
-        return [FunctionProbe("late", dict)]
+        return [FunctionProbe("late", lambda: asked.append(1))]
 
     with caplog.at_level("INFO", logger="capture"):
         reporting = Reporting(find, reports)
@@ -109,4 +109,4 @@ def test_an_end_that_comes_while_probes_are_still_loaded_is_logged(caplog):
     assert "still being loaded" in caplog.text
     release.set()
     reporting.close(10)
-    assert reports == []
+    assert (reports, asked) == ([], [])
