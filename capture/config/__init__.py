@@ -5,8 +5,7 @@ Everything here is data in, data out. The names below are loaded when they are f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from capture.config.dicts import ConfigDict
     from capture.config.files import load_config_file, save_config_file
@@ -27,7 +26,16 @@ _HOMES = {
     "save_config_file": "files",
 }
 
-__all__ = [*_HOMES]
+__all__ = [
+    "ConfigDict",
+    "ConfigScope",
+    "ConfigSummary",
+    "Origin",
+    "ReadOnlyDict",
+    "ReadOnlyList",
+    "load_config_file",
+    "save_config_file",
+]
 
 
 def __getattr__(name: str) -> object:

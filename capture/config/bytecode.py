@@ -12,13 +12,14 @@ is no source to show.)
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigScopeError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from types import CodeType, FrameType, FunctionType
+    from typing import Any
 
 
 def run_watched(
@@ -73,6 +74,7 @@ class _Watch:
     ) -> None:
         self._code, self._bind, self._leave = code, bind, leave
         self._stores, self._inseparable = _stores(code)
+        self._bound_within = _bound_within(code)
         self._frame: FrameType | None = None
         self._just_bound: tuple[str, ...] = ()
 
@@ -99,7 +101,7 @@ class _Watch:
             # The event comes before the instruction is carried out, so what is bound now are names of the last one.
             if self._just_bound:
                 self._rebind(frame.f_locals)
-            self._just_bound = self._stores.get(frame.f_lasti, ())
+            self._just_bound = self._stores.get(frame.f_lasti, self._bound_within)
         elif event == "return":
             # Before 3.13 each access to f_locals reads the frame anew and loses what was written: ask once.
             variables = frame.f_locals
@@ -115,6 +117,21 @@ class _Watch:
                 replacement = self._bind(name, value)
                 if replacement is not value:
                     variables[name] = replacement
+
+
+def _bound_within(code: CodeType) -> tuple[str, ...]:
+    """Return the variables of `code` that functions within it bind: comprehensions with a walrus, before 3.12.
+
+    Any instruction may call those functions, so these names are looked at after each.
+    """
+    import dis
+
+    names: set[str] = set()
+    for constant in code.co_consts:
+        if isinstance(constant, type(code)):
+            stored = {i.argval for i in dis.get_instructions(constant) if i.opname == "STORE_DEREF"}
+            names.update(stored, _bound_within(constant))
+    return tuple(sorted(names.intersection(code.co_cellvars)))
 
 
 def _stores(code: CodeType) -> tuple[dict[int, tuple[str, ...]], dict[str, int]]:

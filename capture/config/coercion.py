@@ -8,8 +8,6 @@ Each simple type has one small function below, found in a table; what `typing` b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from capture.config.fields import (
     ask_for,
     construct,
@@ -25,6 +23,7 @@ from capture.config.layers import MISSING
 from capture.config.updates import join_path, merge, shorten
 from capture.errors import ConfigTypeError, MissingConfigError, suggest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any

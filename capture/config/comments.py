@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
 #: Comments to tools, which describe nothing.
 IGNORED_COMMENTS = ("^pylint:", "^noinspection")
@@ -59,14 +60,14 @@ def _entries(node: Any) -> Iterator[tuple[list[str], Any, Any]]:
     for parameter, default in zip([*positional, *arguments.kwonlyargs], defaults):
         if default is not None and parameter.lineno > node.lineno:
             yield [parameter.arg], _Span(parameter, default), default
-    for statement in _statements(node.body):
+    for statement in statements_in(node.body):
         if isinstance(statement, ast.Assign):
             yield names_in(*statement.targets), statement, statement.value
         elif isinstance(statement, ast.AnnAssign):
             yield names_in(statement.target), statement, statement.value
 
 
-def _statements(body: list[Any]) -> Iterator[Any]:
+def statements_in(body: list[Any]) -> Iterator[Any]:
     """Yield the statements of a scope, also those in loops and branches, but not those of functions within it."""
     for statement in body:
         yield statement
@@ -74,7 +75,7 @@ def _statements(body: list[Any]) -> Iterator[Any]:
             continue
         for block in ("body", "orelse", "finalbody", "handlers", "cases"):
             for inner in getattr(statement, block, ()):
-                yield from _statements(inner.body if block in ("handlers", "cases") else [inner])
+                yield from statements_in(inner.body if block in ("handlers", "cases") else [inner])
 
 
 def names_in(*targets: ast.expr) -> list[str]:
@@ -88,6 +89,11 @@ def names_in(*targets: ast.expr) -> list[str]:
         elif isinstance(target, ast.Starred):
             names.extend(names_in(target.value))
     return names
+
+
+def names_imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """Return the names that an import statement binds."""
+    return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
 
 
 class _Span:
@@ -129,7 +135,9 @@ class _Comments:
         self._lines = lines
         self._in_strings = {
             number
-            for string in ast.walk(scope)
+            for statement in statements_in(scope.body)
+            if statement.end_lineno > statement.lineno and not hasattr(statement, "body")
+            for string in ast.walk(statement)
             if isinstance(string, (ast.Constant, ast.JoinedStr))
             for number in range(string.lineno + 1, (string.end_lineno or 0) + 1)
         }

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from capture.config.origin import Origin
 from capture.config.overrides import Overrides, fill_in, settle
 from capture.config.summary import ConfigSummary
 from capture.config.values import DEFAULT_RULES, KeyRules, clone, normalize
 from capture.errors import ConfigTypeError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 
 class ConfigDict:

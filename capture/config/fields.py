@@ -6,12 +6,12 @@ The three kinds differ only in this module. Everything else asks `fields_of`, `c
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from capture.config.layers import MISSING
 from capture.config.updates import join_path, shorten
 from capture.errors import ConfigError, ConfigTypeError, MissingConfigError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any

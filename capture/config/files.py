@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from capture.errors import ConfigFileError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Any, NoReturn
 
 #: How many values a file may stand for. YAML's aliases let one of 1 KB stand for 10^9, which fill any memory.
 MOST_VALUES = 1_000_000

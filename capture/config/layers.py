@@ -6,12 +6,11 @@ in one node, kept so that the history of every entry can be told later without s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from capture.config.updates import get_by_path, iter_flattened, prefixes, shorten
 from capture.config.values import equal
 from capture.errors import CircularDependencyError, ConfigError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any

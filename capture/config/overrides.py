@@ -6,13 +6,13 @@ is right. Inside a scope, overridden dicts and lists protect what is overridden 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from capture.config.readonly import Lookalike
 from capture.config.values import clone, equal, extend_path, simple_type, type_changed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Any
 
 
 class Overrides:

@@ -5,9 +5,11 @@ They are real dicts and lists. Copying or pickling one gives a plain, changeable
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
-
 from capture.errors import ReadOnlyConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 
 class Lookalike(type):

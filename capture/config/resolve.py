@@ -19,8 +19,6 @@ Nothing here has side effects: no clock, disk, logger or global setting; warning
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from capture.config.layers import (
     HOOK,
     MISSING,
@@ -43,6 +41,7 @@ from capture.config.updates import flatten, get_by_path, iter_flattened, join_pa
 from capture.config.values import DEFAULT_RULES, KeyRules, clone, equal, normalize
 from capture.errors import ConfigError, ConfigTypeError, NamedConfigNotFoundError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any

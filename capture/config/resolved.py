@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from capture.config.layers import LATER, MISSING, OVERRIDDEN, Layer, place, relative_path, sources_of
 from capture.config.summary import ConfigSummary
 from capture.config.updates import flatten, get_by_path, iter_flattened, join_path, merge, nest, prefixes, shorten
 from capture.errors import ConfigAddedError, ConfigError, suggest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any

@@ -4,22 +4,22 @@ The function stays what it is: its globals, closure, line numbers and everything
 each binding of a name stands one more assignment, ``lr = HOOK.bind("lr", lr, 12)``, through which an update can put
 its own value; and when the function ends, however it does, the hook is shown its local variables.
 
-Needs the source, found as tracebacks find it (`linecache`: files, notebook cells, the REPL since 3.13). Since a file
-may have been edited after it was imported, the source counts only if it compiles to the very code that is running.
+Needs the source: a file's, or what `linecache` knows of notebook cells, and of the REPL since 3.13. A file may have
+been edited after it was imported, so the source counts only if it compiles to the very code that is running.
 """
 
 from __future__ import annotations
 
 import ast
-import linecache
-from types import CodeType
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import CodeType, ModuleType
 
-from capture.config.comments import docs_from_comments, names_in
+from capture.config.comments import docs_from_comments, names_imported, names_in, statements_in
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FunctionType
+    from typing import Any
 
     Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 _PLACEHOLDER = "\0config hook\0"
 
 _IS_FUNCTION = 0x2  # CO_NEWLOCALS: tells a function's code from a class body's
-
-_S = TypeVar("_S", bound=ast.stmt)
 
 
 class Rewritten:
@@ -67,14 +65,15 @@ def rewrite(func: Any, hook: Any, ignored_comments: tuple[str, ...] = ()) -> Rew
         None where there is no source, or where it is not the source of the running code.
     """
     lines = source_lines(func)
-    node = find_definition(func, lines)
-    if node is None:
+    found = find_definition(func, lines)
+    if found is None:
         return None
+    node, imported = found
     docs = docs_from_comments(node, lines, ignored_comments)
     parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     parameter_lines = {parameter.arg: parameter.lineno for parameter in parameters}
-    _insert_hook(node)
-    code = _compile_in_place(func, node)
+    _insert_hook(node, lines)
+    code = _compile_in_place(func, node, imported)
     assert code is not None, "it compiled before the hook was put in"
     return Rewritten(_same_function(func, _with_hook(code, hook)), docs, parameter_lines)
 
@@ -85,21 +84,85 @@ def rewrite(func: Any, hook: Any, ignored_comments: tuple[str, ...] = ()) -> Rew
 def source_lines(func: FunctionType) -> list[str]:
     """Return the lines of the file (cell, input) that defines `func`, or none."""
     filename = func.__code__.co_filename
+    try:
+        with open(filename, encoding="utf-8-sig") as stream:
+            return list(stream)
+    except (OSError, ValueError):
+        pass  # no file, or one in another encoding
+    import linecache
+
     linecache.checkcache(filename)
     return linecache.getlines(filename, func.__globals__)
 
 
-def find_definition(func: FunctionType, lines: list[str]) -> Function | None:
-    """Return the syntax tree of `func`, or None if `lines` do not hold the source of its code."""
-    try:
-        tree = ast.parse("".join(lines))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None  # edited since, or not Python (a notebook cell with magics): not the source of this code
-    for node in _definitions_at(tree, func.__code__.co_name, func.__code__.co_firstlineno):
-        code = _compile_in_place(func, node)
-        if code is not None and _same_code(code, func.__code__):
-            return node
+def find_definition(func: FunctionType, lines: list[str]) -> tuple[Function, set[str]] | None:
+    """Find the syntax tree of `func`.
+
+    Returns
+    -------
+    (tree, set of str) or None
+        None if `lines` do not hold the source of the running code. The set is `imported` of `_compile_in_place`.
+    """
+    # The function's own lines are enough, as a rule, and faster to parse than a long file.
+    for whole in (False, True):
+        try:
+            tree = ast.parse("".join(lines) if whole else _text_of(func.__code__, lines))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue  # edited since, or not Python (a notebook cell with magics): not the source of this code
+        imported = _imported_in(tree) if whole else _probably_imported(func, func.__code__)
+        for node in _definitions_at(tree, func.__code__.co_name, func.__code__.co_firstlineno):
+            code = _compile_in_place(func, node, imported)
+            if code is not None and _same_code(code, func.__code__):
+                return node, imported
     return None
+
+
+def _imported_in(module: ast.Module) -> set[str]:
+    imports = (node for node in statements_in(module.body) if isinstance(node, (ast.Import, ast.ImportFrom)))
+    return {name for node in imports for name in names_imported(node) if name.isidentifier()}
+
+
+def _probably_imported(func: FunctionType, code: CodeType) -> set[str]:
+    names = set()
+    for name in code.co_names:
+        value = func.__globals__.get(name)
+        if isinstance(value, ModuleType) or getattr(value, "__module__", func.__module__) != func.__module__:
+            names.add(name)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _probably_imported(func, constant)
+    return names
+
+
+def _text_of(code: CodeType, lines: list[str]) -> str:
+    """Return a text with the function of `code` alone, at its line: long files take long to parse.
+
+    It ends before the first line that is indented no more than the function is. Where that is not the function's end
+    (a dedented bracket, or text within a string), what remains cannot be parsed, and the whole file is.
+    """
+    first, last = code.co_firstlineno, _last_line(code)
+    if first > len(lines):
+        return ""
+    indentation = _indentation(lines[first - 1])
+    while last < len(lines) and (_is_blank(lines[last]) or _indentation(lines[last]) > indentation):
+        last += 1
+    block = "".join(lines[first - 1 : last])
+    if indentation == 0:
+        return "\n" * (first - 1) + block
+    return "\n" * (first - 2) + "if True:\n" + block
+
+
+def _last_line(code: CodeType) -> int:
+    inner = [_last_line(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return max([line for _, _, line in code.co_lines() if line is not None] + inner, default=code.co_firstlineno)
+
+
+def _indentation(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _is_blank(line: str) -> bool:
+    return line.strip() == "" or line.lstrip().startswith("#")
 
 
 def _definitions_at(tree: ast.AST, name: str, line: int) -> Iterator[Function]:
@@ -133,14 +196,15 @@ def _same_constant(one: Any, other: Any) -> bool:
 # ---------------------------------------------------------------------------------------------- compiling
 
 
-def _compile_in_place(func: FunctionType, node: Function) -> CodeType | None:
+def _compile_in_place(func: FunctionType, node: Function, imported: set[str]) -> CodeType | None:
     """Compile the definition `node` as if it stood where `func` was defined; None if that place is not known.
 
     The place matters: names that `func` closes over must be a surrounding function's, in a class names like ``__x``
     are changed to ``_Class__x``, and the functions within `func` have names that begin with those around it.
+    Since Python 3.11 ``np.sum()`` compiles to other code where the module has imported np; `imported` has such names.
     """
-    skeleton: Any = ast.parse("")
-    place = skeleton
+    surroundings = ast.parse(f"import {', '.join(sorted(imported))}" if imported else "")
+    place: Any = surroundings
     *around, _ = func.__qualname__.split(".")
     for name, inside in zip(around, [*around[1:], ""]):
         if name == "<locals>":
@@ -152,11 +216,11 @@ def _compile_in_place(func: FunctionType, node: Function) -> CodeType | None:
             header = f"def {name}({', '.join(closed_over)}): pass"
         else:
             header = f"class {name}: pass"
-        place.body = ast.parse(header).body
-        place = place.body[0]
-    place.body = [node]
+        place.body.extend(ast.parse(header).body)
+        place = place.body[-1]
+    place.body.append(node)
     flags = func.__code__.co_flags & _future_flags()
-    code = compile(skeleton, func.__code__.co_filename, "exec", flags=flags, dont_inherit=True)
+    code = compile(surroundings, func.__code__.co_filename, "exec", flags=flags, dont_inherit=True)
     return _find_code(code, func.__code__.co_name)
 
 
@@ -204,41 +268,41 @@ def _same_function(func: FunctionType, code: CodeType) -> FunctionType:
 # ---------------------------------------------------------------------------------------------- rewriting
 
 
-def _insert_hook(node: Function) -> None:
+def _insert_hook(node: Function, lines: list[str]) -> None:
     """Rewrite the body of `node` in place, so that it binds through the hook and shows it its locals at the end."""
-    elsewhere = {
-        name for inner in _own_nodes(node) if isinstance(inner, (ast.Global, ast.Nonlocal)) for name in inner.names
-    }
-    first = node.body[0]
-    rewriter = _Rewriter(elsewhere)
+    statements = statements_in(node.body)
+    elsewhere = {name for inner in statements if isinstance(inner, (ast.Global, ast.Nonlocal)) for name in inner.names}
+    has_walrus = any(":=" in line for line in lines[node.lineno - 1 : node.end_lineno])
+    rewriter = _Rewriter(elsewhere, has_walrus)
+    place = _place(node.body[0])
     body: list[ast.stmt] = []
     for statement in node.body:
         rewritten = rewriter.visit(statement)
         body.extend(rewritten if isinstance(rewritten, list) else [rewritten])
-    show_locals = ast.Expr(_call_hook("leave", _call_hook("locals")))
-    whole = ast.Try(body=body, handlers=[], orelse=[], finalbody=[show_locals])
-    node.body = [_placed(whole, first)]
+    show_locals = ast.Expr(_call_hook("leave", [_call_hook("locals", [], place)], place), **place)
+    node.body = [ast.Try(body=body, handlers=[], orelse=[], finalbody=[show_locals], **place)]
 
 
-def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield all nodes below `node` that belong to its scope, and not to a function or class within it."""
-    for child in ast.iter_child_nodes(node):
-        yield child
-        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            yield from _own_nodes(child)
+def _place(node: Any) -> dict[str, Any]:
+    """Return the position of `node`: what is put in gets it too, so that tracebacks show the user's lines."""
+    return {
+        "lineno": node.lineno,
+        "col_offset": node.col_offset,
+        "end_lineno": node.end_lineno,
+        "end_col_offset": node.end_col_offset,
+    }
 
 
-def _call_hook(method: str, *args: ast.expr) -> ast.Call:
-    return ast.Call(ast.Attribute(ast.Constant(_PLACEHOLDER), method, ast.Load()), list(args), [])
+def _call_hook(method: str, args: list[ast.expr], place: dict[str, Any]) -> ast.Call:
+    hook = ast.Constant(_PLACEHOLDER, **place)
+    return ast.Call(ast.Attribute(hook, method, ast.Load(), **place), args, [], **place)
 
 
-def _bound(name: str, value: ast.expr, line: int) -> ast.Call:
-    return _call_hook("bind", ast.Constant(name), value, ast.Constant(line))
-
-
-def _placed(new: _S, old: ast.AST) -> _S:
-    """Give `new` and what it contains the place of `old`, so that tracebacks and debuggers show the user's lines."""
-    return ast.fix_missing_locations(ast.copy_location(new, old))
+def _bound(name: str, value: ast.expr | None, line: int, place: dict[str, Any]) -> ast.Call:
+    """Return ``HOOK.bind("name", value, line)``; the value is the name's own if None is given."""
+    if value is None:
+        value = ast.Name(name, ast.Load(), **place)
+    return _call_hook("bind", [ast.Constant(name, **place), value, ast.Constant(line, **place)], place)
 
 
 class _Rewriter(ast.NodeTransformer):
@@ -248,22 +312,26 @@ class _Rewriter(ast.NodeTransformer):
     ----------
     elsewhere : set of str
         Names that the function declares global or nonlocal: assigning them is no business of the config.
+    has_walrus : bool
+        Whether expressions may bind names too, and are to be searched.
     """
 
-    def __init__(self, elsewhere: set[str]) -> None:
+    def __init__(self, elsewhere: set[str], has_walrus: bool) -> None:
         self.elsewhere = elsewhere
+        self.has_walrus = has_walrus
 
     def _rebind(self, names: list[str], node: Any) -> list[ast.stmt]:
         """Return ``name = HOOK.bind("name", name, line)`` for each of `names`."""
-        statements: list[ast.stmt] = []
-        for name in names:
-            if name not in self.elsewhere:
-                value = _bound(name, ast.Name(name, ast.Load()), node.lineno)
-                statements.append(_placed(ast.Assign([ast.Name(name, ast.Store())], value), node))
-        return statements
+        place = _place(node)
+        return [
+            ast.Assign([ast.Name(name, ast.Store(), **place)], _bound(name, None, node.lineno, place), **place)
+            for name in names
+            if name not in self.elsewhere
+        ]
 
     def _after(self, node: Any, names: list[str]) -> list[ast.stmt]:
-        self.generic_visit(node)
+        if self.has_walrus:
+            self.generic_visit(node)
         return [node, *self._rebind(names, node)]
 
     def _at_head(self, node: Any, names: list[str], place: Any) -> Any:
@@ -281,7 +349,7 @@ class _Rewriter(ast.NodeTransformer):
         return self._after(node, names_in(node.target) if node.value is not None else [])
 
     def visit_Import(self, node: ast.Import | ast.ImportFrom) -> list[ast.stmt]:
-        return self._after(node, [alias.asname or alias.name.partition(".")[0] for alias in node.names])
+        return self._after(node, names_imported(node))
 
     visit_ImportFrom = visit_Import
 
@@ -298,22 +366,21 @@ class _Rewriter(ast.NodeTransformer):
             return self._at_head(node, names, node.pattern)
         # The guard reads the names already: bind them in front of it, within the one expression that it may be.
         self.generic_visit(node)
+        place = _place(node.guard)
         binds: list[ast.expr] = [
-            ast.NamedExpr(ast.Name(name, ast.Store()), _bound(name, ast.Name(name, ast.Load()), node.pattern.lineno))
+            ast.NamedExpr(ast.Name(name, ast.Store(), **place), _bound(name, None, place["lineno"], place), **place)
             for name in names
             if name not in self.elsewhere
         ]
-        in_order = ast.Tuple([*binds, node.guard], ast.Load())
-        guard = ast.Subscript(in_order, ast.Constant(len(binds)), ast.Load())
-        node.guard = ast.fix_missing_locations(ast.copy_location(guard, node.guard))
+        in_order = ast.Tuple([*binds, node.guard], ast.Load(), **place)
+        node.guard = ast.Subscript(in_order, ast.Constant(len(binds), **place), ast.Load(), **place)
         return node
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.NamedExpr:
         self.generic_visit(node)
         name = node.target.id
         if name not in self.elsewhere:
-            value = ast.copy_location(_bound(name, node.value, node.lineno), node.value)
-            node.value = ast.fix_missing_locations(value)
+            node.value = _bound(name, node.value, node.lineno, _place(node.value))
         return node
 
     def visit_FunctionDef(self, node: Any) -> list[ast.stmt]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
 
 from capture.config.origin import Origin
 from capture.config.overrides import Overrides, fill_in, settle
@@ -19,8 +18,10 @@ from capture.config.summary import ConfigSummary
 from capture.config.values import DEFAULT_RULES, KeyRules, clone, normalize, python_scalar
 from capture.errors import ConfigError, ConfigScopeError, ConfigScopeSyntaxError, ScopeParameterError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
     from capture.config.rewrite import Rewritten
 

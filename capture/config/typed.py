@@ -9,7 +9,6 @@ object again for a function that asks for it.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from capture.config.coercion import build, coerce, coerce_part
 from capture.config.fields import (
@@ -29,6 +28,7 @@ from capture.config.updates import flatten, get_by_path, join_path, merge, short
 from capture.config.values import DEFAULT_RULES, KeyRules, equal
 from capture.errors import ConfigTypeError, MissingConfigError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any

@@ -7,10 +7,9 @@ None of them changes what it is given, except `set_by_path`, whose purpose it is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from capture.errors import CommandLineError, ConfigError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from capture.config.readonly import Lookalike
 from capture.errors import ConfigTypeError, InvalidConfigKey
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Types whose values nobody can change and that hold no other values: most entries of most configs.
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
