@@ -515,6 +515,7 @@ class HeadAndTail:
         self._base = 0  #: where `_kept` begins in the whole output
         self._left_out = 0
         self._head: int | None = None  #: size of the head; None until there is one
+        self._broken_line = False  #: the head ends inside a line
         self._tail_at = 0  #: where the tail begins in what is recorded
         self._late = False  #: what is recorded is older than `_kept`
         self._last_cut = float("-inf")
@@ -548,10 +549,10 @@ class HeadAndTail:
 
     def _overflow(self, offset: int, now: float) -> Edit:
         line_end = self._kept.rfind(b"\n", 0, self._half) + 1
-        self._head = self._base = line_end or _boundary(self._kept, self._half)
+        self._head = self._base = line_end or _boundary_before(self._kept, self._half)
         unsent = self._kept[offset : self._head].decode("utf-8")
         del self._kept[: self._head]
-        self._broken_line = not line_end
+        self._broken_line = self._head > 0 and not line_end
         self._cut()
         self._last_cut = now
         return min(offset, self._head), unsent + self._note_and_tail()
@@ -581,6 +582,13 @@ def _boundary(data: bytes | bytearray, at: int) -> int:
     while at < len(data) and data[at] & 0xC0 == 0x80:
         at += 1
     return min(at, len(data))
+
+
+def _boundary_before(data: bytes | bytearray, at: int) -> int:
+    """Return the last place up to `at` where a UTF-8 character starts."""
+    while 0 < at < len(data) and data[at] & 0xC0 == 0x80:
+        at -= 1
+    return at
 
 
 class OutputLog:
