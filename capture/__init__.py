@@ -5,10 +5,9 @@ The names below are loaded when they are first used, so that importing the packa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from capture._version import __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from capture import observers
     from capture.commandline_options import cli_option

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from types import MethodType
-from typing import TYPE_CHECKING, Any
 
 from capture.binding import Target, call_for, explain, track
 from capture.context import CONTEXT_RUN
 from capture.errors import CaptureError, ConfigError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Any
 
     from capture.signature import Signature
 

@@ -13,9 +13,12 @@ from __future__ import annotations
 import json
 import os
 import threading
-from typing import Any
 
 from capture.codec import Opaque, decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Acknowledged:

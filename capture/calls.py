@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from collections import namedtuple
 
 from capture.codec import decode, encode
 from capture.errors import HookError, ObserverError
@@ -18,8 +18,10 @@ from capture.hooks import HOOKS, PLACE, MetricsBatch, RunObserver
 from capture.journal import event_of
 from capture.records import Series, utc_from_microseconds
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any, BinaryIO
 
     from capture.journal import Line
     from capture.spool import Spool
@@ -31,9 +33,10 @@ _VARKEYWORDS = 0x08  # of `code.co_flags`, as `inspect.CO_VARKEYWORDS`
 # -------------------------------------------------------------------------------------------------------------- hooks
 
 
-class Hook(NamedTuple):
+class Hook(namedtuple("Hook", "name method wanted")):
     """A hook of an observer."""
 
+    __slots__ = ()
     name: str
     method: Callable[..., Any]
     wanted: frozenset[str] | None  #: arguments that it declares; None if it takes any
@@ -181,17 +184,18 @@ class Opener:
 # -------------------------------------------------------------------------------------------------------------- calls
 
 
-class Call(NamedTuple):
+class Call(namedtuple("Call", "hook arguments seqs settle", defaults=(None,))):
     """One call of a hook that is due.
 
     `arguments` makes them anew for each attempt, so that what an observer did to its copy does not matter; `seqs` are
     the events that the call stands for; `settle` is called once when it was made, or given up.
     """
 
+    __slots__ = ()
     hook: Hook
     arguments: Callable[[], dict[str, Any]]
     seqs: tuple[int, ...]
-    settle: Callable[[], None] | None = None
+    settle: Callable[[], None] | None
 
     def make(self) -> Any:
         """Call the hook with those arguments that it declares."""

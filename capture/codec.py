@@ -33,12 +33,13 @@ from __future__ import annotations
 import json
 import math
 import sys
-from typing import TYPE_CHECKING, Any
 
 from capture.errors import RecordError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 MAX_DEPTH = 200  #: levels of nesting that are stored; what lies deeper is stored as its repr
 MAX_REPR = 2_000  #: characters kept of the repr of an object

@@ -11,12 +11,13 @@ import os
 import sys
 import threading
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any
 
 from capture.errors import AmbiguousRunError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 CONTEXT_RUN: ContextVar[Any] = ContextVar("capture_run", default=None)
 """The run of this context, or None. Captured functions read it on every call; everyone else asks `current`."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 LARGE = 1 << 20  #: bytes from which OpenSSL, being twice as fast, wins back the 3 ms that loading it takes
 

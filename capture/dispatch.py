@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
 
 from capture.acks import Acknowledged, Acks
 from capture.calls import Call, Calls, check_hooks, describe, identity_of, name_of, replays
@@ -19,8 +18,10 @@ from capture.clock import SYSTEM_CLOCK
 from capture.errors import RequiredObserverError, SacredInterrupt
 from capture.journal import Line, acks_path, parse_line, split_lines
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from capture.clock import Clock
     from capture.events import Event

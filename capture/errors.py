@@ -36,10 +36,10 @@ pickling, so that it crosses process boundaries.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 
 def suggest(word: object, possible: Iterable[object]) -> str | None:

@@ -13,13 +13,13 @@ old reader misread a record raises `FORMAT`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
-
 from capture.codec import decode, encode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+    from typing import Any, ClassVar
 
     from typing_extensions import dataclass_transform
 else:

@@ -6,12 +6,13 @@ Here they are made; :mod:`capture.binding` says what happens when they are calle
 from __future__ import annotations
 
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
 
 from capture.binding import Frame, Target
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
+    from typing import Any
 
     from capture._wrapped import CapturedFunction
 

@@ -6,10 +6,11 @@ import json
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 MAX_POINTS = 8_192  #: points that are gathered before the thread that logs them hands them on itself
 MAX_AGE_US = 50_000  #: microseconds after the last hand-over from which a new point is handed on at once

@@ -15,12 +15,13 @@ import os
 import sys
 import threading
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from capture.errors import ConfigTypeError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 SEEDRANGE = (1, int(1e9))
 """Seeds that are made, rather than given, lie in here; the end is excluded when numpy makes them."""

@@ -7,11 +7,12 @@ included. The bulky parts (series, output, file bytes) are read when asked for.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, BinaryIO
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
+    from typing import Any, BinaryIO
 
     from capture.events import Event
 

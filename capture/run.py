@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from capture import context, events
 from capture.errors import NoRunError, SacredInterrupt
@@ -20,9 +19,11 @@ from capture.randomness import set_global_seed
 from capture.recorder import NullRecorder, Recorder, new_uid
 from capture.signals import Preempted, Preemption
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
+    from typing import Any
 
 LATE_FACTS_WAIT_S = 0.5  #: how long the end of a run waits for facts that are still being gathered
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from capture.errors import CaptureError, CommandLineError, SacredInterrupt, suggest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from capture.experiment import Experiment
     from capture.run import Run

@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 from capture.errors import SettingError, suggest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: name -> (default, what it does). A name with a dot belongs to a group. A tuple of types follows where None is a value.
 DEFAULTS: dict[str, tuple[Any, str]] = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from typing import Any
 
 CO_VARARGS, CO_VARKEYWORDS = 0x04, 0x08  # as in `inspect`, whose import costs more than all captured functions
 

@@ -40,14 +40,14 @@ import sys
 import threading
 from collections import deque
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
 
 from capture.errors import SettingError, suggest
 from capture.terminal import text_decoder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Protocol
+    from typing import Any, Protocol
 
     class Log(Protocol):
         """Where captured output goes; `capture.terminal.OutputLog` is one."""

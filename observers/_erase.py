@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
 
 from capture.observers import _atomic, _names
 from capture.observers._run_folder import EXTENSION, FILES, read_document
 from capture.observers._store import RESOURCES, SOURCES, digests
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 _SHORTEST = 4  #: characters below which a string is in everything
 _CHUNK = 1 << 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from capture.errors import ObserverError, RecordError
 from capture.hooks import Curator
@@ -11,6 +10,10 @@ from capture.observers import _atomic, _labels, _names
 from capture.observers._file_reader import FileStoreReader
 from capture.observers._run_folder import EXTENSION, RunFolder, read_document
 from capture.observers._store import PRIVATE, RESOURCES, SOURCES, log, make_store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class FileStoreCurator(Curator):

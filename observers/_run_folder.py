@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
 
 from capture._version import __version__
 from capture.codec import encode
 from capture.errors import RecordError
 from capture.observers import _atomic
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
 FORMAT = 1  #: of capture.json and of the store
 EXTENSION = "capture.json"  #: holds what Sacred's layout has no place for

@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from capture.codec import decode, encode
 from capture.observers import _atomic
 from capture.records import Series
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
 LINES = "metrics.jsonl"
 JSON = "metrics.json"

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any
 
 from capture.codec import decode, encode
 from capture.errors import ObserverError
@@ -48,10 +47,11 @@ from capture.observers._store import (
     write_uid,
 )  # fmt: skip
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
     from capture.hooks import MetricsBatch
     from capture.observers._file_curator import FileStoreCurator

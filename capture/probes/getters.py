@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from capture.hooks import Unavailable
 
 TYPE_CHECKING = False

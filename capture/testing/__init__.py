@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from capture.testing.clock import FakeClock
     from capture.testing.contract import Backend, ObserverContract
     from capture.testing.feed import Story, Teller, tell, told

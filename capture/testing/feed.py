@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from capture import events
 from capture.calls import Calls
@@ -11,8 +10,10 @@ from capture.journal import Journal, iter_lines, read_journal
 from capture.records import RunRecord, fold, utc_from_microseconds
 from capture.spool import Spool
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from capture.journal import Line
 

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from capture import events
 from capture.hooks import CAPABILITIES, HOOKS, RunObserver
 from capture.records import Fold
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
     from capture.hooks import MetricsBatch
     from capture.records import RunRecord

@@ -26,6 +26,7 @@ NOT_AT_IMPORT = [
     "tinydb",
     "sqlite3",
     "asyncio",
+    "typing",
     "logging",
     "inspect",
     "dataclasses",
