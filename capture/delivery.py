@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from typing import TYPE_CHECKING, Any
 
 from capture.acks import Acknowledged, Acks, read_acks
 from capture.calls import identity_of, name_of, replays
 from capture.dispatch import Cursor, DeliveryOptions, Lane, remove_if_there
 from capture.events import FORMAT
 from capture.journal import acks_path, list_journals, opened_of
+from capture.liveness import machine_identity
 from capture.locks import LocksUnsupportedError, try_lock, unlock
 from capture.spool import Spool
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
 
 class Report:
@@ -111,8 +114,8 @@ def sync(
         ``resolve(identity) -> observer or None``, asked about the other identities.
     options : DeliveryOptions, optional
     host : mapping, optional
-        This machine, as in `Opened.host`. Journals of other machines are left to those: a lock on a shared filesystem
-        may not reach from there to here.
+        This machine, as in `Opened.host`; default: the one this runs on. Journals of other machines are left to those:
+        a lock on a shared filesystem may not reach from there to here.
     everything : bool
         Whether `observers` get all journals, also those that were not meant for them.
     retry_missed : bool
@@ -176,11 +179,14 @@ def _deliver(
         try:
             if not _is_still(path, descriptor):
                 return Report(path, "missing")
-            return _deliver_locked(path, find, observers, options, host, retry_missed)
+            report = _deliver_locked(path, find, observers, options, host, retry_missed)
         finally:
             unlock(descriptor)
     finally:
         os.close(descriptor)
+    if report.deleted:
+        remove_if_there(path)
+    return report
 
 
 def _is_still(path: str, descriptor: int) -> bool:
@@ -204,7 +210,7 @@ def _deliver_locked(
         return Report(path, "empty")
     if opened.format > FORMAT:
         return Report(path, "format")
-    if host is not None and opened.host.get("machine_id") != host.get("machine_id"):
+    if opened.host.get("machine_id") != (host or machine_identity()).get("machine_id"):
         return Report(path, "elsewhere")
     report = Report(path)
     known = read_acks(acks_path(path))
@@ -230,7 +236,8 @@ def _deliver_locked(
     far_of = {identity: known.get(identity, Acknowledged()) for identity in wanted}
     report.missed.update({identity: len(far.missed) for identity, far in far_of.items() if far.missed})
     if all(far.done and not far.missed for far in far_of.values()):
-        os.unlink(path)
+        if sys.platform != "win32":  # there an open file cannot be removed; see `_deliver`
+            os.unlink(path)
         remove_if_there(acks_path(path))
         spool.remove()
         report.deleted = True
@@ -282,4 +289,4 @@ def _spool_of(path: str, opened: Any) -> Spool:
     """Return the spool with the bytes that a journal speaks of."""
     state = os.path.dirname(os.path.dirname(path))
     directory = opened.spool or os.path.join(state, "spool", opened.uid)
-    return Spool(directory, holder=f"{opened.uid}.{opened.writer}")
+    return Spool(directory, holder=f"{opened.uid}.{opened.writer}", verify=True)

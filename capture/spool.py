@@ -2,9 +2,9 @@
 
 ::
 
-    <directory>/<2 hex>/<sha256>       the content, once, whoever recorded it
-    <directory>/held/<holder>/<sha256> the same file by another name: this run still needs it
-    <directory>/known                  digests of big files that have not changed since, by their stat
+    <directory>/held/<holder>/<sha256> content that this run still needs
+    <directory>/<2 hex>/<sha256>       the same file by another name, for who records it next; only from 1 MiB
+    <directory>/known                  digests of such files that have not changed since, by their stat
 
 Where the directory lies on the filesystem of a store, the store links the content into its own place; nothing is copied
 twice, and a file that was recorded before is not even read again.
@@ -19,12 +19,15 @@ import stat
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from collections import namedtuple
 
 from capture.digests import digests_of
+from capture.errors import RecordError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any, BinaryIO
 
 MAX_MD5 = 4 * 2**20  #: bytes up to which the MD5 is made, too: for layouts that are addressed by it
 MIN_KNOWN = 2**20  #: bytes from which it pays to remember the digest of a file
@@ -35,9 +38,10 @@ _CHUNK = 1 << 20
 _FICLONE = 0x40049409  # Linux: share the blocks of another file
 
 
-class Taken(NamedTuple):
+class Taken(namedtuple("Taken", "digest md5 size")):
     """What is known of bytes in the spool."""
 
+    __slots__ = ()
     digest: str  #: SHA-256, hexadecimal
     md5: str  #: hexadecimal; "" for files over `MAX_MD5` bytes
     size: int  #: bytes
@@ -54,27 +58,48 @@ class Spool:
         Name of who needs the content; default: one of its own. Content goes when nobody holds it.
     now : callable
         Wall clock in seconds.
+    verify : bool
+        Whether content is compared with its digest before it is given: a power cut may have cut it off.
 
     Attributes
     ----------
     directory, holder : str
     """
 
-    def __init__(self, directory: str, holder: str | None = None, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        directory: str,
+        holder: str | None = None,
+        now: Callable[[], float] = time.time,
+        verify: bool = False,
+    ) -> None:
         self.directory = os.path.abspath(directory)
         self.holder = holder or f"{os.getpid()}-{os.urandom(6).hex()}"
         self._now = now
+        self._verify = verify
         self._known: _Known | None = None
         self._lock = threading.Lock()
+        self._digests: set[str] = set()  # held and whole, as this process knows
 
     def hold_for(self, holder: str) -> None:
         """Name the holder, before the first file: with its name, content can be found and released by others later."""
         self.holder = holder
 
     def path(self, digest: str) -> str:
-        """Return where the content lies; it must not be changed there."""
+        """Return where the content lies; it must not be changed there.
+
+        Raises
+        ------
+        RecordError
+            If this spool verifies, and other bytes lie there.
+        """
         held = self._held(digest)
-        return held if os.path.exists(held) else self._content(digest)
+        path = held if os.path.exists(held) else self._content(digest)
+        if self._verify and digest not in self._digests and os.path.exists(path):
+            if digest_of(path) != digest:
+                raise RecordError(f"the recorded bytes {digest[:12]}... are damaged: {path}")
+            self._digests.add(digest)
+        return path
 
     def open(self, digest: str) -> BinaryIO:
         """Open content for reading; FileNotFoundError if it is not here."""
@@ -104,19 +129,15 @@ class Spool:
             known = self._remembered(path, before)
             if known is not None:
                 return known
-            return self._copy(path, source, before)
+            return self._take(path, source, before)
         finally:
             os.close(source)
 
     def take_bytes(self, data: bytes) -> Taken:
         """Take bytes that are in memory."""
-        digest, md5 = digests_of(data, md5=len(data) <= MAX_MD5)
-        if not self._hold(digest):
-            temporary = self._temporary()
-            with open(temporary, "xb") as file:
-                file.write(data)
-            self._keep(temporary, digest)
-        return Taken(digest, md5, len(data))
+        taken = _taken_of(data)
+        self._keep_bytes(data, taken.digest)
+        return taken
 
     def release(self, digests: Iterable[str] | None = None) -> None:
         """Say that content (default: all of it) is not needed any more by this holder."""
@@ -127,6 +148,7 @@ class Spool:
             except FileNotFoundError:
                 return
         for digest in digests:
+            self._digests.discard(digest)
             _remove(self._held(digest))
             _remove_if_last(self._content(digest), MIN_KNOWN)
         _remove_folder(folder)
@@ -159,30 +181,50 @@ class Spool:
         return os.path.join(self.directory, "held", self.holder, digest)
 
     def _temporary(self) -> str:
-        folder = os.path.join(self.directory, "held", self.holder)
-        os.makedirs(folder, exist_ok=True)
-        return os.path.join(folder, f".{os.urandom(6).hex()}")
+        return self._held(f".{os.urandom(6).hex()}")
 
     def _hold(self, digest: str) -> bool:
         """Hold content that is here already; False if it is not."""
-        held = self._held(digest)
-        if os.path.exists(held):
+        if digest in self._digests:
             return True
-        try:
-            _link(self._content(digest), held)
-        except OSError:
-            return False
+        held = self._held(digest)
+        if not os.path.exists(held):
+            try:
+                _link(self._content(digest), held)
+            except OSError:
+                return False
+        self._digests.add(digest)
         return True
 
     def _keep(self, temporary: str, digest: str) -> None:
         """Give a finished file its names: first the holder's own, which nobody else removes, then the common one."""
         held = self._held(digest)
         os.replace(temporary, held)
-        content = self._content(digest)
+        self._digests.add(digest)
         try:
-            _link(held, content)
+            _link(held, self._content(digest))
         except OSError:
             pass  # somebody was faster, or there are no links here: the holder's own name is enough
+
+    def _keep_bytes(self, data: bytes, digest: str) -> None:
+        """Keep bytes that are in memory; few of them only for this holder: finding them costs what writing does."""
+        if self._hold(digest):
+            return
+        temporary = self._temporary()
+        try:
+            descriptor = _create(temporary)
+            try:
+                _write_all(descriptor, data)
+            finally:
+                os.close(descriptor)
+            if len(data) >= MIN_KNOWN:
+                self._keep(temporary, digest)
+            else:
+                os.replace(temporary, self._held(digest))
+                self._digests.add(digest)
+        except BaseException:
+            _remove(temporary)
+            raise
 
     def _remembered(self, path: str, info: os.stat_result) -> Taken | None:
         if info.st_size < MIN_KNOWN:
@@ -199,33 +241,51 @@ class Spool:
             with self._lock:
                 self._known.put(path, info, taken)
 
-    def _copy(self, path: str, source: int, before: os.stat_result) -> Taken:
+    def _take(self, path: str, source: int, before: os.stat_result) -> Taken:
+        read = self._read_small if before.st_size <= MAX_MD5 else self._read_big
         for attempt in range(ATTEMPTS):
             read_at = self._now()
-            temporary = self._temporary()
-            try:
-                taken = _copy_and_hash(source, temporary, before.st_size)
-                after = os.fstat(source)
-                steady = _place(after) == _place(before) and taken.size == after.st_size
-                if steady or attempt == ATTEMPTS - 1:
-                    if not steady:
-                        _log().warning(
-                            "%s changed while it was read, %d times; what was read last is recorded", path, ATTEMPTS
-                        )
-                    if self._hold(taken.digest):
-                        os.unlink(temporary)
-                    else:
-                        self._keep(temporary, taken.digest)
-                    if steady:
-                        self._remember(path, after, taken, read_at)
-                    return taken
-            except BaseException:
-                _remove(temporary)
-                raise
-            _remove(temporary)
+            taken, keep = read(source)
+            after = os.fstat(source)
+            steady = _place(after) == _place(before) and taken.size == after.st_size
+            if steady or attempt == ATTEMPTS - 1:
+                break
+            keep(False)
             os.lseek(source, 0, os.SEEK_SET)
             before = after
-        raise AssertionError("the last attempt returns")
+        keep(True)
+        if steady:
+            self._remember(path, after, taken, read_at)
+        else:
+            text = "%s changed while it was read, %d times; what was read last is recorded"
+            _log().warning(text, path, ATTEMPTS)
+        return taken
+
+    def _read_small(self, source: int) -> tuple[Taken, Callable[[bool], None]]:
+        """Read a file into memory; return what is known of it, and how to keep it or not."""
+        pieces = []
+        while piece := os.read(source, MAX_MD5 + 1):
+            pieces.append(piece)
+        data = b"".join(pieces)
+        taken = _taken_of(data)
+        return taken, lambda wanted: self._keep_bytes(data, taken.digest) if wanted else None
+
+    def _read_big(self, source: int) -> tuple[Taken, Callable[[bool], None]]:
+        """Copy a file into the spool; return what is known of it, and how to keep it or not."""
+        temporary = self._temporary()
+        try:
+            taken = _copy_and_hash(source, temporary)
+        except BaseException:
+            _remove(temporary)
+            raise
+
+        def keep(wanted: bool) -> None:
+            if wanted and not self._hold(taken.digest):
+                self._keep(temporary, taken.digest)
+            else:
+                os.unlink(temporary)
+
+        return taken, keep
 
 
 def _place(info: os.stat_result) -> tuple[int, ...]:
@@ -326,23 +386,47 @@ def _remove_folder(path: str) -> None:
 # ------------------------------------------------------------------------------------------------------------ copying
 
 
-def _copy_and_hash(source: int, target: str, size: int) -> Taken:
-    """Copy an open file to a new one; return digests of what is in the copy."""
-    descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        if _clone(source, descriptor):
-            source, descriptor_to_write = descriptor, None
-        else:
-            descriptor_to_write = descriptor
-        if size <= MAX_MD5:
-            return _copy_small(source, descriptor_to_write)
-        from hashlib import sha256
+def digest_of(path: str) -> str:
+    """Return the SHA-256 of a file."""
+    from hashlib import sha256
 
-        hashing = sha256()
-        copied = _pump(source, descriptor_to_write, hashing.update)
-        return Taken(hashing.hexdigest(), "", copied)
+    hashing = sha256()
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        _pump(descriptor, None, hashing.update)
     finally:
         os.close(descriptor)
+    return hashing.hexdigest()
+
+
+def _taken_of(data: bytes) -> Taken:
+    return Taken(*digests_of(data, md5=len(data) <= MAX_MD5), len(data))
+
+
+def _create(path: str) -> int:
+    """Open a new file for writing and reading, with the mode that the umask says; make its folder if need be."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, 0o666)
+
+
+def _copy_and_hash(source: int, target: str) -> Taken:
+    """Copy an open file to a new one; return what is known of the copy."""
+    from hashlib import sha256
+
+    hashing = sha256()
+    descriptor = _create(target)
+    try:
+        if _clone(source, descriptor):
+            size = _pump(descriptor, None, hashing.update)
+        else:
+            size = _pump(source, descriptor, hashing.update)
+    finally:
+        os.close(descriptor)
+    return Taken(hashing.hexdigest(), "", size)
 
 
 def _clone(source: int, target: int) -> bool:
@@ -356,16 +440,6 @@ def _clone(source: int, target: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _copy_small(source: int, target: int | None) -> Taken:
-    pieces = []
-    while piece := os.read(source, MAX_MD5 + 1):
-        pieces.append(piece)
-    data = b"".join(pieces)
-    if target is not None:
-        _write_all(target, data)
-    return Taken(*digests_of(data, md5=len(data) <= MAX_MD5), len(data))
 
 
 def _pump(source: int, target: int | None, update: Callable[[Any], None]) -> int:

@@ -56,6 +56,7 @@ class Bench:
         dispatcher._acks.close()
 
     def sync(self, *observers, **options):
+        options.setdefault("host", {"machine_id": "here"})
         return sync(self.state, observers, options=self.options, **options)
 
     @property

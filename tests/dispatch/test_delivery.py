@@ -15,6 +15,8 @@ from capture.locks import try_lock
 from capture.testing import FailingObserver, MemoryStore, RecordingObserver
 from tests.dispatch.making import UID, Bench, completed, emit_all, metrics_body, plain, record_of, started
 
+HERE = {"machine_id": "here"}
+
 
 @pytest.fixture
 def bench(tmp_path):
@@ -198,12 +200,12 @@ def test_two_deliveries_never_work_on_one_journal(bench):
     seen = []
 
     def during(host, version):
-        seen.append(delivery.deliver(path, [MemoryStore("a:")]).reason)
+        seen.append(delivery.deliver(path, [MemoryStore("a:")], host=HERE).reason)
 
     store.opened_event = during
     bench.sync(store)
     assert seen == ["alive"]
-    assert delivery.deliver(path, [store]).reason == "missing"
+    assert delivery.deliver(path, [store], host=HERE).reason == "missing"
 
 
 def test_a_journal_that_was_deleted_while_its_lock_was_awaited_is_left_alone(bench, monkeypatch):
@@ -217,7 +219,7 @@ def test_a_journal_that_was_deleted_while_its_lock_was_awaited_is_left_alone(ben
 
     monkeypatch.setattr(delivery, "try_lock", slow)
     store = MemoryStore("a:")
-    assert delivery.deliver(path, [store]).reason == "missing"
+    assert delivery.deliver(path, [store], host=HERE).reason == "missing"
     assert store.deliveries == 0
 
 
@@ -225,9 +227,10 @@ def test_journals_of_other_machines_are_left_to_them(bench):
     """On a shared home a lock may not reach from one node to the other: the writer may live there."""
     left_behind(bench, MemoryStore("a:", lane="main"))
     store = MemoryStore("a:")
-    (report,) = bench.sync(store, host={"machine_id": "there"})
-    assert (report.reason, store.deliveries) == ("elsewhere", 0)
-    (report,) = bench.sync(store, host={"machine_id": "here"})
+    for other in ({"machine_id": "there"}, None):
+        (report,) = bench.sync(store, host=other)
+        assert (report.reason, store.deliveries) == ("elsewhere", 0)
+    (report,) = bench.sync(store, host=HERE)
     assert report.deleted
 
 

@@ -38,9 +38,10 @@ class Hangs(BaseException):
 class Disk:
     """All that changes the disk goes through here; at a chosen moment the process dies, and nothing changes more."""
 
-    CHANGES = ("unlink", "link", "replace", "rmdir", "ftruncate", "makedirs")
+    CHANGES = ("unlink", "link", "replace", "rmdir", "makedirs")
 
-    def __init__(self):
+    def __init__(self, folder):
+        self.folder = folder
         self.left = None  # changes until death
         self.torn = 0  # bytes of the fatal write that reach the disk
         self._patches = [mock.patch.object(os, name, self._guard(getattr(os, name))) for name in self.CHANGES]
@@ -55,9 +56,10 @@ class Disk:
                 raise Death
 
     def _guard(self, function):
-        def guarded(*arguments, **options):
-            self._count()
-            return function(*arguments, **options)
+        def guarded(path, *arguments, **options):
+            if str(path).startswith(self.folder):  # Hypothesis has files of its own
+                self._count()
+            return function(path, *arguments, **options)
 
         return guarded
 
@@ -114,7 +116,7 @@ class Story(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.folder = tempfile.mkdtemp(prefix="capture-story-")
-        self.disk = Disk()
+        self.disk = Disk(self.folder)
         self.stores = [FaultyStore("a:"), FaultyStore("b:")]
         self.bench = Bench(self.folder, ack_interval_s=0)
         self.dispatcher = None
