@@ -13,16 +13,17 @@ import os
 import sys
 import threading
 import time
-from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import deque, namedtuple
 from zlib import crc32
 
 from capture.codec import encode
 from capture.events import ENDINGS, Unknown, from_json
 from capture.locks import LocksUnsupportedError, try_lock
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from capture.events import Event, Opened
 
@@ -45,9 +46,10 @@ _write = os.write  # tests put failing disks here
 _datasync = getattr(os, "fdatasync", os.fsync)
 
 
-class Line(NamedTuple):
+class Line(namedtuple("Line", "seq kind data end")):
     """One event as it is stored."""
 
+    __slots__ = ()
     seq: int
     kind: str
     data: bytes  #: the JSON object, without checksum and line end
