@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from capture import context
 from capture.config.layers import Node
 from capture.config.resolve import Resolved, check_additions, resolve
+from capture.config.updates import join_path
 from capture.config.values import KeyRules
 from capture.hooks import Unavailable
 from capture.inject import Frame
@@ -222,8 +223,10 @@ def _typed_objects(
     for part in parts:
         for source in part.configurations:
             built = getattr(source, "objects", None)
-            if built is not None:
-                objects.update({(part, path): value for path, value in built(views[part]).items()})
+            for path, value in built(views[part]).items() if built is not None else ():
+                objects[part, path] = value
+                if part is not experiment:  # its entries are a group in the configuration of the experiment
+                    objects[experiment, join_path(part.path, path)] = value
     return objects
 
 

@@ -15,15 +15,16 @@ from __future__ import annotations
 import sys
 import threading
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
 
 from capture.context import CONTEXT_RUN, candidate_runs, finished_runs, only_run
 from capture.errors import CaptureError, ConfigError, ConfigTypeError, MissingConfigError, SignatureError, suggest
 from capture.signature import MISSING, Signature, is_plain, signature_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+    from typing import Any
 
     from capture.randomness import SeedTree
 
@@ -109,7 +110,8 @@ class Frame:
     seeds : capture.randomness.SeedTree, optional
         Where ``_seed`` and ``_rnd`` come from; without it every call gets a random seed.
     objects : mapping of (owner, dotted path) to object, optional
-        What typed sources built from the configuration. It goes to parameters annotated with its class.
+        What typed sources built from the configuration. It goes to parameters annotated with its class, that of the
+        whole configuration (at "") and the only one of its class whatever their names are.
     """
 
     def __init__(
@@ -207,14 +209,31 @@ class Frame:
             return self.logger(target)
         if name == "_config":
             return self.options(target.owner, target.prefix)
+        annotation = target.signature.annotations.get(name) if self.objects else None
         if name not in raw:
-            return MISSING
-        built = self.objects.get((target.owner, target.entry(name)), MISSING) if self.objects else MISSING
-        if built is not MISSING and _asks_for(target.signature.annotations.get(name), built):
+            return MISSING if annotation is None else self._object_of(annotation, target)
+        built = self.objects.get((target.owner, target.entry(name)), MISSING)
+        if built is not MISSING and _asks_for(annotation, built):
             return built
         if type(raw[name]) in SCALARS:
             return raw[name]
         return self.options(target.owner, target.prefix)[name]
+
+    def _object_of(self, annotation: Any, target: Target) -> Any:
+        """Return the object of the class that `annotation` names, for a parameter that no entry is named after.
+
+        It is the object that the whole configuration of `target` describes, else the only one of that class in it.
+        """
+        root = target.prefix or ""
+        within = f"{root}." if root else ""
+        found = {
+            path: built
+            for (owner, path), built in self.objects.items()
+            if owner == target.owner and (path == root or path.startswith(within)) and _is_class_of(annotation, built)
+        }
+        if root in found:
+            return found[root]
+        return next(iter(found.values())) if len(found) == 1 else MISSING
 
 
 _OUTSIDE = Frame(None, {})
@@ -540,6 +559,28 @@ def _asks_for(annotation: Any, built: object) -> bool:
 
     words = set(re.findall(r"\w+", annotation if isinstance(annotation, str) else repr(annotation)))
     return any(base.__name__ in words for base in type(built).__mro__ if base is not object)
+
+
+def _is_class_of(annotation: Any, built: object) -> bool:
+    """Say whether an annotation is a class of `built`, or such a class or None; not just one that mentions it."""
+    if isinstance(annotation, type):
+        return annotation is not object and isinstance(built, annotation)
+    if not isinstance(annotation, str):
+        return any(_is_class_of(part, built) for part in _alternatives(annotation))
+    text = annotation.strip(" '\"")
+    for wrapper in ("Optional[", "typing.Optional["):
+        if text.startswith(wrapper) and text.endswith("]"):
+            text = text[len(wrapper) : -1]
+    names = {part.strip(" '\"").rpartition(".")[2] for part in text.split("|")} if "[" not in text else set()
+    return any(base.__name__ in names for base in type(built).__mro__ if base is not object)
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """Return the members of a union; nothing for any other annotation."""
+    # by name: ``X | Y`` and ``Union[X, Y]`` are of different types up to Python 3.13, and `typing` costs an import
+    if type(annotation).__name__ not in ("UnionType", "_UnionGenericAlias", "Union"):
+        return ()
+    return tuple(getattr(part, "__forward_arg__", part) for part in annotation.__args__)
 
 
 def _innermost(function: Any) -> Any:
