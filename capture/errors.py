@@ -371,6 +371,10 @@ class HookError(ObserverError, TypeError):
 class RequiredObserverError(ObserverError):
     """An observer that was added with ``required=True`` cannot start, so the run did not."""
 
+    def __init__(self, message: object = "", **kwargs: Any) -> None:
+        kwargs.setdefault("print_traceback", False)
+        super().__init__(message, **kwargs)
+
 
 class NoRunError(CaptureError, RuntimeError, AttributeError):
     """Something that belongs to a run was used while none is live."""
