@@ -12,7 +12,7 @@ from capture.observers import _labels
 from capture.observers._query import by_part_of_uid, matches, not_found
 from capture.observers._run_folder import EXTENSION, naive, opener, read_document
 from capture.observers._series import StoredSeries
-from capture.observers._store import PRIVATE, check_format, log
+from capture.observers._store import PRIVATE, check_format, find_uid, log
 from capture.records import RunRecord, StoredFile
 
 TYPE_CHECKING = False
@@ -122,7 +122,7 @@ class FileStoreReader(Reader):
             return path
         if self._is_binned(name):
             raise not_found(self.basedir, run, self.labels(), f"run {wanted!r} is in the bin: restore it first.")
-        uids = self.uids()
+        uids = self._noted_uids(wanted) or self.uids()
         candidates = by_part_of_uid(wanted, list(uids))
         folders = {uids[uid] for uid in candidates}
         if len(folders) == 1:
@@ -132,6 +132,22 @@ class FileStoreReader(Reader):
             because = f"{wanted!r} is the beginning or end of the uid of several runs of {self.basedir}: {listed}"
             raise not_found(self.basedir, run, self.labels(), because)
         raise not_found(self.basedir, run, self.labels())
+
+    def _noted_uids(self, part: str) -> dict[str, str]:
+        """Return uid -> name of the folder, for uids with this beginning or end, from the notes of the writers.
+
+        Runs that were copied into the store are not noted.
+        """
+        try:
+            noted = os.listdir(os.path.join(self.basedir, PRIVATE, "uids"))
+        except FileNotFoundError:
+            return {}
+        found = {uid: find_uid(self.basedir, uid) for uid in by_part_of_uid(part, noted)}
+        return {
+            uid: os.path.basename(path)
+            for uid, path in found.items()
+            if path is not None and os.path.dirname(path) == self._root and _is_run(path)
+        }
 
     def _is_binned(self, name: str) -> bool:
         return self._root == self.basedir and _is_run(os.path.join(self.basedir, PRIVATE, "bin", name))

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import stat
 import subprocess
 import sys
@@ -161,6 +162,7 @@ for i in range(20):
 """
 
 
+@pytest.mark.slow
 def test_eight_processes_write_twenty_runs_each(tmp_path, store):
     """A scheduler starts a whole sweep in the same second."""
     workers = [
@@ -749,3 +751,13 @@ def test_a_reader_sees_what_changed_since_it_last_looked(tmp_path, store):
     teller.finish()
     assert reader.get(1).status == "COMPLETED"
     assert reader.get(1).config["lr"] == 0.1
+
+
+def test_a_run_that_was_copied_into_the_store_is_found_by_its_uid(tmp_path, store):
+    """People merge stores with `cp -r`; only the writer's own runs are in its notes."""
+    tell(FileStorageObserver(tmp_path / "other"), run(tmp_path, "0a", label="theirs").complete(7))
+    tell(FileStorageObserver(store), run(tmp_path, "0b").complete())
+    shutil.copytree(tmp_path / "other" / "theirs", store / "theirs")
+    reader = FileStoreReader(store)
+    assert reader.get(uid("0a")).result == reader.get(uid("0a")[-8:]).result == 7
+    assert reader.get(uid("0b")[-8:]).label == "1"
