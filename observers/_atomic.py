@@ -6,17 +6,13 @@ import errno
 import os
 import time
 
+from capture.locks import try_lock
 from capture.observers._names import TEMPORARY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, BinaryIO
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 CHUNK = 1 << 20  #: bytes that are copied at a time
 
@@ -258,26 +254,18 @@ class Lock:
         self._descriptor = -1
 
     def __enter__(self) -> Lock:
-        if fcntl is None:
-            return self
         try:
-            self._descriptor = os.open(self._path, os.O_RDWR)  # network file systems lock only what may be written
-        except IsADirectoryError:
-            self._descriptor = os.open(self._path, os.O_RDONLY)
-        except OSError:
-            return self
-        deadline, pause = time.monotonic() + self._patience_s, 0.0005
-        while True:
             try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return self
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    return self
+                self._descriptor = os.open(self._path, os.O_RDWR)  # network file systems lock only what may be written
+            except IsADirectoryError:
+                self._descriptor = os.open(self._path, os.O_RDONLY)
+            deadline, pause = time.monotonic() + self._patience_s, 0.0005
+            while not try_lock(self._descriptor) and time.monotonic() < deadline:
                 time.sleep(pause)
                 pause = min(2 * pause, 0.02)
-            except OSError:
-                return self
+        except OSError:  # no locks here, or (on Windows) not on folders
+            return self
+        return self
 
     def __exit__(self, *_error: object) -> None:
         if self._descriptor >= 0:
