@@ -163,23 +163,30 @@ def test_an_observer_that_hangs_delays_neither_the_others_nor_the_exit(tmp_path,
     assert len(hanging.calls) == told, "another process may deliver by now: no further call is made"
 
 
-def test_no_second_call_starts_before_the_first_returns(tmp_path):
-    """Hooks of one observer are never called at the same time, however late one is."""
-    running, most = [], []
+def test_a_call_that_is_overdue_is_not_waited_for_and_no_second_one_starts(tmp_path):
+    """The deadline ends the waiting, not the call: hooks of one observer are never called at the same time."""
+    entered, release = threading.Event(), threading.Event()
 
     class Slow:
-        def output_event(self):
-            running.append(1)
-            most.append(len(running))
-            time.sleep(0.02)
-            running.pop()
+        calls = 0
 
-    dispatcher = hanging_run(tmp_path, Slow(), call_deadline_s=0.001, stall_s=5)
+        def output_event(self):
+            self.calls += 1
+            entered.set()
+            release.wait()
+
+    slow = Slow()
+    dispatcher = hanging_run(tmp_path, slow, call_deadline_s=0.01, stall_s=60)
     for index in range(5):
         dispatcher.emit(events.Output(text="x", offset=index))
-    dispatcher.emit(completed())
+    dispatcher.journal.flush()
+    assert entered.wait(30)
+    before = time.monotonic()
     dispatcher.finish()
-    assert max(most) == 1
+    assert time.monotonic() - before < 30
+    release.set()
+    dispatcher.lanes[0].thread.join(30)
+    assert slow.calls == 1
 
 
 def test_the_end_waits_as_long_as_there_is_progress(bench):
