@@ -47,6 +47,7 @@ class Event:
 
     name: ClassVar[str] = ""
     fields: ClassVar[tuple[str, ...]] = ()
+    raw: ClassVar[frozenset[str]] = frozenset()  #: fields that are plain JSON by their nature and stored as they are
     seq: int = 0
     time: float = 0.0
 
@@ -97,7 +98,7 @@ class Event:
         """Return the JSON object that is stored."""
         data = {"e": self.name, "s": self.seq, "t": self.time}
         for name, value in self.items():
-            data[name] = encode(value)
+            data[name] = value if name in self.raw else encode(value)
         return data
 
 
@@ -113,7 +114,9 @@ def from_json(data: dict[str, Any]) -> Event:
     place = {"seq": data.get("s", 0), "time": data.get("t", 0.0)}
     if cls is None:
         return Unknown(kind=data.get("e", ""), payload=data, **place)
-    values = {name: decode(data[name]) for name in cls.fields if name in data}
+    values = {
+        name: data[name] if name in cls.raw else decode(data[name]) for name in cls.fields if name in data
+    }
     missing = [name for name in cls.fields if name not in values and not hasattr(cls, name)]
     if missing:
         return Unknown(kind=data["e"], payload=data, **place)
@@ -203,6 +206,7 @@ class Metrics(Event):
     """
 
     name = "metrics"
+    raw = frozenset({"columns"})  # a metric may be called "py/tuple"
     start: int
     columns: dict[str, dict[str, list[Any]]]
 

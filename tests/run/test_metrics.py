@@ -130,6 +130,14 @@ def test_what_is_not_one_number_is_refused_with_the_name_of_the_metric(log, valu
         log.log("x", value)
 
 
+@pytest.mark.parametrize("name", ["py/tuple", "json://1", "capture/int", "", "a.b", "$x", "größe", "a\nb"])
+def test_a_name_may_be_any_text(log, name):
+    """Even one that would mean something in a stored value."""
+    log.log(name, 1)
+    log.flush()
+    assert {key: series.values for key, series in folded(log.bodies).items()} == {name: [1]}
+
+
 @pytest.mark.parametrize("name", [None, 3, b"x", "\ud800"])
 def test_a_name_that_is_not_text_is_refused(log, name):
     """It could not be found again."""
