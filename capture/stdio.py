@@ -693,9 +693,7 @@ class FdCapture(Capture):
         if os.getpid() == self._pid:
             self._restore()
             self.drain()
-            flush = getattr(self._log, "flush", None)
-            if flush is not None:
-                flush()
+            self._flush_log()
 
     def stay(self) -> None:
         """Undo `leave`: nothing has replaced this process after all."""
@@ -706,7 +704,13 @@ class FdCapture(Capture):
         """At exit: nothing may be left on the way."""
         self.stop()
         if os.getpid() == self._pid:
+            self._flush_log()
             self.drain(patience_s=None)
+
+    def _flush_log(self) -> None:
+        flush = getattr(self._log, "flush", None)
+        if flush is not None:
+            flush()
 
     def forget(self) -> None:
         """In a forked child: close what belongs to the parent, and nothing else."""

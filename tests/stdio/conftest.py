@@ -70,3 +70,18 @@ class Program:
 @pytest.fixture
 def program(tmp_path):
     return Program(tmp_path)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Put a test's `streams` in place for its call: pytest sets streams of its own between set-up and call."""
+    streams = pyfuncitem.funcargs.get("streams")
+    if streams is None:
+        yield
+        return
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = streams
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
