@@ -93,6 +93,7 @@ class _Watch:
             return None
         self._frame = frame
         frame.f_trace_lines = False
+        frame.f_trace = self._step  # before the next line, to which Python 3.13 listens only then
         frame.f_trace_opcodes = True
         return self._step
 

@@ -295,6 +295,7 @@ class _Evaluation:
         self._from_preset: dict[str, Any] = {}
         self._ignored: set[str] = set()
         self._lines: dict[str, int] = {}
+        self._order: dict[str, None] = dict.fromkeys(scope.parameters)
         self._locals: dict[str, Any] = {}
 
     # ------------------------------------------------------------------ before
@@ -335,13 +336,16 @@ class _Evaluation:
             return self.fallbacks[name]
         if name[0] == "_" or isinstance(value, _ModuleType):
             return value
+        self._order[name] = None
         if line is not None:
             self._lines[name] = line
         return self._declared(name, value)
 
     def leave(self, variables: dict[str, Any]) -> None:
         """Take the local variables of the function at its end."""
-        self._locals = dict(variables)
+        # In the order of their first assignment; Python lists those first that no inner function reads.
+        self._locals = {name: variables[name] for name in self._order if name in variables}
+        self._locals.update(variables)
 
     # ------------------------------------------------------------------ after
 

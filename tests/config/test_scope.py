@@ -6,6 +6,7 @@ import copy
 import functools
 import logging
 import math
+import sys
 import threading
 from types import FunctionType
 
@@ -327,13 +328,17 @@ def test_every_way_to_bind_a_name_is_overridden(way, engine, tmp_path, capfd):
     scope = ConfigScope(module["cfg"] if engine == "source" else without_source(module["cfg"]))
     assert scope.engine == engine
     assert scope()["x"] != "new"
+    if engine == "bytecode" and way == "match with guard" and sys.version_info >= (3, 13):
+        with pytest.raises(ConfigScopeError, match="both sets and reads it"):
+            scope({"x": "new"})
+        return
     result = scope({"x": "new"})
     assert (result["x"], result["seen"], result.get("seen_inside", "new")) == ("new", "new", "new")
     assert result.added == set()
     assert result.defaults.keys() == {"x"}
 
 
-def test_one_instruction_that_sets_and_reads_is_refused_rather_than_wrong(monkeypatch):
+def test_one_instruction_that_sets_and_reads_is_refused_rather_than_wrong():
     """Without source there is nothing between the two (Python 3.13 and newer); a wrong number must not come out."""
 
     def cfg():
@@ -341,11 +346,13 @@ def test_one_instruction_that_sets_and_reads_is_refused_rather_than_wrong(monkey
 
     scope = ConfigScope(without_source(cfg))
     assert scope() == {"a": 1, "b": 1}
-    try:
+    if sys.version_info < (3, 13):
         assert scope({"a": 2}) == {"a": 2, "b": 2}
-    except ConfigScopeError as error:
-        assert "both sets and reads it" in str(error)
-        assert "lines of their own" in str(error)
+    else:
+        with pytest.raises(ConfigScopeError, match="(?s)both sets and reads it.*lines of their own"):
+            scope({"a": 2})
+    assert scope({"b": 2}) == {"a": 1, "b": 2}
+    assert ConfigScope(cfg)({"a": 2}) == {"a": 2, "b": 2}
 
 
 def test_comprehensions_have_variables_of_their_own(scope):
@@ -513,7 +520,7 @@ def test_functions_that_only_python_can_call_may_return_a_dict():
 
     assert ConfigScope(functools.partial(make, 3))({"width": 5}) == {"width": 5}
     assert ConfigScope(functools.partial(make, 3))() == {"width": 6}
-    with pytest.raises(ConfigScopeError, match=r"\*args"):
+    with pytest.raises(ConfigScopeError, match=r"cannot be a config scope"):
         ConfigScope(functools.partial(print, "x"))
     with pytest.raises(ConfigScopeError, match=r"return locals\(\)"):
         ConfigScope(functools.partial(lambda n: None, 3))()
