@@ -8,9 +8,10 @@ import threading
 
 from capture.acks import Acknowledged, Acks, read_acks
 from capture.calls import identity_of, name_of, replays
-from capture.dispatch import Cursor, DeliveryOptions, Lane, remove_if_there
+from capture.dispatch import remove_if_there
 from capture.events import FORMAT
 from capture.journal import acks_path, list_journals, opened_of
+from capture.lane import Cursor, DeliveryOptions, Lane
 from capture.liveness import machine_identity
 from capture.locks import LocksUnsupportedError, try_lock, unlock
 from capture.spool import Spool
@@ -273,7 +274,7 @@ def _tell(
                 options.clock.wait(nobody, delay)
     finally:
         lane.acknowledge()
-        cursor.close()
+        lane.leave()
     report.delivered[identity] = max(lane.delivered - far.seq, 0)
     if lane.label is not None:
         report.labels[identity] = lane.label

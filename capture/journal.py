@@ -84,7 +84,7 @@ def state_dir(fallback: str | None = None) -> str:
         candidates.append(os.path.join(os.path.abspath(fallback), "_capture"))
     problems = []
     for path in candidates:
-        problem = _unwritable(path)
+        problem = _unwritable(path, shared=path.endswith("_capture"))
         if problem is None:
             return path
         problems.append(problem)
@@ -128,10 +128,11 @@ def _existing(path: str) -> str:
     return path
 
 
-def _unwritable(path: str) -> str | None:
-    """Make the folder and say why it cannot be used, or None."""
+def _unwritable(path: str, shared: bool = False) -> str | None:
+    """Make the folder and say why it cannot be used, or None; a shared one gets the modes that the umask says."""
     try:
-        os.makedirs(os.path.join(path, "journals"), mode=0o700, exist_ok=True)
+        for folder in (path, os.path.join(path, "journals")):
+            os.makedirs(folder, mode=0o777 if shared else 0o700, exist_ok=True)
     except OSError as error:
         return f"{path}: {error.strerror}"
     if not os.access(os.path.join(path, "journals"), os.W_OK | os.X_OK):
@@ -185,6 +186,8 @@ class Journal:
         Events that are not in the file because even the memory for them ran out.
     on_write : callable or None
         Called without arguments after events were written (or, while the disk refuses, taken into memory).
+    on_tick : callable or None
+        Called without arguments by `tick`.
     on_close : callable or None
         Called without arguments before `close` lets go of the file.
     delivered : callable or None
@@ -216,6 +219,7 @@ class Journal:
         self.closed = False
         self.on_write: Callable[[], None] | None = None
         self.on_close: Callable[[], None] | None = None
+        self.on_tick: Callable[[], None] | None = None
         self.delivered: Callable[[], int] | None = None
         self._now, self._monotonic = now, monotonic
         self._pid = os.getpid()
@@ -226,6 +230,7 @@ class Journal:
         self._interrupting: deque[tuple[str, str, float | None]] = deque()
         self._waiting: deque[tuple[int, str, bytes]] = deque()  # seq, kind, line
         self._waiting_bytes = 0
+        self._reports: deque[tuple[Any, ...]] = deque()  # for the log
         self._written_at = self._tried_at = float("-inf")
         self._sync_at: float | None = None
         self._named = False  # whether the folder's entry is on the disk, too
@@ -314,9 +319,15 @@ class Journal:
                 wrote = self._write_if_due(kind)
             finally:
                 self._busy = False
+        self._told(wrote)
+        return place
+
+    def _told(self, wrote: bool) -> None:
+        """Tell of what happened, when the lock is free again: a log's handler may write to what is captured here."""
+        while self._reports:
+            _log().warning(*self._reports.popleft())
         if wrote and self.on_write is not None:
             self.on_write()
-        return place
 
     def _take(self, kind: str, body: str, when: float | None) -> tuple[int, float]:
         seq = self.last_seq + 1
@@ -373,7 +384,7 @@ class Journal:
             self._sync_at = now + SYNC_INTERVAL_S
         if self.failed is not None:
             self.failed = None
-            _log().warning("%s can be written again", self.path)
+            self._reports.append(("%s can be written again", self.path))
 
     def _write_whole(self, data: bytes) -> None:
         """Write all of `data`, or nothing: what a full disk took of it is cut off again."""
@@ -390,11 +401,8 @@ class Journal:
 
     def _refused(self, error: OSError) -> None:
         if self.failed is None:
-            _log().warning(
-                "The journal %s cannot be written (%s); the run goes on, and its events are kept in memory.",
-                self.path,
-                error,
-            )
+            text = "The journal %s cannot be written (%s); the run goes on, and its events are kept in memory."
+            self._reports.append((text, self.path, error))
         self.failed = error
 
     def _make_room(self) -> None:
@@ -431,6 +439,8 @@ class Journal:
         self.flush()
         if self._sync_at is not None and self._monotonic() >= self._sync_at:
             self._sync()
+        if self.on_tick is not None:
+            self.on_tick()
 
     def flush(self, sync: bool = False) -> None:
         """Write what waits; with `sync`, return when it is on the disk."""
@@ -445,8 +455,7 @@ class Journal:
                     wrote = True
                 finally:
                     self._busy = False
-        if wrote and self.on_write is not None:
-            self.on_write()
+        self._told(wrote)
         if sync:
             self._sync()
 

@@ -14,6 +14,7 @@ from capture import events
 from capture.dispatch import DeliveryOptions, Dispatcher, describe
 from capture.hooks import HOOKS
 from capture.journal import list_journals
+from capture.lane import _Turn
 from capture.spool import Spool
 from capture.testing import FailingObserver, MemoryStore, RecordingObserver
 from tests.dispatch.making import UID, Bench, completed, emit_all, metrics_body, opened, plain, record_of, started
@@ -187,6 +188,49 @@ def test_a_call_that_is_overdue_is_not_waited_for_and_no_second_one_starts(tmp_p
     release.set()
     dispatcher.lanes[0].thread.join(30)
     assert slow.calls == 1
+
+
+def test_a_call_that_hangs_is_reported_once_while_the_run_goes_on(bench, caplog):
+    """Whoever looks at the log on the second day knows which store stands still."""
+    dispatcher = bench.start(RecordingObserver(lane="main"))
+    (lane,) = dispatcher.lanes
+    lane.calling = ("heartbeat_event", bench.clock.monotonic())
+    for _ in range(100):
+        bench.clock.advance(1)
+        dispatcher.journal.tick()
+    lane.calling = None
+    assert [record.getMessage() for record in caplog.records] == [
+        "capture.testing.observers.RecordingObserver.heartbeat_event has not returned for 30 s; its later events wait"
+    ]
+    dispatcher.finish()
+
+
+def test_two_runs_that_share_an_observer_call_it_in_turn(tmp_path):
+    """A run inside a run, or in another thread: hooks of one observer are never called at the same time."""
+    running, most = [], []
+
+    class Shared:
+        def output_event(self):
+            running.append(1)
+            most.append(len(running))
+            time.sleep(0.002)
+            running.pop()
+
+    observer = Shared()
+    dispatchers = []
+    for number in range(3):
+        journal = journal_in(str(tmp_path), opened(describe([observer]), uid=str(number)))
+        dispatcher = Dispatcher(journal, Spool(str(tmp_path / "spool")), [observer], uid=str(number))
+        dispatcher.emit(started())
+        dispatcher.start_lanes()
+        dispatchers.append(dispatcher)
+    for index in range(20):
+        for dispatcher in dispatchers:
+            dispatcher.emit(events.Output(text="x", offset=index))
+    for dispatcher in dispatchers:
+        assert not dispatcher.finish()
+    assert (len(most), max(most)) == (60, 1)
+    assert _Turn.known == {}, "nothing is kept of runs that have ended"
 
 
 def test_the_end_waits_as_long_as_there_is_progress(bench):

@@ -426,6 +426,42 @@ def test_a_temporary_place_is_the_last_resort_and_is_reported(tmp_path, monkeypa
     assert "CAPTURE_STATE_DIR" in caplog.text
 
 
+def test_state_is_private_at_home_and_shared_in_a_store(tmp_path, monkeypatch):
+    """Spooled files are as readable as the folder lets them be; a store of a group needs room for each of its users."""
+    old = os.umask(0o002)
+    try:
+        monkeypatch.setenv("CAPTURE_STATE_DIR", str(tmp_path / "state"))
+        assert os.stat(state_dir()).st_mode & 0o777 == 0o700
+        monkeypatch.delenv("CAPTURE_STATE_DIR")
+        monkeypatch.setenv("HOME", str(tmp_path / "missing"))
+        path = state_dir(str(tmp_path / "runs"))
+        assert os.stat(os.path.join(path, "journals")).st_mode & 0o777 == 0o775
+    finally:
+        os.umask(old)
+
+
+def test_a_log_that_ends_in_the_journal_does_not_stop_it(log, clock, full_disk):
+    """With captured output, the warning about the full disk is itself recorded, by a thread that waits for the lock."""
+    recorded = []
+
+    class Captured(logging.Handler):
+        def emit(self, record):
+            thread = threading.Thread(target=lambda: recorded.append(log.append(events.Facts(topic="t", facts=1))))
+            thread.start()
+            thread.join(30)
+            assert not thread.is_alive(), "the lock was held while the log was written"
+
+    handler = Captured()
+    logging.getLogger("capture.journal").addHandler(handler)
+    try:
+        full_disk.free = 0
+        clock.advance(1)
+        log.append(started())
+    finally:
+        logging.getLogger("capture.journal").removeHandler(handler)
+    assert len(recorded) == 1
+
+
 def test_journals_are_listed_oldest_first_and_the_main_writer_before_others(tmp_path):
     """They are delivered in this order, and a rank's numbers need the run that they belong to."""
     for uid, writer in (("02", "main"), ("01", "rank-1"), ("01", "main")):

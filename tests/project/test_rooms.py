@@ -23,7 +23,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
     ("probes", ["probes", "probes.*"], ["ground", "language"]),
     (
         "delivery",
-        ["registry", "journal", "acks", "spool", "calls", "dispatch", "delivery", "stores"],
+        ["registry", "journal", "acks", "spool", "calls", "lane", "dispatch", "delivery", "stores"],
         ["ground", "language"],
     ),
     ("observers", ["observers", "observers.*"], ["ground", "language"]),
