@@ -333,9 +333,10 @@ class Journal:
         seq = self.last_seq + 1
         when = round(self._now() if when is None else when, 6)
         name = f'"{kind}"' if kind.isidentifier() and kind.isascii() else json.dumps(kind)
-        text = f'{{"e":{name},"s":{seq},"t":{when!r},{body}}}' if body else f'{{"e":{name},"s":{seq},"t":{when!r}}}'
-        data = text.encode("utf-8", "surrogatepass")
-        line = b"%08x %s\n" % (crc32(data), data)
+        head = f'{{"e":{name},"s":{seq},"t":{when!r}{"," if body else ""}'.encode()
+        fields = body.encode("utf-8", "surrogatepass")
+        checksum = crc32(b"}", crc32(fields, crc32(head)))
+        line = b"".join((b"%08x " % checksum, head, fields, b"}\n"))  # big fields are copied once
         self._waiting_bytes += len(line)
         # In this order a KeyboardInterrupt in between leaves a gap, never two events with one seq.
         self.last_seq = seq

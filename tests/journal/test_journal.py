@@ -130,10 +130,10 @@ def test_an_append_inside_an_append_follows_it(log, monkeypatch):
     """A signal handler may log while the interrupted code holds the journal's lock."""
     real, nested = journal.crc32, []
 
-    def crc32(data):
+    def crc32(*arguments):
         if not nested:
             nested.append(log.append(events.Facts(topic="signal", facts=15)))
-        return real(data)
+        return real(*arguments)
 
     monkeypatch.setattr(journal, "crc32", crc32)
     log.append(events.Facts(topic="interrupted", facts=1))
