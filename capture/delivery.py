@@ -7,7 +7,7 @@ import sys
 import threading
 
 from capture.acks import Acknowledged, Acks, read_acks
-from capture.calls import identity_of, name_of, replays
+from capture.calls import identity_of, name_of
 from capture.dispatch import remove_if_there
 from capture.events import FORMAT
 from capture.journal import acks_path, list_journals, opened_of
@@ -100,7 +100,7 @@ def sync(
     *,
     options: DeliveryOptions | None = None,
     host: Mapping[str, Any] | None = None,
-    everything: bool = False,
+    instead: bool = False,
     retry_missed: bool = False,
 ) -> list[Report]:
     """Deliver the journals in a state folder whose writers are gone.
@@ -117,8 +117,8 @@ def sync(
     host : mapping, optional
         This machine, as in `Opened.host`; default: the one this runs on. Journals of other machines are left to those:
         a lock on a shared filesystem may not reach from there to here.
-    everything : bool
-        Whether `observers` get all journals, also those that were not meant for them.
+    instead : bool
+        Whether `observers` get all journals in place of the stores that these were meant for.
     retry_missed : bool
         Whether events that an observer refused are offered to it again.
 
@@ -128,18 +128,13 @@ def sync(
         One for each journal, oldest first.
     """
     by_identity = {identity_of(observer): observer for observer in observers}
-    extra = list(by_identity.values()) if everything else []
-    return [
-        _deliver(
-            path,
-            lambda identity: by_identity.get(identity) or (resolve(identity) if resolve else None),
-            extra,
-            options or DeliveryOptions(),
-            host,
-            retry_missed,
-        )
-        for path in list_journals(state)
-    ]
+
+    def find(identity: str) -> Any:
+        return by_identity.get(identity) or (resolve(identity) if resolve is not None else None)
+
+    given = list(by_identity.values()) if instead else []
+    courier = _Courier(find, given, instead, options or DeliveryOptions(), host, retry_missed)
+    return [courier.deliver(path) for path in list_journals(state)]
 
 
 def deliver(
@@ -154,40 +149,131 @@ def deliver(
 
     A journal whose writer lives is not touched. For the parameters see `sync`.
     """
-    return _deliver(path, lambda identity: None, list(observers), options or DeliveryOptions(), host, retry_missed)
+    given = list(observers)
+    return _Courier(lambda identity: None, given, False, options or DeliveryOptions(), host, retry_missed).deliver(path)
 
 
-def _deliver(
-    path: str,
-    find: Callable[[str], Any],
-    observers: list[Any],
-    options: DeliveryOptions,
-    host: Mapping[str, Any] | None,
-    retry_missed: bool,
-) -> Report:
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return Report(path, "missing")
-    except OSError:
-        return Report(path, "unknown")
-    try:
+class _Courier:
+    """Delivers journals; for the parameters see `sync`.
+
+    `find` returns the observer of an identity that a journal names, or None; those `given` get every journal, besides
+    the named ones or, with `instead`, in their place.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[str], Any],
+        given: list[Any],
+        instead: bool,
+        options: DeliveryOptions,
+        host: Mapping[str, Any] | None,
+        retry_missed: bool,
+    ) -> None:
+        self._find, self._instead = find, instead
+        self._given = {identity_of(observer) or name_of(observer): observer for observer in given}
+        self._options, self._retry_missed = options, retry_missed
+        self._machine = (host or machine_identity()).get("machine_id")
+
+    def deliver(self, path: str) -> Report:
+        """Deliver a journal if its writer is gone and nobody else delivers it."""
         try:
-            if not try_lock(descriptor):
-                return Report(path, "alive")
-        except LocksUnsupportedError:
+            descriptor = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            return Report(path, "missing")
+        except OSError:
             return Report(path, "unknown")
         try:
-            if not _is_still(path, descriptor):
-                return Report(path, "missing")
-            report = _deliver_locked(path, find, observers, options, host, retry_missed)
+            try:
+                if not try_lock(descriptor):
+                    return Report(path, "alive")
+            except LocksUnsupportedError:
+                return Report(path, "unknown")
+            try:
+                if not _is_still(path, descriptor):
+                    return Report(path, "missing")
+                report = self._deliver_locked(path)
+            finally:
+                unlock(descriptor)
         finally:
-            unlock(descriptor)
-    finally:
-        os.close(descriptor)
-    if report.deleted:
-        remove_if_there(path)
-    return report
+            os.close(descriptor)
+        if report.deleted:
+            remove_if_there(path)
+        return report
+
+    def _deliver_locked(self, path: str) -> Report:
+        opened = opened_of(path)
+        if opened is None:  # just made by somebody who has not locked it yet, or nothing is left of it
+            return Report(path, "empty")
+        if opened.format > FORMAT:
+            return Report(path, "format")
+        if opened.host.get("machine_id") != self._machine:
+            return Report(path, "elsewhere")
+        report = Report(path)
+        known = read_acks(acks_path(path))
+        named = [each["identity"] for each in opened.observers if each.get("identity") and each.get("replay", True)]
+        wanted = dict.fromkeys([*([] if self._instead else named), *self._given])
+        spool = _spool_of(path, opened)
+        acks = Acks(acks_path(path))
+        settled = True
+        try:
+            for identity in wanted:
+                far = known.get(identity, Acknowledged())
+                if far.missed:
+                    report.missed[identity] = len(far.missed)
+                if far.done and not (far.missed and self._retry_missed):
+                    settled = settled and not far.missed
+                    continue
+                observer = self._given.get(identity) or self._find(identity)
+                if observer is None:
+                    report.behind.append(identity)
+                    settled = False
+                else:
+                    settled = self._tell(identity, observer, far, opened, spool, acks, report) and settled
+        finally:
+            acks.close()
+        if settled:
+            if sys.platform != "win32":  # there an open file cannot be removed; see `deliver`
+                os.unlink(path)
+            remove_if_there(acks_path(path))
+            spool.remove()
+            report.deleted = True
+        return report
+
+    def _tell(
+        self, identity: str, observer: Any, far: Acknowledged, opened: Any, spool: Spool, acks: Acks, report: Report
+    ) -> bool:
+        """Tell one observer what it has not got; say whether it has everything now."""
+        missed = len(far.missed)
+        if not self._retry_missed:
+            far.missed = set()
+        options = self._options
+        cursor = Cursor(report.path, verify=True)
+        lane = Lane(observer, cursor, opened.uid, opened.writer, spool, acks, options, known=far)
+        lane.close()
+        begun = options.clock.monotonic()
+        nobody = threading.Event()
+        try:
+            while not lane.done and not lane.is_stalled(begun, options.stall_s):
+                delay = lane.step()
+                if delay is None:
+                    break
+                if delay:
+                    options.clock.wait(nobody, delay)
+        finally:
+            lane.acknowledge()
+            lane.leave()
+        report.damaged = cursor.damaged
+        report.delivered[identity] = max(lane.delivered - far.seq, 0)
+        if lane.label is not None:
+            report.labels[identity] = lane.label
+        missed = len(lane.missed) + (0 if self._retry_missed else missed)
+        report.missed.pop(identity, None)
+        if missed:
+            report.missed[identity] = missed
+        if not lane.done:
+            report.behind.append(identity)
+            report.errors[identity] = f"{type(lane.last_error).__name__}: {lane.last_error}"
+        return lane.done and not missed
 
 
 def _is_still(path: str, descriptor: int) -> bool:
@@ -196,94 +282,6 @@ def _is_still(path: str, descriptor: int) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
-
-
-def _deliver_locked(
-    path: str,
-    find: Callable[[str], Any],
-    observers: list[Any],
-    options: DeliveryOptions,
-    host: Mapping[str, Any] | None,
-    retry_missed: bool,
-) -> Report:
-    opened = opened_of(path)
-    if opened is None:  # just made by somebody who has not locked it yet, or nothing is left of it
-        return Report(path, "empty")
-    if opened.format > FORMAT:
-        return Report(path, "format")
-    if opened.host.get("machine_id") != (host or machine_identity()).get("machine_id"):
-        return Report(path, "elsewhere")
-    report = Report(path)
-    known = read_acks(acks_path(path))
-    wanted = [str(each["identity"]) for each in opened.observers if each.get("identity") and each.get("replay", True)]
-    extra = {identity_of(observer) or name_of(observer): observer for observer in observers}
-    spool = _spool_of(path, opened)
-    acks = Acks(acks_path(path))
-    last = None
-    try:
-        for identity in dict.fromkeys([*wanted, *extra]):
-            far = known.get(identity, Acknowledged())
-            if far.done and not (far.missed and retry_missed):
-                continue
-            observer = extra.get(identity) or find(identity)
-            if observer is None:
-                report.behind.append(identity)
-            elif replays(observer) or identity in extra:
-                last = _tell(identity, observer, far, path, opened, spool, acks, options, retry_missed, report)
-    finally:
-        acks.close()
-    report.damaged = last.damaged if last is not None else 0
-    known = read_acks(acks_path(path))
-    far_of = {identity: known.get(identity, Acknowledged()) for identity in wanted}
-    report.missed.update({identity: len(far.missed) for identity, far in far_of.items() if far.missed})
-    if all(far.done and not far.missed for far in far_of.values()):
-        if sys.platform != "win32":  # there an open file cannot be removed; see `_deliver`
-            os.unlink(path)
-        remove_if_there(acks_path(path))
-        spool.remove()
-        report.deleted = True
-    return report
-
-
-def _tell(
-    identity: str,
-    observer: Any,
-    far: Acknowledged,
-    path: str,
-    opened: Any,
-    spool: Spool,
-    acks: Acks,
-    options: DeliveryOptions,
-    retry_missed: bool,
-    report: Report,
-) -> Cursor:
-    """Tell one observer what it has not got."""
-    if not retry_missed:
-        far.missed = set()
-    cursor = Cursor(path, verify=True)
-    lane = Lane(observer, cursor, opened.uid, opened.writer, spool, acks, options, known=far)
-    lane.close()
-    begun = options.clock.monotonic()
-    nobody = threading.Event()
-    try:
-        while not lane.done and not lane.is_stalled(begun, options.stall_s):
-            delay = lane.step()
-            if delay is None:
-                break
-            if delay:
-                options.clock.wait(nobody, delay)
-    finally:
-        lane.acknowledge()
-        lane.leave()
-    report.delivered[identity] = max(lane.delivered - far.seq, 0)
-    if lane.label is not None:
-        report.labels[identity] = lane.label
-    if lane.missed:
-        report.missed[identity] = len(lane.missed)
-    if not lane.done:
-        report.behind.append(identity)
-        report.errors[identity] = f"{type(lane.last_error).__name__}: {lane.last_error}"
-    return cursor
 
 
 def _spool_of(path: str, opened: Any) -> Spool:

@@ -15,7 +15,9 @@ def run(to: str | None) -> int:
     from capture.registry import make_observer
 
     observers: list[Any] = [make_observer(to)] if to else []
-    reports = delivery.sync(state_dir(), observers, resolve=None if to else stores.local_store)
+    reports = delivery.sync(
+        state_dir(), observers, resolve=None if to else stores.local_store, instead=bool(to), retry_missed=True
+    )
     if not reports:
         print("nothing waits")
         return 0

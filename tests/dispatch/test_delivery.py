@@ -177,9 +177,19 @@ def test_journals_can_be_sent_to_another_store(bench):
     other = MemoryStore("other:")
     (report,) = bench.sync(other)
     assert other.deliveries == 0, "it was not meant for this one"
-    (report,) = bench.sync(other, everything=True)
+    (report,) = bench.sync(other, instead=True)
     assert plain(other.record(UID)) == expected
-    assert report.behind == ["gone:"] and not report.deleted
+    assert report.deleted, "the user said: instead of the one that is gone"
+
+
+def test_one_journal_can_be_given_to_more_than_it_was_meant_for(bench):
+    """A second copy elsewhere does not settle what the first store is owed."""
+    expected = left_behind(bench, MemoryStore("a:", lane="main"))
+    (path,) = list_journals(bench.state)
+    extra = MemoryStore("extra:")
+    report = delivery.deliver(path, [extra], host=HERE)
+    assert plain(extra.record(UID)) == expected
+    assert report.behind == ["a:"] and not report.deleted
 
 
 def test_the_journal_of_a_living_writer_is_not_touched(bench):

@@ -34,7 +34,7 @@ def test_anything_with_hooks_is_an_observer():
             """Begin."""
 
     assert list(hooks_of(Duck())) == ["started_event"]
-    check_hooks(mock.Mock())
+    check_hooks(mock.Mock(priority=10))
     assert set(hooks_of(mock.Mock())) == set(HOOKS)
 
 
