@@ -146,7 +146,7 @@ def _parse_toml(text: str, path: str) -> Any:
 def _parse_yaml(text: str, path: str) -> Any:
     yaml = _yaml(path)
     try:
-        data = yaml.load(text, Loader=_yaml_loader(yaml))
+        data = yaml.load(text, Loader=_knowing_numbers(yaml.SafeLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (None, None)
@@ -171,16 +171,16 @@ def _yaml(path: str) -> Any:
     return yaml
 
 
-def _yaml_loader(yaml: Any) -> Any:
-    """Return the safe loader, taught that ``1e-3`` is a number, as everybody who writes a learning rate expects."""
+def _knowing_numbers(base: Any) -> Any:
+    """Return PyYAML's safe loader or dumper, taught what everybody thinks: that ``1e-3`` is a number."""
     import re
 
-    class Loader(yaml.SafeLoader):
+    class Taught(base):
         pass
 
     number = re.compile(r"^[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
-    return Loader
+    Taught.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+    return Taught
 
 
 def _count_values(data: Any, known: dict[int, int], path: str) -> int:
@@ -220,7 +220,8 @@ def _write_json(data: Any, path: str) -> str:
 
 
 def _write_yaml(data: Any, path: str) -> str:
-    text: str = _yaml(path).safe_dump(data, sort_keys=False, allow_unicode=True)
+    yaml = _yaml(path)
+    text: str = yaml.dump(data, Dumper=_knowing_numbers(yaml.SafeDumper), sort_keys=False, allow_unicode=True)
     return text
 
 

@@ -97,6 +97,7 @@ class KeyRules:
 
 
 DEFAULT_RULES = KeyRules()
+MAX_DEPTH = 200  #: levels of nesting that a config may have
 
 
 def extend_path(path: str, key: object) -> str:
@@ -160,6 +161,11 @@ def _normalize(value: Any, path: str, rules: KeyRules, above: list[int]) -> Any:
 def _enter(container: object, path: str, above: list[int]) -> None:
     if id(container) in above:
         raise ConfigTypeError(path, "the value contains itself, which no store can hold")
+    if len(above) >= MAX_DEPTH:
+        raise ConfigTypeError(
+            path.partition("[")[0][:80],
+            f"the value is nested more than {MAX_DEPTH} levels deep, which no store can hold",
+        )
     above.append(id(container))
 
 
@@ -218,7 +224,7 @@ def equal(one: Any, other: Any) -> bool:
         if isinstance(one, sequence) and isinstance(other, sequence):
             return len(one) == len(other) and all(map(equal, one, other))
     if isinstance(one, float) and isinstance(other, float) and one != one:
-        return other != other
+        return bool(other != other)
     array = getattr(sys.modules.get("numpy"), "ndarray", None)
     if array is not None and (isinstance(one, array) or isinstance(other, array)):
         return isinstance(one, array) and isinstance(other, array) and _equal_arrays(one, other)

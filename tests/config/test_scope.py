@@ -66,7 +66,7 @@ def typical(scope):
         f = {"a": "b", "c": "d"}
         sum_ab = a + b
         joined = f["c"] + "ada"
-        func1 = lambda: 23
+        func1 = lambda: 23  # noqa: E731
         called = func1()
 
         def func2(x):
@@ -219,7 +219,7 @@ def test_modules_and_underscore_names_are_no_entries(scope):
     @scope
     def cfg():
         import os
-        from math import pi
+        from math import pi  # noqa: F401
 
         _hidden = 3
         x = _hidden + 1
@@ -531,7 +531,7 @@ def test_functions_of_a_class_body_are_scopes():
 
     class Lab:
         @ConfigScope
-        def cfg():  # noqa: N805
+        def cfg():
             __private = 3
             x = __private
 

@@ -59,11 +59,11 @@ def documented():
         ["a", "b"]
     )
     _hidden = 1  # no entry
-    z = 1  # noqa: F841
+    z = 1  # type: ignore
 
     def helper():
         y = 1  # another function's
-        return y
+        return y + 1
 
     match a:
         case 1:
