@@ -11,8 +11,10 @@ from capture.config.layers import Node
 from capture.config.resolve import Resolved, check_additions, resolve
 from capture.config.updates import join_path
 from capture.config.values import KeyRules
+from capture.errors import ConfigFileError
 from capture.hooks import Unavailable
 from capture.inject import Frame
+from capture.logs import RunLog, root_logger
 from capture.randomness import STOCK_COMMANDS, SeedTree, check_seed, get_seed, seeding_parents
 from capture.run import Run
 from capture.settings import SETTINGS
@@ -171,7 +173,11 @@ def load_named_file(name: str) -> Any:
     from capture.config.files import load_config_file
     from capture.config.origin import Origin
 
-    return ConfigDict(load_config_file(name), Origin("config file", name, os.path.abspath(name)))
+    try:
+        entries = load_config_file(name)
+    except OSError as error:
+        raise ConfigFileError(f"{name}: it cannot be read: {error.strerror or error}", file=name) from error
+    return ConfigDict(entries, Origin("config file", name, os.path.abspath(name)))
 
 
 def _what_is_read(parts: Sequence[Ingredient], experiment: Experiment, resolved: Resolved) -> set[str]:
@@ -231,41 +237,19 @@ def _typed_objects(
 
 
 def loggers(experiment: Experiment, options: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return the root logger and the run's; a root without handlers gets one that prints to standard error."""
-    import logging
-
-    if experiment.logger is None:
-        root = logging.getLogger()
-        if not root.handlers:
-            handler = standard_error()
-            handler.setFormatter(logging.Formatter("%(levelname)s - %(name)s - %(message)s"))
-            root.addHandler(handler)
-            root.setLevel(logging.INFO)
-        root_logger: Any = root
-    else:
-        root_logger = experiment.logger
+    """Return the root logger of the run's log, and the run's own."""
+    name = options.get("--name") or experiment.path
+    root = experiment.logger
+    if root is None:
+        root = root_logger() if "logging" in sys.modules else RunLog("root", root_logger)
     level = options.get("--loglevel")
     if level:
         from capture.commandline_options import parse_loglevel
 
-        root_logger.setLevel(parse_loglevel(level))
-    return root_logger, root_logger.getChild(options.get("--name") or experiment.path)
-
-
-def standard_error() -> Any:
-    """Return a log handler that writes to what `sys.stderr` is when it writes: captured output included."""
-    import logging
-
-    class Handler(logging.StreamHandler):
-        @property
-        def stream(self) -> Any:
-            return sys.stderr
-
-        @stream.setter
-        def stream(self, value: Any) -> None:
-            """`logging` sets it; what counts is `sys.stderr`."""
-
-    return Handler()
+        root.setLevel(parse_loglevel(level))
+    if isinstance(root, RunLog):
+        return root, RunLog(name, lambda: root.getChild(name))
+    return root, root.getChild(name)
 
 
 def apply_options(experiment: Experiment, options: Mapping[str, Any], run: Run) -> None:

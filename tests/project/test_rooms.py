@@ -29,7 +29,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
     ("observers", ["observers", "observers.*"], ["ground", "language"]),
     (
         "run",
-        ["run", "recorder", "metrics", "artifacts", "signals"],
+        ["run", "recorder", "metrics", "artifacts", "signals", "logs"],
         ["ground", "language", "config", "captured", "output", "probes", "delivery"],
     ),
     (
