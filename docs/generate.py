@@ -1,0 +1,92 @@
+"""Keeps the tables in the pages that are made from code: ``python docs/generate.py [--check]``.
+
+A page marks such a part with ``<!-- generated: NAME -->`` and ``<!-- end -->``; what stands between is replaced by what the
+function of that name returns. A test runs the check.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+_PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _first_sentence(thing: object) -> str:
+    text = " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
+    return re.sub(r"``(.+?)``", r"`\1`", text)
+
+
+def hooks() -> str:
+    """Every hook with the arguments that it may declare."""
+    from capture.hooks import HOOKS, RunObserver
+
+    return _table(
+        ["hook", "arguments", "when"],
+        [
+            [f"`{name}`", ", ".join(f"`{a}`" for a in arguments) or "none", _first_sentence(getattr(RunObserver, name))]
+            for name, arguments in HOOKS.items()
+        ],
+    )
+
+
+def settings() -> str:
+    """Every setting with its default."""
+    from capture.settings import DEFAULTS
+
+    return _table(
+        ["setting", "default", "what it does"],
+        [[f"`{name}`", f"`{default!r}`", text] for name, (default, text) in DEFAULTS.items()],
+    )
+
+
+def events() -> str:
+    """Every event with its fields."""
+    from capture.events import EVENTS
+
+    return _table(
+        ["event", "fields", "what it says"],
+        [
+            [f"`{name}`", ", ".join(f"`{field}`" for field in cls.fields), _first_sentence(cls)]
+            for name, cls in EVENTS.items()
+        ],
+    )
+
+
+def errors() -> str:
+    """The tree of exceptions."""
+    import capture.errors
+
+    tree = (capture.errors.__doc__ or "").split("::\n\n")[1].split("\n\nEach")[0]
+    return "```text\n" + inspect.cleandoc(tree) + "\n```\n"
+
+
+def fresh(page: Path) -> str:
+    """Return the text of a page with its generated parts made anew."""
+
+    def made(match: re.Match[str]) -> str:
+        return match[1] + globals()[match[2]]() + match[3]
+
+    return _PART.sub(made, page.read_text(encoding="utf-8"))
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with ``--check`` name those that are stale."""
+    stale = [page for page in sorted(DOCS.rglob("*.md")) if fresh(page) != page.read_text(encoding="utf-8")]
+    for page in stale:
+        print(("stale: " if "--check" in arguments else "written: ") + str(page.relative_to(DOCS)))
+        if "--check" not in arguments:
+            page.write_text(fresh(page), encoding="utf-8")
+    return 1 if stale and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
