@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: How many values a file may stand for. YAML's aliases let one of 1 KB stand for 10^9, which fill any memory.
 MOST_VALUES = 1_000_000
 
+_RARE_LINE_ENDS = frozenset("\x85\u2028\u2029")
+
 _FORMATS = ".json, .yaml, .yml, .toml"
 
 
@@ -221,8 +223,16 @@ def _write_json(data: Any, path: str) -> str:
 
 def _write_yaml(data: Any, path: str) -> str:
     yaml = _yaml(path)
-    text: str = yaml.dump(data, Dumper=_knowing_numbers(yaml.SafeDumper), sort_keys=False, allow_unicode=True)
+    dumper = _knowing_numbers(yaml.SafeDumper)
+    dumper.add_representer(str, _yaml_text)
+    text: str = yaml.dump(data, Dumper=dumper, sort_keys=False, allow_unicode=True)
     return text
+
+
+def _yaml_text(dumper: Any, text: str) -> Any:
+    # PyYAML folds these line ends into spaces, unless they are escaped.
+    style = None if _RARE_LINE_ENDS.isdisjoint(text) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 def _write_toml(data: Any, path: str) -> str:
