@@ -63,7 +63,7 @@ READ_SIZE = 65_536
 #: Size asked for our pipes (Linux): a burst of this size does not wait for the pump.
 PIPE_SIZE = 2**20
 #: After a small read the pump rests this long, so that it takes a thousand lines at once, not a thousand times one.
-REST_S = 0.002
+REST_S = 0.005
 #: How often the size of a terminal is looked at.
 WINDOW_CHECK_S = 0.5
 #: How long `stop` waits for a destination that takes nothing; the rest goes there later, at the latest at exit.
@@ -428,7 +428,7 @@ class _Way:
     """
 
     def __init__(self, fds: tuple[int, ...]) -> None:
-        import fcntl
+        import stat
 
         self.fds = fds
         self.lock, self.out = threading.RLock(), threading.RLock()
@@ -436,7 +436,9 @@ class _Way:
         self.decode = text_decoder().decode
         self.open, self.failed = True, False
         self.window: bytes | None = None
-        self.destination = fcntl.fcntl(fds[0], fcntl.F_DUPFD_CLOEXEC, 3)
+        self.rests_below = 2048  # little room: rest only after the smallest reads
+        self.destination = _duplicate(fds[0])
+        self.takes_all = stat.S_ISREG(os.fstat(self.destination).st_mode)
         try:
             self.reader, self.writer = self._open()
         except OSError:
@@ -450,16 +452,21 @@ class _Way:
                 return self._open_terminal()
             except OSError as error:  # no pseudo-terminals in this container
                 _warn("stdout looks like a pipe to this run: %s", error)
+        if sys.platform == "win32":
+            raise NotImplementedError
         import fcntl
 
         reader, writer = (_above_standard(fd) for fd in os.pipe())
         try:
             fcntl.fcntl(writer, getattr(fcntl, "F_SETPIPE_SZ", 1031), PIPE_SIZE)
+            self.rests_below = READ_SIZE
         except OSError:
             pass  # not Linux, or this user's share is used up: the usual size will do
         return reader, writer
 
     def _open_terminal(self) -> tuple[int, int]:
+        if sys.platform == "win32":
+            raise NotImplementedError
         import termios
 
         reader, writer = (_above_standard(fd) for fd in os.openpty())
@@ -474,6 +481,8 @@ class _Way:
 
     def follow_window(self) -> None:
         """Give the pseudo-terminal the size of the real one."""
+        if sys.platform == "win32":
+            raise NotImplementedError
         import fcntl
         import termios
 
@@ -550,7 +559,7 @@ class _Way:
             self.out.release()
 
     def _write_some(self, data: bytes, patience_s: float | None) -> bool:
-        if patience_s is not None:
+        if patience_s is not None and not self.takes_all:
             if not _wait_writable(self.destination, patience_s):
                 return False
             data = data[:4096]  # a pipe that is ready takes that much (PIPE_BUF) without blocking
@@ -758,17 +767,15 @@ class FdCapture(Capture):
 
     def _run_pump(self) -> None:
         ways = list(self._ways)
-        # A terminal holds little, and whoever looks at one wants to see it move.
-        largest = 2048 if any(way.window is not None for way in ways) else READ_SIZE
         while ways:
             timeout = WINDOW_CHECK_S if any(way.window is not None for way in ways) else None
             ready = _wait_readable([way.reader for way in ways if way.open], timeout)
-            size = 0
+            size = rests_below = 0
             for way in list(ways):
                 if way.window is not None:
                     way.follow_window()
                 if way.reader in ready or not way.open:
-                    size = way.take(self._record)
+                    size, rests_below = way.take(self._record), way.rests_below
                     way.pass_on()
                     if size < 0:
                         ways.remove(way)
@@ -776,7 +783,7 @@ class FdCapture(Capture):
                         if self._record is None:  # else `stop` still needs the old descriptor
                             way.close()
             # Two ways with little in each get no rest, which would blur their order.
-            if 0 < size < largest and (len(ways) == 1 or size >= 4096) and not self._stopping.is_set():
+            if 0 < size < rests_below and (len(ways) == 1 or size >= 4096) and not self._stopping.is_set():
                 self._stopping.wait(REST_S)
         with _guard:
             if self in _fd_captures:
@@ -808,14 +815,23 @@ def _above_standard(fd: int) -> int:
     """Return `fd`, moved out of the way if it got the number of a closed standard stream."""
     if fd > 2:
         return fd
-    import fcntl
-
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    moved = _duplicate(fd)
     os.close(fd)
     return moved
 
 
+def _duplicate(fd: int) -> int:
+    """Return a duplicate of `fd` that is no standard stream and that other programs do not inherit."""
+    if sys.platform == "win32":  # here and elsewhere: so that type checkers pass over what is not there
+        raise NotImplementedError
+    import fcntl
+
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
 def _wait_readable(fds: list[int], timeout_s: float | None) -> list[int]:
+    if sys.platform == "win32":
+        raise NotImplementedError
     import select
 
     if not fds:
@@ -829,6 +845,8 @@ def _wait_readable(fds: list[int], timeout_s: float | None) -> list[int]:
 
 
 def _wait_writable(fd: int, timeout_s: float) -> bool:
+    if sys.platform == "win32":
+        raise NotImplementedError
     import select
 
     if sys.platform == "darwin" and fd < 1024:
@@ -865,13 +883,15 @@ def _flush_c() -> None:
     Through `_ctypes`, since importing all of `ctypes` takes four times as long. Not by ``fflush(NULL)``, which
     waits for a thread that is reading stdin.
     """
+    if sys.platform == "win32":
+        raise NotImplementedError
     try:
         import _ctypes
 
         class Pointer(_ctypes._SimpleCData):
             _type_ = "P"
 
-        library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # the program itself
+        library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type,unused-ignore]  # the program itself
         fflush = _ctypes.dlsym(library, "fflush")
         for name in ("__stdoutp", "__stderrp") if sys.platform == "darwin" else ("stdout", "stderr"):
             stream = Pointer.from_address(_ctypes.dlsym(library, name))

@@ -43,6 +43,8 @@ class Program:
         # Python's own buffering is part of what is tested
         self.environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         self.environment["PYTHONPATH"] = ROOT
+        # From 3.12 on Python warns of a fork in a process that has threads, such as ours.
+        self.environment["PYTHONWARNINGS"] = "ignore:This process:DeprecationWarning"
 
     def write(self, code, mode="fd", end=True):
         path = self.folder / "program.py"
