@@ -10,9 +10,9 @@ from capture import context
 from capture.config.layers import Node
 from capture.config.resolve import Resolved, check_additions, resolve
 from capture.config.updates import join_path
-from capture.config.values import KeyRules
 from capture.errors import ConfigFileError
 from capture.hooks import Unavailable
+from capture.ingredient import key_rules
 from capture.inject import Frame
 from capture.logs import RunLog, root_logger
 from capture.randomness import STOCK_COMMANDS, SeedTree, check_seed, get_seed, seeding_parents
@@ -113,22 +113,21 @@ def resolve_config(
     """Resolve the whole configuration of an experiment, its seed included."""
     from capture.config.origin import Origin
 
-    settings = SETTINGS.CONFIG
+    rules = key_rules()
+    root = node_of(experiment)
+    for part in experiment.all_parts():
+        for source in (*part.configurations, *part.named_configs.values()):
+            if hasattr(source, "ignored_comments"):  # a scope; the settings may have been made after it
+                source.rules, source.ignored_comments = rules, tuple(SETTINGS.CONFIG.IGNORED_COMMENTS)
     resolved = resolve(
-        node_of(experiment),
+        root,
         config_updates,
         named_configs,
         command_name=command_name,
         logger=logger,
         load_file=load_named_file,
         update_layer=update_layer,
-        rules=KeyRules(
-            mongo_compatible=settings.ENFORCE_KEYS_MONGO_COMPATIBLE,
-            jsonpickle_compatible=settings.ENFORCE_KEYS_JSONPICKLE_COMPATIBLE,
-            no_equals=settings.ENFORCE_KEYS_NO_EQUALS,
-            identifiers=settings.ENFORCE_VALID_PYTHON_IDENTIFIER_KEYS,
-            strings=settings.ENFORCE_STRING_KEYS,
-        ),
+        rules=rules,
     )
     if resolved.values.get("seed") is None:
         resolved.add("seed", get_seed(), Origin("generated", "random seed"))
@@ -201,9 +200,7 @@ def make_frame(
     """Bind the configuration for the captured functions of one run."""
     views = {part: resolved.view("" if part is experiment else part.path) for part in parts}
     parents = seeding_parents(experiment, lambda part: part.ingredients)
-    plan = {
-        part: (views[part].get("seed"), parent, part.captured_functions) for part, parent in parents.items()
-    }
+    plan = {part: (views[part].get("seed"), parent, part.captured_functions) for part, parent in parents.items()}
     # Sacred captures its stock commands before anything of the user's: their streams are left out, not handed on
     reserved = {part: STOCK_COMMANDS for part in parts if hasattr(part, "default_command")}
     seeds = SeedTree(plan, SETTINGS.CONFIG.NUMPY_RANDOM_LEGACY_API, reserved=reserved)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any, TypeVar, overload
 
+    from capture.config.values import KeyRules
+
     # A captured function may be called without the arguments that the configuration fills, so its type says "...".
     R = TypeVar("R")
     T = TypeVar("T")
@@ -398,14 +400,14 @@ def _config_from(cfg_or_file: Any, entries: dict[str, Any]) -> Any:
             raise ValueError("there is nothing to add: give a dict, a file name, or keyword arguments")
         return _entries_source(entries)
     if isinstance(cfg_or_file, dict):
-        return ConfigDict(cfg_or_file)
+        return ConfigDict(cfg_or_file, rules=key_rules())
     if isinstance(cfg_or_file, (str, os.PathLike)):
         path = os.fspath(cfg_or_file)
         if not os.path.isfile(path):
             raise OSError(f"there is no config file {path!r} (looked in {os.getcwd()!r})")
         from capture.config.files import load_config_file
 
-        return ConfigDict(load_config_file(path), Origin("config file", path, os.path.abspath(path)))
+        return ConfigDict(load_config_file(path), Origin("config file", path, os.path.abspath(path)), key_rules())
     from capture.config.typed import TypedSource, is_typed
 
     if is_typed(cfg_or_file):
@@ -419,4 +421,20 @@ def _entries_source(entries: dict[str, Any]) -> Any:
     from capture.config.dicts import ConfigDict
     from capture.config.typed import TypedEntries, is_typed
 
-    return TypedEntries(entries) if any(is_typed(value) for value in entries.values()) else ConfigDict(entries)
+    kind = TypedEntries if any(is_typed(value) for value in entries.values()) else ConfigDict
+    return kind(entries, rules=key_rules())
+
+
+def key_rules() -> KeyRules:
+    """Return which keys a config may have, as the settings say now."""
+    from capture.config.values import KeyRules
+    from capture.settings import SETTINGS
+
+    settings = SETTINGS.CONFIG
+    return KeyRules(
+        mongo_compatible=settings.ENFORCE_KEYS_MONGO_COMPATIBLE,
+        jsonpickle_compatible=settings.ENFORCE_KEYS_JSONPICKLE_COMPATIBLE,
+        no_equals=settings.ENFORCE_KEYS_NO_EQUALS,
+        identifiers=settings.ENFORCE_VALID_PYTHON_IDENTIFIER_KEYS,
+        strings=settings.ENFORCE_STRING_KEYS,
+    )
