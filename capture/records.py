@@ -233,6 +233,18 @@ class RunRecord:
         known = ", ".join(stored.name for stored in self.artifacts) or "none"
         raise KeyError(f"run {self.label or self.uid} has no artifact {name!r}; it has: {known}")
 
+    def matches(self, where: Mapping[str, Any]) -> bool:
+        """Say whether the record has exactly these values, by dotted path; a path that leads nowhere matches nothing.
+
+        Examples
+        --------
+        >>> record = RunRecord()
+        >>> record.config = {"optimizer": {"lr": 0.1}}
+        >>> record.matches({"config.optimizer.lr": 0.1}), record.matches({"config.epochs": 3})
+        (True, False)
+        """
+        return all(_equal(_lookup(self, path), wanted) for path, wanted in where.items())
+
     def to_dict(self, streams: bool = True) -> dict[str, Any]:
         """Return the record as plain data.
 
@@ -263,6 +275,43 @@ class RunRecord:
     def __repr__(self) -> str:
         name = self.experiment.get("name", "?")
         return f"<RunRecord {self.label or self.uid[-8:]} of {name!r}: {self.status}>"
+
+
+_MISSING = object()
+
+
+def _lookup(record: RunRecord, path: str) -> Any:
+    """Return the value at a dotted path of a record; keys may hold dots themselves."""
+    name, _, rest = path.partition(".")
+    value = getattr(record, name, _MISSING) if not name.startswith("_") else _MISSING
+    return _descend(value, rest) if rest else value
+
+
+def _descend(value: Any, path: str) -> Any:
+    if isinstance(value, dict):
+        if path in value:
+            return value[path]
+        end = path.find(".")
+        while end >= 0:
+            if path[:end] in value:
+                found = _descend(value[path[:end]], path[end + 1 :])
+                if found is not _MISSING:
+                    return found
+            end = path.find(".", end + 1)
+    elif isinstance(value, (list, tuple)):
+        index, _, rest = path.partition(".")
+        if index.isdigit() and int(index) < len(value):
+            return _descend(value[int(index)], rest) if rest else value[int(index)]
+    return _MISSING
+
+
+def _equal(value: Any, wanted: Any) -> bool:
+    if value is _MISSING:
+        return False
+    same = value == wanted
+    if type(same) is not bool:  # arrays compare element by element
+        same = getattr(value, "shape", None) == getattr(wanted, "shape", None) and bool(same.all())
+    return same
 
 
 def _digest_of(stored: StoredFile) -> str | None:

@@ -9,7 +9,7 @@ from capture.errors import RecordError
 from capture.hooks import Reader
 from capture.liveness import is_alive
 from capture.observers import _labels
-from capture.observers._query import by_part_of_uid, matches, not_found
+from capture.observers._query import by_part_of_uid, not_found
 from capture.observers._run_folder import EXTENSION, naive, opener, read_document
 from capture.observers._series import StoredSeries
 from capture.observers._store import PRIVATE, check_format, find_uid, log
@@ -85,7 +85,7 @@ class FileStoreReader(Reader):
                 if where and not self._may_match(path, where):
                     continue
                 record = self._read(path)
-                if where and not matches(record, where):
+                if where and not record.matches(where):
                     continue
             except RecordError as error:
                 log().warning("A run was left out: %s", error)

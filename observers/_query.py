@@ -1,4 +1,4 @@
-"""Finding runs in a store that cannot search: by label, uid, age, or values at dotted paths."""
+"""Finding a run in a store that cannot search: by its uid, and what to say if there is none."""
 
 from __future__ import annotations
 
@@ -6,58 +6,8 @@ from capture.errors import RunNotFoundError, suggest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Any
-
-_MISSING = object()
-
-
-def matches(record: Any, where: Mapping[str, Any]) -> bool:
-    """Say whether a record has exactly these values, by dotted path; a path that leads nowhere matches nothing.
-
-    Examples
-    --------
-    >>> from capture.records import RunRecord
-    >>> record = RunRecord()
-    >>> record.config = {"optimizer": {"lr": 0.1}}
-    >>> matches(record, {"config.optimizer.lr": 0.1}), matches(record, {"config.epochs": 3})
-    (True, False)
-    """
-    return all(_equal(lookup(record, path), wanted) for path, wanted in where.items())
-
-
-def lookup(record: Any, path: str) -> Any:
-    """Return the value at a dotted path of a record; keys may hold dots themselves."""
-    name, _, rest = path.partition(".")
-    value = getattr(record, name, _MISSING) if not name.startswith("_") else _MISSING
-    return _descend(value, rest) if rest else value
-
-
-def _descend(value: Any, path: str) -> Any:
-    if isinstance(value, dict):
-        if path in value:
-            return value[path]
-        end = path.find(".")
-        while end >= 0:
-            if path[:end] in value:
-                found = _descend(value[path[:end]], path[end + 1 :])
-                if found is not _MISSING:
-                    return found
-            end = path.find(".", end + 1)
-    elif isinstance(value, (list, tuple)):
-        index, _, rest = path.partition(".")
-        if index.isdigit() and int(index) < len(value):
-            return _descend(value[int(index)], rest) if rest else value[int(index)]
-    return _MISSING
-
-
-def _equal(value: Any, wanted: Any) -> bool:
-    if value is _MISSING:
-        return False
-    same = value == wanted
-    if type(same) is not bool:  # arrays compare element by element
-        same = getattr(value, "shape", None) == getattr(wanted, "shape", None) and bool(same.all())
-    return same
 
 
 def by_part_of_uid(wanted: str, uids: Sequence[str]) -> list[str]:
