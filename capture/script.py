@@ -165,10 +165,10 @@ def parse(
 
     known = options_of(experiment)
     _refuse_unknown_flags(arguments, known)
-    internal = usage_of(experiment, "PROGRAM", everything=True)[2]
+    words, folded = _fold_updates(arguments)
     try:
         # positional: docopt-ng renamed its keyword parameters between releases
-        parsed = docopt.docopt(internal, list(arguments), False)
+        parsed = docopt.docopt(_grammar(known), words, False)
     except docopt.DocoptExit as error:
         raise CommandLineError(_explain(arguments, known, experiment)) from error
     if parsed["COMMAND"] == "with":
@@ -178,7 +178,33 @@ def parse(
         value = parsed.get(name)
         if value is not None and not (name in repeated and not value):
             options[name] = value
-    return options, parsed["COMMAND"], [update for update in parsed["UPDATE"] if update.strip()]
+    updates = [update for word in parsed["UPDATE"] for update in folded.get(word, (word,))]
+    return options, parsed["COMMAND"], [update for update in updates if update.strip()]
+
+
+def _fold_updates(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Let one word stand for updates that follow each other: docopt's time grows with the number of words.
+
+    Returns
+    -------
+    words : list of str
+        The arguments, with each row of ``PATH=VALUE`` behind ``with`` replaced by one word.
+    folded : dict of str to list of str
+        What those words stand for.
+    """
+    words: list[str] = []
+    folded: dict[str, list[str]] = {}
+    for word in arguments:
+        last = words[-1] if words else None
+        is_update = "=" in word and not word.startswith("-")
+        if is_update and last in folded:
+            folded[last].append(word)
+        elif is_update and last == "with":
+            words.append(f"\0{len(folded)}")  # no argument of a process contains this character
+            folded[words[-1]] = [word]
+        else:
+            words.append(word)
+    return words, folded
 
 
 def _refuse_unknown_flags(arguments: Sequence[str], options: Sequence[Any]) -> None:
@@ -244,12 +270,16 @@ def usage_of(
 
     program = _shown(program_name if program_name is not None else sys.argv[0], experiment.base_dir)
     options = options_of(experiment)
-    repeated = "".join(f" [{option.long}={option.value}]..." for option in options if option.repeats)
-    internal = USAGE.format(program="PROGRAM", repeated=repeated) + "\nOptions:\n"
-    internal += "".join(f"  {spelling.strip()}\n" for spelling, _ in HELP_OPTIONS)
-    internal += "".join(f"  {option.spelling.strip()}\n" for option in options)
     short = USAGE.format(program=program, repeated="")
-    return short, _long_help(experiment, short, options, everything), internal
+    return short, _long_help(experiment, short, options, everything), _grammar(options)
+
+
+def _grammar(options: Sequence[Any]) -> str:
+    """Return the usage text that docopt parses by."""
+    repeated = "".join(f" [{option.long}={option.value}]..." for option in options if option.repeats)
+    text = USAGE.format(program="PROGRAM", repeated=repeated) + "\nOptions:\n"
+    text += "".join(f"  {spelling.strip()}\n" for spelling, _ in HELP_OPTIONS)
+    return text + "".join(f"  {option.spelling.strip()}\n" for option in options)
 
 
 def _shown(program: str, base_dir: str) -> str:

@@ -65,7 +65,9 @@ def _environment(name: str, key: str) -> tuple[str, bool]:
 
 def _install(folder: str, what: Iterable[str]) -> None:
     command = [sys.executable, "-m", "pip", "--python", _python(folder), "install", "--quiet", "--compile", *what]
-    subprocess.run(command, check=True, stdout=sys.stderr, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""})
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""})
+    if done.returncode:
+        raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     with open(os.path.join(folder, "ready"), "w", encoding="utf-8"):
         pass
 
