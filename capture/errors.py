@@ -255,6 +255,11 @@ class ConfigScopeError(ConfigError, TypeError):
 class ConfigScopeSyntaxError(ConfigScopeError, SyntaxError):
     """A function that cannot be a config scope because it is a generator or a coroutine."""
 
+    @property
+    def msg(self) -> str:  # type: ignore[override]
+        # What tracebacks print of a SyntaxError; the builtin's own is lost in pickling.
+        return str(self)
+
 
 class ScopeParameterError(ConfigError, KeyError):
     """A config scope names an entry as its parameter, and nothing provides that entry.
