@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from contextvars import ContextVar
 
 from capture import context
 from capture.config.layers import Node
 from capture.config.resolve import Resolved, check_additions, resolve
 from capture.config.updates import join_path
 from capture.errors import ConfigFileError
-from capture.hooks import Unavailable
+from capture.facts import Facts
 from capture.ingredient import key_rules
 from capture.inject import Frame
 from capture.logs import RunLog, root_logger
@@ -21,18 +20,14 @@ from capture.settings import SETTINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from capture.experiment import Experiment
     from capture.ingredient import Ingredient
-    from capture.probes.gather import Reporting
 
 #: callables that make one more observer for each run of this process, beside those that are configured
 additional_observers: list[Any] = []
-
-OWN_TOPICS = ("params", "parent", "repositories")  #: facts that this library records under these names
-FACTS_WAIT_S = 0.5  #: how long the start of a run waits for facts; what comes later is recorded later
 
 
 def create_run(
@@ -299,186 +294,3 @@ def owns_process(experiment: Ingredient | None) -> bool:
     if experiment is None:
         return bool(getattr(main, "__file__", None))
     return main is not None and experiment.caller_globals is vars(main) and not hasattr(sys, "ps1")
-
-
-#: the facts of the run that is being made in this context
-_facts_in_hand: ContextVar[Facts | None] = ContextVar("capture_facts_in_hand", default=None)
-
-
-def experiment_info(part: Ingredient) -> dict[str, Any]:
-    """Return Sacred's ``ex_info`` of an experiment; of what is known already where its run is being made."""
-    facts = _facts_in_hand.get()
-    if facts is not None and facts.experiment is part:
-        return facts.experiment_info(FACTS_WAIT_S)
-    return Facts(part.all_parts(), part).experiment_info(wait_s=5.0)
-
-
-def plugin_probes() -> list[Any]:
-    """Return the probes that installed packages declare as entry points of the group ``capture.probes``.
-
-    An entry point is a `capture.hooks.Probe`, a class that makes one when it is called, or a function that returns
-    facts; its name stands in for that of a probe that has none. One that cannot be loaded answers with the reason.
-    """
-    from capture.probes.gather import FunctionProbe
-    from capture.registry import PROBE_GROUP, declares, package_of, plugin_classes
-
-    if not declares(PROBE_GROUP):
-        return []
-    found = []
-    for name, entry in plugin_classes(PROBE_GROUP).items():
-        try:
-            probe = entry.load()
-            probe = probe() if isinstance(probe, type) else probe
-        except Exception as error:  # noqa: BLE001 - code of others; what it raised becomes the recorded reason
-            reason = f"{entry.value!r} of the package {package_of(entry)!r} cannot be loaded: "
-            found.append(FunctionProbe(name, Unavailable, f"{reason}{type(error).__name__}: {error}"))
-            continue
-        if not hasattr(probe, "gather"):
-            probe = FunctionProbe(name, probe)
-        elif not getattr(probe, "name", ""):
-            probe.name = name
-        found.append(probe)
-    return found
-
-
-def _distinct(probes: Iterable[Any]) -> list[Any]:
-    """Leave out probes whose topic is taken, by this library or by a probe before them; say so in the log."""
-    found: dict[str, Any] = {}
-    for probe in probes:
-        if probe.name in found or probe.name in OWN_TOPICS:
-            import logging
-
-            logging.getLogger("capture").warning(
-                "The probe %r is not asked: facts called %r are recorded by another", probe, probe.name
-            )
-        else:
-            found[probe.name] = probe
-    return list(found.values())
-
-
-def _plain(facts: Any) -> Any:
-    """Return facts with what could not be seen as data."""
-    if isinstance(facts, Unavailable):
-        return {"unavailable": facts.reason}
-    if isinstance(facts, dict):
-        return {name: _plain(value) for name, value in facts.items()}
-    return [_plain(value) for value in facts] if isinstance(facts, list) else facts
-
-
-class Facts:
-    """What is found out about the sources, packages, repository and host of a run.
-
-    Parameters
-    ----------
-    parts : sequence of Ingredient
-    experiment : Ingredient or None
-        The one whose name and main file are recorded.
-    """
-
-    def __init__(self, parts: Sequence[Ingredient], experiment: Ingredient | None) -> None:
-        from capture.probes import git, sources
-
-        self._parts = list(parts)
-        self.experiment = experiment if experiment is not None else self._parts[0]
-        self.files: list[tuple[str, str]] = []
-        self._by_part: dict[Ingredient, list[tuple[str, str]]] = {}
-        for part in self._parts:
-            found = sources.discover_sources(
-                part.caller_globals, part.base_dir, strategy=SETTINGS.DISCOVER_SOURCES, mainfile=part.mainfile
-            )
-            for path in part.added_sources:
-                name = os.path.relpath(path, part.base_dir)
-                found.append((path, path if name.startswith("..") else name))
-            self._by_part[part] = found
-            self.files += [pair for pair in found if pair not in self.files]
-        self._git: dict[str, Any] = {}
-        if SETTINGS.GIT.ENABLED and any(part.save_git_info for part in self._parts):
-            folders = {os.path.dirname(path) for path, _ in self.files} | {self.experiment.base_dir}
-            self._git = {root: git.start(root) for root in git.roots_of(folders)}
-        self._late: dict[str, Any] = {}
-
-    def sources_of(self, part: Ingredient) -> list[tuple[str, str]]:
-        """Return ``(name, MD5)`` of the sources of one ingredient."""
-        from capture.probes.sources import digests
-
-        return sorted((name, digests(path)[1]) for path, name in self._by_part[part])
-
-    @property
-    def dependencies(self) -> list[str]:
-        """Packages as ``"name==version"``, sorted by name."""
-        from capture.probes.packages import discover_packages
-        from capture.probes.sources import imported_modules
-
-        strategy = SETTINGS.DISCOVER_DEPENDENCIES
-        found: dict[str, str] = {}
-        if strategy == "imported":
-            modules: dict[str, Any] = {}
-            for part in self._parts:
-                modules.update(imported_modules(part.caller_globals, part.base_dir, part.mainfile))
-            found.update(discover_packages(modules, strategy))
-        else:
-            found.update(discover_packages(sys.modules, strategy))
-        for part in self._parts:
-            found.update(part.added_dependencies)
-        return [f"{name}=={version}" for name, version in sorted(found.items(), key=lambda pair: pair[0].lower())]
-
-    def experiment_info(self, wait_s: float) -> dict[str, Any]:
-        """Return Sacred's ``ex_info``; a repository that does not answer within `wait_s` seconds comes later."""
-        experiment = self.experiment
-        mainfile = experiment.mainfile
-        if mainfile is not None:
-            relative = os.path.relpath(mainfile, experiment.base_dir)
-            mainfile = mainfile if relative.startswith("..") else relative
-        found = {pair for part in self._parts for pair in self.sources_of(part)}
-        dependencies = self.dependencies
-        repositories, waited = [], False
-        for root, handle in self._git.items():
-            facts = handle.result(0.0 if waited else wait_s)
-            if facts is None:
-                self._late[root] = handle
-                waited = True
-            elif facts:
-                repositories.append({key: facts.get(key) for key in ("url", "commit", "dirty")})
-        return {
-            "name": experiment.path,
-            "base_dir": experiment.base_dir,
-            "sources": [list(pair) for pair in sorted(found)],
-            "dependencies": dependencies,
-            "repositories": repositories,
-            "mainfile": mainfile,
-        }
-
-    def described(self, experiment: Experiment) -> dict[str, Any]:
-        """Return what the experiment says of itself: these facts, and what a subclass makes of them."""
-        token = _facts_in_hand.set(self)
-        try:
-            return experiment.get_experiment_info()
-        finally:
-            _facts_in_hand.reset(token)
-
-    def host_info(self, experiment: Experiment | None) -> dict[str, Any]:
-        """Return Sacred's ``host_info``."""
-        from capture.probes.getters import get_host_info
-
-        return get_host_info(experiment.additional_host_info if experiment is not None else [])
-
-    def record_late(self, run: Run) -> Reporting:
-        """Record, beside the run, what did not answer before its start, and what other people's probes find."""
-        from capture import events
-        from capture.probes.gather import FunctionProbe, Reporting
-
-        def repositories() -> list[dict[str, Any]]:
-            found = {root: look.result(SETTINGS.GIT.TIMEOUT_S) for root, look in self._late.items()}
-            return [{"root": root, **facts} for root, facts in found.items() if facts]
-
-        def find() -> list[Any]:
-            ours = [FunctionProbe("repositories", repositories, timeout_s=SETTINGS.GIT.TIMEOUT_S)] if self._late else []
-            others = list(getattr(self.experiment, "additional_probes", ()))
-            if SETTINGS.PROBES.ENABLED:
-                others += plugin_probes()
-            return ours + _distinct(others)
-
-        def report(name: str, facts: Any) -> None:
-            run._recorder.emit(events.Facts(topic=name, facts=_plain(facts)))
-
-        return Reporting(find, report)

@@ -324,14 +324,14 @@ class Ingredient:
     @property
     def sources(self) -> list[tuple[str, str]]:
         """Source files as ``(path relative to base_dir, MD5)``."""
-        from capture.assembly import Facts
+        from capture.facts import Facts
 
         return Facts([self], None).sources_of(self)
 
     @property
     def dependencies(self) -> list[str]:
         """Packages in use as ``"name==version"``."""
-        from capture.assembly import Facts
+        from capture.facts import Facts
 
         return Facts([self], None).dependencies
 
@@ -340,7 +340,7 @@ class Ingredient:
 
         A run asks for it before it starts; a subclass may add entries to what it gets from here.
         """
-        from capture.assembly import experiment_info
+        from capture.facts import experiment_info
 
         return experiment_info(self)
 

@@ -59,6 +59,7 @@ def start_run(
     ('COMPLETED', 3)
     """
     from capture import assembly
+    from capture.facts import WAIT_S, Facts
     from capture.ingredient import Ingredient
     from capture.settings import SETTINGS
 
@@ -70,13 +71,13 @@ def start_run(
     entries = _entries(config)
     if seed is not None:
         entries.setdefault("seed", seed)
-    facts = assembly.Facts([part], part)
+    facts = Facts([part], part)
     run = Run(
         entries,
         None,
         None,
         [assembly._as_observer(observer) for observer in observers or ()],
-        experiment_info=facts.experiment_info(assembly.FACTS_WAIT_S),
+        experiment_info=facts.experiment_info(WAIT_S),
         host_info=facts.host_info(None),
     )
     run._id = run_id

@@ -34,7 +34,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
     ),
     (
         "experiment",
-        ["experiment", "ingredient", "assembly", "start", "script", "commands", "commandline_options", "traces"],
+        ["experiment", "facts", "ingredient", "assembly", "start", "script", "commands", "commandline_options", "traces"],
         ["ground", "language", "config", "captured", "output", "probes", "delivery", "run"],
     ),
     ("query", ["query", "query.*"], ["ground", "language", "delivery"]),
