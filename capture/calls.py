@@ -78,14 +78,26 @@ def check_hooks(observer: Any) -> None:
     HookError
         Naming observer, hook and argument.
     ObserverError
-        If `observer` is a class.
+        If `observer` is a class, or one of the attributes by which it is told raises or is of no use.
     """
     if isinstance(observer, type):
         raise ObserverError(
             f"{observer.__qualname__} is a class, not an observer."
             f"\n  to add one:  observers.append({observer.__qualname__}(...))"
         )
-    hooks_of(observer)
+    try:
+        hooks_of(observer)
+        priority = getattr(observer, "priority", 0)
+        for attribute in ("lane", "required", "replay", "supports"):
+            getattr(observer, attribute, None)
+    except ObserverError:
+        raise
+    except Exception as error:
+        raise ObserverError(
+            f"{name_of(observer)} cannot be asked what it is: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(priority, (int, float)) or priority != priority:
+        raise ObserverError(f"{name_of(observer)}.priority is a number, got {priority!r}")
 
 
 def hooks_of(observer: Any) -> dict[str, Hook]:

@@ -122,9 +122,14 @@ def encode(value: object) -> Any:
 
 def _encode(value: Any, path: list[int]) -> Any:
     encoder = _EXACT.get(type(value))
-    if encoder is None:
-        encoder = _encoder_for(value)
-    return encoder(value, path)
+    return encoder(value, path) if encoder is not None else _encode_other(value, path)
+
+
+def _encode_other(value: Any, path: list[int]) -> Any:
+    try:
+        return _encoder_for(value)(value, path)
+    except Exception:  # noqa: BLE001 - properties, methods and metaclasses of the user's may raise whatever they like
+        return _repr(value, path)
 
 
 def _same(value: Any, path: list[int]) -> Any:
@@ -236,34 +241,31 @@ _EXACT: dict[type, Callable[[Any, list[int]], Any]] = {
 
 
 def _encoder_for(value: Any) -> Callable[[Any, list[int]], Any]:
-    """Find the encoder of a value whose type is not in the table; never raises."""
-    try:
-        if isinstance(value, Opaque):
-            return lambda opaque, path: opaque.data
-        for name in [cls.__module__.partition(".")[0] + ":" + cls.__name__ for cls in type(value).__mro__]:
-            if name in _BY_NAME:
-                return _BY_NAME[name]
-        if isinstance(value, type):
-            return lambda cls, path: {"py/type": _qualified(cls)}
-        if "dataclasses" in sys.modules and hasattr(type(value), "__dataclass_fields__"):
-            return _dataclass
-        for cls, encoder in (
-            (str, lambda v, p: _str(str.__str__(v), p)),
-            (int, lambda v, p: _int(int(v), p)),
-            (float, lambda v, p: _float(float(v), p)),
-            (dict, _dict),
-            (list, _list),
-            (tuple, _tuple),
-            (set, _set),
-            (frozenset, _frozenset),
-            (bytes, _bytes),
-        ):
-            if isinstance(value, cls):
-                return encoder
-        if callable(value) and hasattr(value, "__qualname__") and hasattr(value, "__module__"):
-            return lambda function, path: {"py/function": _qualified(function)}
-    except Exception:  # noqa: BLE001 - a class with a hostile metaclass or __getattr__ is stored as its repr
-        return _repr
+    """Find the encoder of a value whose type is not in the table."""
+    if isinstance(value, Opaque):
+        return lambda opaque, path: opaque.data
+    for name in [cls.__module__.partition(".")[0] + ":" + cls.__name__ for cls in type(value).__mro__]:
+        if name in _BY_NAME:
+            return _BY_NAME[name]
+    if isinstance(value, type):
+        return lambda cls, path: {"py/type": _qualified(cls)}
+    if "dataclasses" in sys.modules and hasattr(type(value), "__dataclass_fields__"):
+        return _dataclass
+    for cls, encoder in (
+        (str, lambda v, p: _str(str.__str__(v), p)),
+        (int, lambda v, p: _int(int(v), p)),
+        (float, lambda v, p: _float(float(v), p)),
+        (dict, _dict),
+        (list, _list),
+        (tuple, _tuple),
+        (set, _set),
+        (frozenset, _frozenset),
+        (bytes, _bytes),
+    ):
+        if isinstance(value, cls):
+            return encoder
+    if callable(value) and hasattr(value, "__qualname__") and hasattr(value, "__module__"):
+        return lambda function, path: {"py/function": _qualified(function)}
     return _object
 
 
@@ -395,14 +397,20 @@ def _is_modest(state: dict[str, Any]) -> bool:
 
 
 def _repr(value: Any, path: list[int]) -> Any:
+    name = _type_name(type(value))
     try:
         text = repr(value)
-    except Exception as error:  # noqa: BLE001 - the record says that the object would not show itself
-        text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the record says that the object would not show itself
+        text = f"<{name.rpartition('.')[2]} whose repr raised {type(error).__name__}>"
     if len(text) > MAX_REPR:
         text = f"{text[:MAX_REPR]}... ({len(text):,} characters)"
     text = text.encode("utf-8", "backslashreplace").decode()
-    return {"capture/repr": {"type": _qualified(type(value)), "repr": text}}
+    return {"capture/repr": {"type": name, "repr": text}}
+
+
+def _type_name(cls: type) -> str:
+    # past a metaclass that answers such questions itself
+    return f"{type.__getattribute__(cls, '__module__')}.{type.__getattribute__(cls, '__qualname__')}"
 
 
 def _b64(data: bytes) -> str:

@@ -315,7 +315,7 @@ class Run:
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             self.status = "COMPLETED"
             if self.result is not None:
-                log.info("Result: %s", self.result)
+                log.info("Result: %s", _shown(self.result))
             log.info("Completed after %s", elapsed)
             return events.Completed(stop_time=self.stop_time, result=self.result)
         status = interruption(error)
@@ -582,11 +582,23 @@ def _is_ours(trace: Any) -> bool:
 
 def _finished(result: Any) -> Any:
     """Run a coroutine that an async main function returned to its end."""
-    if hasattr(result, "__await__") and hasattr(result, "send"):
-        import asyncio
+    try:
+        is_coroutine = hasattr(result, "__await__") and hasattr(result, "send")
+    except Exception:  # noqa: BLE001 - an object whose attributes raise is a result like any other
+        is_coroutine = False
+    if not is_coroutine:
+        return result
+    import asyncio
 
-        return asyncio.run(result)
-    return result
+    return asyncio.run(result)
+
+
+def _shown(result: Any) -> str:
+    """Return a result as the log shows it; one that would not show itself must not fail the run that it came from."""
+    try:
+        return str(result)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - code of the user's, called for the log alone
+        return f"<an object whose str() raised {type(error).__name__}>"
 
 
 def _now() -> datetime:

@@ -6,7 +6,7 @@ from capture.config.origin import Origin
 from capture.config.overrides import Overrides, fill_in, settle
 from capture.config.summary import ConfigSummary
 from capture.config.values import DEFAULT_RULES, KeyRules, clone, normalize
-from capture.errors import ConfigTypeError
+from capture.errors import ConfigTypeError, InvalidConfigKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,12 @@ class ConfigDict:
         if not hasattr(entries, "items"):
             raise ConfigTypeError("", f"the {self.origin} is a {type(entries).__name__}, not a dict")
         self.docs: dict[str, str] = {}
-        self._entries: dict[str, Any] = normalize(dict(entries), "", rules)
+        try:
+            self._entries: dict[str, Any] = normalize(dict(entries), "", rules)
+        except (InvalidConfigKey, ConfigTypeError) as error:
+            if self.origin.file is not None:  # the traceback does not show in which file it is
+                error.args = (f"{self.origin}: {error}",)
+            raise
 
     def __call__(
         self,

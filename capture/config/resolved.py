@@ -219,6 +219,15 @@ def _no_such_entry(path: str, known: Iterable[str]) -> str:
 # ---------------------------------------------------------------------------------------------- added entries
 
 
+def _closest_beside(path: str, values: Mapping[str, Any], added: Iterable[str]) -> str | None:
+    """Return the entry in the same group that the new entry `path` is probably a slip of."""
+    group, _, name = path.rpartition(".")
+    inside = get_by_path(values, group, {}) if group else values
+    names = [key for key in inside if join_path(group, str(key)) not in added] if isinstance(inside, dict) else []
+    close = suggest(name, names)
+    return join_path(group, close) if close else None
+
+
 def closest(path: str, known: Iterable[str]) -> str | None:
     """Return the entry that `path` is probably a slip of: by its whole path, else by its last name alone.
 
@@ -275,5 +284,7 @@ def check_additions(resolved: Resolved, read_names: Iterable[str], *, force: boo
                 suggestion=closest(path, [*known, *read]),
                 config=resolved.values,
             )
-        warnings.append(ConfigWarning(path, f'Added new config entry: "{path}"'))
+        beside = _closest_beside(path, resolved.values, added)
+        hint = f'; did you mean "{beside}"?' if beside else ""
+        warnings.append(ConfigWarning(path, f'Added new config entry: "{path}"{hint}'))
     return warnings

@@ -125,13 +125,19 @@ def _imported_in(module: ast.Module) -> set[str]:
 def _probably_imported(func: FunctionType, code: CodeType) -> set[str]:
     names = set()
     for name in code.co_names:
-        value = func.__globals__.get(name)
-        if isinstance(value, ModuleType) or getattr(value, "__module__", func.__module__) != func.__module__:
+        if _is_from_elsewhere(func.__globals__.get(name), func.__module__):
             names.add(name)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             names |= _probably_imported(func, constant)
     return names
+
+
+def _is_from_elsewhere(value: Any, module: str) -> bool:
+    try:
+        return isinstance(value, ModuleType) or getattr(value, "__module__", module) != module
+    except Exception:  # noqa: BLE001 - a proxy that stands for nothing yet answers every question with an error
+        return False
 
 
 def _text_of(code: CodeType, lines: list[str]) -> str:

@@ -141,10 +141,10 @@ def _normalize(value: Any, path: str, rules: KeyRules, above: list[int]) -> Any:
     kind = type(value)
     if kind in ATOMS:
         return value
-    if isinstance(value, dict):
+    if issubclass(kind, dict):  # asked of the type: what objects say of themselves is code of the user's
         _enter(value, path, above)
         items: dict[Any, Any] = {}
-        for key, inner in value.items():
+        for key, inner in dict.items(value):
             key = python_scalar(key)
             rules.check(key, path)
             items[key] = _normalize(inner, extend_path(path, key), rules, above)
@@ -177,7 +177,7 @@ def python_scalar(value: Any) -> Any:
     numpy = sys.modules.get("numpy")
     # A half-imported numpy has no `generic` yet; nor can there be a scalar of it.
     generic = getattr(numpy, "generic", None)
-    if generic is None or not isinstance(value, generic) or value.dtype.kind not in "biufcSU":
+    if generic is None or not issubclass(type(value), generic) or value.dtype.kind not in "biufcSU":
         return value
     return value.item()
 

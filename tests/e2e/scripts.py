@@ -36,10 +36,16 @@ class Folder:
         command = [sys.executable, name, *arguments]
         return subprocess.Popen(command, cwd=self.path, env=self.environment, text=True, **options)
 
-    def run(self, *arguments: str, name: str = "script.py", code: int | None = 0, **options: Any) -> Any:
+    def run(
+        self, *arguments: str, name: str = "script.py", code: int | None = 0, within_s: float = 120, **options: Any
+    ) -> Any:
         """Run the script to its end; `code` is the exit code that is expected, None for any."""
         process = self.start(*arguments, name=name, **options)
-        out, err = process.communicate(timeout=120)
+        try:
+            out, err = process.communicate(timeout=within_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
         if code is not None:
             assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -89,7 +89,7 @@ def test_an_object_within_an_object_is_the_same_one(ex):
 
 @pytest.mark.parametrize(
     "annotation",
-    [Optional[Training], Union[None, Training], Training | None, "Training", "Training | None", "Optional[Training]",
+    [Optional[Training], Union[None, Training], Training | None, "Training", "Training | None", "Optional[Training]",  # noqa: UP007, UP045
      "classes.Training", Optional["Training"]],
 )  # fmt: skip
 def test_the_ways_to_write_an_annotation(ex, annotation):
