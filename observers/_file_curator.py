@@ -84,6 +84,19 @@ class FileStoreCurator(Curator):
         if uid is not None:
             _atomic.remove(os.path.join(self._private, "uids", _names.safe_component(uid)))
         self._sweep(used)
+        self._tidy_spool()
+
+    def _tidy_spool(self) -> None:
+        """Delete what the spool has kept for the next run that stores it, where no run has it any more.
+
+        Large content has one more name there, by its digest, so that it need not be copied a second time. Where that
+        name is the last one, the bytes are nobody's.
+        """
+        for folder, folders, names in os.walk(os.path.join(self._private, "spool")):
+            folders[:] = [name for name in folders if name != "held"]  # those belong to runs that go on
+            for path in [os.path.join(folder, name) for name in names]:
+                if os.stat(path).st_nlink == 1 and len(os.path.basename(folder)) == 2:
+                    _atomic.remove(path)
 
     def _sweep(self, candidates: set[str]) -> None:
         """Delete those shared files that no run uses.

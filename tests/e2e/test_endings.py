@@ -14,6 +14,7 @@ import time
 import pytest
 
 from capture import open_store
+from capture.registry import open_curator
 
 LOOP = """
 import time
@@ -412,3 +413,27 @@ def test_the_default_store_keeps_itself_out_of_git_and_a_folder_of_the_users_is_
     folder.run("-F", "mine")
     assert not (folder.path / "mine" / ".gitignore").exists()
     assert (folder.path / "mine" / "1" / "run.json").exists()
+
+
+def test_a_purged_run_leaves_no_bytes_behind(folder):
+    """A large resource has a second name in the spool; deleting the run must free the disk."""
+    folder.write("""
+    import os
+    @ex.automain
+    def main(_run):
+        with open("big.bin", "wb") as f:
+            f.write(os.urandom(3_000_000))
+        _run.add_resource("big.bin")
+    """)
+    folder.run()
+    store = folder.path / "runs"
+
+    def stored():
+        return sum(path.stat().st_size for path in store.rglob("*") if path.is_file() and path.stat().st_size > 1_000_000)
+
+    assert stored() >= 3_000_000
+    curator = open_curator(str(store))
+    curator.bin("1")
+    assert stored() >= 3_000_000
+    curator.purge("1")
+    assert stored() == 0
