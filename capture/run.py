@@ -122,7 +122,7 @@ class Run:
         self._params: dict[str, Any] = {}
         self._known_info = self._known_result = "null"
         self._filtered = ""
-        self._raw_output = ""
+        self._raw_output = bytearray()  # kept only for a filter of the user's own
 
     # ------------------------------------------------------------------------------------------------ the run itself
 
@@ -374,11 +374,12 @@ class Run:
 
     def _keep_raw(self, text: str, offset: int) -> None:
         # a filter of the user's own is applied to the whole output, so the whole output is kept for it
-        self._raw_output = self._raw_output.encode()[:offset].decode() + text if offset else text
+        del self._raw_output[offset:]
+        self._raw_output += text.encode()
 
     def _apply_filter(self) -> None:
         assert self.captured_out_filter is not None
-        text = self.captured_out_filter(self._raw_output)
+        text = self.captured_out_filter(self._raw_output.decode())
         if text != self._filtered:
             self._filtered = text
             self._recorder.output(text, 0)

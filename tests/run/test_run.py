@@ -434,3 +434,17 @@ class TestStartRun:
         """A number is no configuration."""
         with pytest.raises(TypeError, match="config is a dict"):
             capture.start_run("plain", config=3, observers=[])
+
+
+def test_a_filter_of_the_users_own_is_applied_to_the_whole_output(ex, store):
+    """Sacred's `captured_out_filter`: whatever text it returns is what is recorded."""
+    ex.captured_out_filter = lambda text: text.upper().replace("SECRET", "...")
+
+    @ex.main
+    def main():
+        for i in range(3):
+            print("line", i, "secret")
+
+    run = ex.run()
+    assert record_of(store, run).output == "LINE 0 ...\nLINE 1 ...\nLINE 2 ...\n"
+    assert "SECRET" not in run.captured_out.upper()
