@@ -125,7 +125,8 @@ class PageRunner:
             )
             output = done.stdout.decode("utf-8", "replace")
             where = f"{self.page.name}:{block.line}: $ {command}"
-            assert done.returncode == int(status or 0), f"{where}\nexit status {done.returncode}\n{output}"
+            found = done.returncode if done.returncode >= 0 else 128 - done.returncode  # a signal, as shells show it
+            assert found == int(status or 0), f"{where}\nexit status {found}\n{output}"
             if expected.strip():
                 assert _pattern(expected).fullmatch(_squeeze(output)), (
                     f"{where}\n--- the page says\n{expected}\n--- it printed\n{output}"
