@@ -133,7 +133,7 @@ class Experiment(Ingredient):
         self.option_hooks.append(function)  # type: ignore[arg-type]
         return function
 
-    # ----------------------------------------------------------------------------------------------------------- running
+    # ---------------------------------------------------------------------------------------------------------- running
 
     def run(
         self,

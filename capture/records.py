@@ -144,7 +144,7 @@ class LazyMapping(dict):
         return value
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default
+        return self[name] if name in self else default  # noqa: SIM401 - dict.get would give the mark
 
     def values(self) -> Any:
         return [self[name] for name in self]

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 #: name -> (default, what it does). A name with a dot belongs to a group. A tuple of types follows where None is a value.
 DEFAULTS: dict[str, tuple[Any, str]] = {
     "STORE": ("./runs", 'URL of the default store; "none" stops recording where no observer is named'),
-    "STATE_DIR": (None, "folder of journals that are not delivered yet; None: the platform's place for state"),
-    "CAPTURE_MODE": (None, '"fd", "sys" or "no": how output is captured; None: "fd" in a script, else "sys"'),
+    "STATE_DIR": (None, "folder of journals that wait for delivery; None: the platform's place for state"),
+    "CAPTURE_MODE": (None, 'how output is captured: "fd", "sys", "no"; None: "fd" in a script, else "sys"'),
     "DEFAULT_BEAT_INTERVAL": (10.0, "seconds between heartbeats"),
     "DISCOVER_SOURCES": ("imported", '"imported", "sys", "dir" or "none": which files count as sources'),
     "DISCOVER_DEPENDENCIES": ("imported", '"imported", "sys", "pkg" or "none": which packages count as dependencies'),

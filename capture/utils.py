@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = [
-    "NO_LOGGER",
+    "NO_LOGGER",  # noqa: F822 - made when it is asked for
     "PYTHON_IDENTIFIER",
     "CaptureError",
     "CircularDependencyError",

@@ -1,7 +1,7 @@
 """Keeps the tables in the pages that are made from code: ``python docs/generate.py [--check]``.
 
-A page marks such a part with ``<!-- generated: NAME -->`` and ``<!-- end -->``; what stands between is replaced by what the
-function of that name returns. A test runs the check.
+A page marks such a part with ``<!-- generated: NAME -->`` and ``<!-- end -->``; what stands between is replaced by what
+the function of that name returns. A test runs the check.
 """
 
 from __future__ import annotations

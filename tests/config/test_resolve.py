@@ -1,6 +1,6 @@
 """How a whole configuration is put together, and who is said to have set what."""
 
-# ruff: noqa: F841 - the local variables of a config scope are its entries
+
 
 import copy
 import itertools

@@ -92,4 +92,4 @@ def test_a_slip_in_the_environment_names_the_variable(monkeypatch, settings):
     """The message has to lead to the place that is wrong."""
     monkeypatch.setenv("CAPTURE_SIGNALS", "perhaps")
     with pytest.raises(SettingError, match="CAPTURE_SIGNALS"):
-        settings.SIGNALS  # noqa: B018
+        settings.SIGNALS

@@ -403,7 +403,7 @@ class TestStartRun:
     def test_an_exception_fails_it_and_passes(self, store):
         """As any context manager that is honest."""
         with pytest.raises(ZeroDivisionError), capture.start_run("plain", observers=[store]) as run:
-            1 / 0  # noqa: B018
+            1 / 0
         record = record_of(store, run)
         assert record.status == "FAILED" and "ZeroDivisionError" in record.fail_trace[-1]
 
