@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: name -> (default, what it does). A name with a dot belongs to a group. A tuple of types follows where None is a value.
+#: name -> (default, what it does). A name with a dot belongs to a group; `_OPTIONAL` lists where None is a value.
 DEFAULTS: dict[str, tuple[Any, str]] = {
     "STORE": ("./runs", 'URL of the default store; "none" stops recording where no observer is named'),
     "STATE_DIR": (None, "folder of journals that wait for delivery; None: the platform's place for state"),
