@@ -1,6 +1,7 @@
 """Time 100,000 printed lines under each capture mode, next to the same script without capture.
 
-    python tests/bench/bench_output.py [ROUNDS]
+    python -m tests.bench output               a whole recorded run; see tests/bench/__main__.py
+    python -m tests.bench.bench_output ROUNDS  the capture alone, for more kinds of lines and of stdout
 
 One process per figure, the modes in turn, so that a slow moment of the machine hits all of them. Prints medians: the
 print loop with the end of the capture behind it, and its ratio to mode "no" of the same kind of stdout.
@@ -14,8 +15,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+
+from tests.bench.measuring import Bench, Row, in_turn, median, ratio
 
 LINES = 100_000
+GOALS = {"fd": 1.2, "sys": 1.4}  #: times no capture
 
 #: Buffered as usual, whatever the caller's shell says.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -79,6 +84,74 @@ def main(rounds: int) -> None:
             size = figures[0][2]
             print(f"  {line} lines, stdout a {stdout}, mode {mode:3}: loop {loop:6.1f} ms, with end {total:6.1f} ms,"
                   f" x {ratio:.2f}, {size:,} bytes recorded")
+
+
+RUN = """\
+import sys, time
+from capture import Experiment
+from capture.settings import SETTINGS
+
+mode, lines = sys.argv[1], int(sys.argv[2])
+SETTINGS.CAPTURE_MODE = mode
+ex = Experiment("printing", observers=["file:runs"])
+
+@ex.main
+def main(_run):
+    global begun
+    begun = time.perf_counter()
+    for i in range(lines):
+        print(f"step {i:6d}  loss {1 / (i + 1):.4f}  accuracy {i / lines:.3f}")
+
+run = ex.run()
+sys.stdout.flush()
+took = time.perf_counter() - begun
+assert mode == "no" or run.captured_out.count("accuracy") == lines
+print(took * 1e3, file=sys.stderr)
+"""
+
+SACRED = """\
+import sys, time
+from sacred import Experiment
+from sacred.observers import FileStorageObserver
+from sacred import SETTINGS
+
+mode, lines = sys.argv[1], int(sys.argv[2])
+SETTINGS.CAPTURE_MODE = mode
+ex = Experiment("printing", save_git_info=False)
+ex.observers.append(FileStorageObserver("runs"))
+
+@ex.main
+def main(_run):
+    global begun
+    begun = time.perf_counter()
+    for i in range(lines):
+        print(f"step {i:6d}  loss {1 / (i + 1):.4f}  accuracy {i / lines:.3f}")
+
+ex.run()
+sys.stdout.flush()
+print((time.perf_counter() - begun) * 1e3, file=sys.stderr)
+"""
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    lines = str(bench.few(LINES, 2_000))
+    peer = bench.peer
+    scripts = [("", RUN, bench.python), ("  Sacred, ", SACRED, peer)] if peer else [("", RUN, bench.python)]
+    for who, text, python in scripts:
+        script, where = bench.write("printing.py", text), bench.new_folder()
+
+        def figure(mode: str, script: str = script, where: str = where, python: str | None = python) -> float:
+            return bench.figures(script, mode, lines, python=python, cwd=where, told_to="stderr")[0]
+
+        modes = {mode: lambda mode=mode: figure(mode) for mode in ("no", "fd", "sys")}  # type: ignore[misc]
+        times = in_turn(modes, bench.few(9 if not who else 3, 1))
+        for mode, goal in GOALS.items():
+            factor = ratio(times[mode], times["no"])
+            yield Row(
+                f"{who}{int(lines):,} lines, mode {mode}", f"{median(times['no']):.0f} ms, no capture",
+                f"{median(times[mode]):.0f} ms", f"{factor:.2f}x",
+                "" if who else f"<= {goal}x", None if who else factor <= goal,
+            )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -61,8 +61,10 @@ class Bench:
             stream.write(text)
         return path
 
-    def run(self, *arguments: str, python: str | None = None, cwd: str | None = None) -> str:
-        """Run Python and return what it printed to standard output.
+    def run(
+        self, *arguments: str, python: str | None = None, cwd: str | None = None, told_to: str = "stdout"
+    ) -> str:
+        """Run Python and return what it printed, to standard output or "stderr".
 
         Raises
         ------
@@ -78,11 +80,14 @@ class Bench:
         )
         if done.returncode:
             raise RuntimeError(f"{arguments} ended with {done.returncode}:\n{done.stderr}")
-        return done.stdout
+        return done.stdout if told_to == "stdout" else done.stderr
 
-    def figures(self, *arguments: str, python: str | None = None, cwd: str | None = None) -> list[float]:
+    def figures(
+        self, *arguments: str, python: str | None = None, cwd: str | None = None, told_to: str = "stdout"
+    ) -> list[float]:
         """Run Python and return the numbers in the last line that it printed."""
-        return [float(each) for each in self.run(*arguments, python=python, cwd=cwd).splitlines()[-1].split()]
+        told = self.run(*arguments, python=python, cwd=cwd, told_to=told_to)
+        return [float(each) for each in told.splitlines()[-1].split()]
 
     def timed_process(self, *arguments: str, python: str | None = None, cwd: str | None = None) -> float:
         """Run Python with nothing to see; return its wall time in ms."""
