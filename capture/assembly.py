@@ -51,7 +51,7 @@ def create_run(
     )
     for warning in resolved.warnings:
         run_logger.warning(warning.text)
-    reads = _what_is_read(parts, experiment, resolved)
+    reads = _what_is_read(parts, experiment, resolved, command)
     for warning in check_additions(resolved, reads, force=bool(options.get("--force"))):
         run_logger.warning(warning.text)
     check_seed(resolved.values["seed"])
@@ -174,13 +174,16 @@ def load_named_file(name: str) -> Any:
     return ConfigDict(entries, Origin("config file", name, os.path.abspath(name)))
 
 
-def _what_is_read(parts: Sequence[Ingredient], experiment: Experiment, resolved: Resolved) -> set[str]:
-    """Return dotted paths of the entries and groups that captured functions can ask for."""
+def _what_is_read(parts: Sequence[Ingredient], experiment: Experiment, resolved: Resolved, command: Any) -> set[str]:
+    """Return dotted paths of the entries and groups that captured functions can ask for.
+
+    The command that is run counts among those of the experiment: the stock commands belong to no part.
+    """
     read = {"seed"}
     for part in parts:
         path = "" if part is experiment else part.path
         read.add(f"{path}.seed" if path else "seed")
-        for captured in part.captured_functions:
+        for captured in (*part.captured_functions, command) if part is experiment else part.captured_functions:
             prefix = captured.prefix
             if prefix:
                 read.add(resolved.locate(path, prefix))
