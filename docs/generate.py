@@ -48,6 +48,47 @@ def settings() -> str:
     )
 
 
+def flags() -> str:
+    """Every option of an experiment's command line."""
+    from capture.commandline_options import STOCK
+
+    rows = [["`-h`, `--help`", "", "Show the everyday options.", "yes"], ["`--help-all`", "", "Show all options.", "no"]]
+    for option in STOCK:
+        spelled = ", ".join(f"`{flag}`" for flag in (option.short, option.long) if flag)
+        value = "" if option.is_flag else f"`{option.value}`"
+        origin = "yes" if option.stock == "sacred" else "no"
+        rows.append([spelled, value, option.help, origin])
+    return _table(["option", "value", "what it does", "in Sacred"], rows)
+
+
+def commands() -> str:
+    """Every command that each experiment has."""
+    from capture import Experiment
+    from capture.commands import stock_commands
+
+    stock = stock_commands(Experiment("any", _caller_globals={"__file__": __file__, "__name__": "any"}))
+    return _table(
+        ["command", "what it does"], [[f"`{name}`", _first_sentence(function)] for name, function in stock.items()]
+    )
+
+
+def public() -> str:
+    """Every name that can be imported from the package itself, and where it comes from."""
+    import capture
+
+    def what(name: str) -> str:
+        return f"version {capture.__version__}" if name == "__version__" else _first_sentence(getattr(capture, name))
+
+    sacred = {
+        "__version__", "observers", "Experiment", "Ingredient", "SETTINGS", "cli_option", "host_info_gatherer",
+        "host_info_getter",
+    }  # fmt: skip
+    return _table(
+        ["name", "tier", "what it is"],
+        [[f"`{name}`", "Sacred-compatible" if name in sacred else "public", what(name)] for name in capture.__all__],
+    )
+
+
 def events() -> str:
     """Every event with its fields."""
     from capture.events import EVENTS
