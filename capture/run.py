@@ -365,6 +365,8 @@ class Run:
             from capture.stdio import flush_streams
 
             flush_streams()
+            # the log's stream may have a pipe of its own, which might be read before the rest of this one
+            self._capture.flush()
 
     def _flush_output(self) -> None:
         if self._capture is not None:
