@@ -94,7 +94,7 @@ class PageRunner:
             self._doctest(block)
         elif block.language == "python":
             code = "\n" * (block.line - 1) + block.body  # line numbers in tracebacks are those of the page
-            exec(compile(code, str(self.page), "exec"), self.namespace)
+            exec(compile(code, str(self.page), "exec", dont_inherit=True), self.namespace)
         elif block.language == "console":
             self._console(block)
         else:
