@@ -64,20 +64,22 @@ class Bench:
     def run(
         self, *arguments: str, python: str | None = None, cwd: str | None = None, told_to: str = "stdout"
     ) -> str:
-        """Run Python and return what it printed, to standard output or "stderr".
+        """Run Python and return what it printed, to standard output or to "stderr"; then the former is a file.
 
         Raises
         ------
         RuntimeError
             If it failed.
         """
-        done = subprocess.run(
-            [python or self.python, *arguments],
-            cwd=cwd or self.folder,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-        )
+        with tempfile.TemporaryFile(dir=self.folder) as file:
+            done = subprocess.run(
+                [python or self.python, *arguments],
+                cwd=cwd or self.folder,
+                env=self.environment(),
+                stdout=subprocess.PIPE if told_to == "stdout" else file,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         if done.returncode:
             raise RuntimeError(f"{arguments} ended with {done.returncode}:\n{done.stderr}")
         return done.stdout if told_to == "stdout" else done.stderr
