@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from capture.errors import ConfigFileError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -71,7 +73,11 @@ def save_config(_run: Run, _config: dict[str, Any], config_filename: str = "conf
 
     config = thaw(_config)
     config.pop("config_filename", None)
-    save_config_file(config, config_filename)
+    try:
+        save_config_file(config, config_filename)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigFileError(f"{config_filename}: it cannot be written: {reason}", file=config_filename) from error
     _write(f"Configuration saved to {config_filename}")
 
 

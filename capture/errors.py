@@ -347,6 +347,10 @@ class CommandLineError(CaptureError, ValueError):
 class SettingError(CaptureError, KeyError, ValueError):
     """There is no such setting, or it cannot have this value."""
 
+    def __init__(self, message: object = "", **kwargs: Any) -> None:
+        kwargs.setdefault("print_traceback", False)  # it was made in a file or a variable, which the message names
+        super().__init__(message, **kwargs)
+
 
 class ObserverError(CaptureError):
     """An observer cannot do what it was asked to do."""

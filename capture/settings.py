@@ -143,21 +143,23 @@ class Settings(Group):
     def _set(self, name: str, value: Any, origin: str) -> None:
         if any(known.startswith(name + ".") for known in DEFAULTS):
             if not isinstance(value, dict):
-                raise SettingError(f"{name} is a group of settings; set one of them: {name}.NAME = VALUE")
+                raise SettingError(
+                    f"{name} is a group of settings; set one of them: {name}.NAME = VALUE (set by {origin})"
+                )
             for key, item in value.items():
                 self._set(f"{name}.{key}", item, origin)
             return
-        self._check(name)
+        self._check(name, f" (set by {origin})")
         self._values[name] = _checked(name, value, origin)
         self._origins[name] = origin
 
-    def _check(self, name: str) -> None:
+    def _check(self, name: str, by: str = "") -> None:
         if name not in DEFAULTS:
             close = suggest(name, DEFAULTS)
             group = name.rpartition(".")[0]
             known = ", ".join(n for n in DEFAULTS if n.rpartition(".")[0] == group) or ", ".join(DEFAULTS)
             hint = f"\n  did you mean:    {close}" if close else ""
-            raise SettingError(f"there is no setting {name!r}.{hint}\n  known settings:  {known}")
+            raise SettingError(f"there is no setting {name!r}{by}.{hint}\n  known settings:  {known}")
 
     def _load(self) -> None:
         if self._loaded:
