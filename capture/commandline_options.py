@@ -67,6 +67,12 @@ class CommandLineOption:
         """The function's docstring as one line."""
         return " ".join((self.__doc__ or "").split())
 
+    @property
+    def is_disabled(self) -> bool:
+        """Whether it needs a store that is not installed."""
+        scheme = getattr(self.function, "scheme", None)
+        return scheme is not None and scheme not in _schemes()
+
     def __repr__(self) -> str:
         return f"<CommandLineOption {self.spelling.strip()}>"
 
@@ -213,18 +219,27 @@ def _tag(args: Any, run: Run) -> None:
 
 def _needs_store(flag: str, scheme: str, what: str) -> Callable[[Any, Run], None]:
     def option(args: Any, run: Run) -> None:
-        from capture.registry import BUILT_IN, GROUP, observer_class, plugin_classes
+        from capture.registry import observer_class
 
-        if scheme not in BUILT_IN and scheme not in plugin_classes(GROUP):
+        installed = _schemes()
+        if scheme not in installed:
             raise CommandLineError(
                 f"{flag} records to {what}, and no store for {scheme}:// is installed.\n"
-                f"  installed:  {', '.join(sorted({*BUILT_IN, *plugin_classes(GROUP)}))}"
+                f"  installed:  {', '.join(installed)}"
             )
         run.observers.append(observer_class(f"{scheme}://").from_argument(args))
 
     option.__doc__ = f"Record to {what}."
     option.__name__ = f"_{scheme}"
+    option.scheme = scheme  # type: ignore[attr-defined]
     return option
+
+
+def _schemes() -> list[str]:
+    """Return the schemes of the stores that are built in or installed."""
+    from capture.registry import BUILT_IN, GROUP, plugin_classes
+
+    return sorted({*BUILT_IN, *plugin_classes(GROUP)})
 
 
 def parse_loglevel(text: Any) -> int:

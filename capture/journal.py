@@ -71,10 +71,10 @@ def state_dir(fallback: str | None = None) -> str:
     Returns
     -------
     str
-        ``$CAPTURE_STATE_DIR``; else ``capture`` in the place that the system has for state; else the fallback; else a
+        ``SETTINGS.STATE_DIR``; else ``capture`` in the place that the system has for state; else the fallback; else a
         temporary folder, about which a warning is logged.
     """
-    asked = os.environ.get("CAPTURE_STATE_DIR")
+    asked = _asked_for()
     if asked:
         candidates = [os.path.abspath(os.path.expanduser(asked))]
     else:
@@ -99,6 +99,17 @@ def state_dir(fallback: str | None = None) -> str:
         path,
     )
     return path
+
+
+def _asked_for() -> str | None:
+    """Return the folder that the settings name, if they do."""
+    from capture.settings import SETTINGS
+
+    # the variable is read anew: it may have been set since the settings were read
+    asked, origin = os.environ.get("CAPTURE_STATE_DIR"), SETTINGS.origin("STATE_DIR")
+    if origin == "code" or not (asked or origin.startswith("environment")):
+        asked = SETTINGS.STATE_DIR
+    return asked
 
 
 def _home_state_dir() -> str | None:

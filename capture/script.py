@@ -291,7 +291,11 @@ def _shown(program: str, base_dir: str) -> str:
 
 
 def _long_help(experiment: Experiment, short: str, options: Sequence[Any], everything: bool) -> str:
+    from capture.settings import SETTINGS
+
     doc = (experiment.doc or "").strip()
+    if not SETTINGS.COMMAND_LINE.SHOW_DISABLED_OPTIONS:
+        options = [option for option in options if not option.is_disabled]
     shown = [option for option in options if everything or option.everyday or option.stock is None]
     rows = [*HELP_OPTIONS, *((option.spelling, option.help) for option in shown)]
     parts = [doc + "\n" if doc else "", short, "Options:\n" + _table(rows)]

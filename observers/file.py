@@ -46,6 +46,7 @@ from capture.observers._store import (
     relative,
     write_uid,
 )  # fmt: skip
+from capture.settings import SETTINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,8 +100,9 @@ class FileStorageObserver(RunObserver):
         Whether source files are kept; if not, only their paths are.
     ignore_in_git : bool
         Whether the folder gets a ``.gitignore`` of ``*`` when it is made.
-    metrics_json_limit : int
-        Measurements of a run above which ``metrics.json`` is left to `write_metrics_json`.
+    metrics_json_limit : int, optional
+        Measurements of a run above which ``metrics.json`` is left to `write_metrics_json`; default:
+        ``SETTINGS.METRICS.JSON_LIMIT``.
 
     Raises
     ------
@@ -129,7 +131,7 @@ class FileStorageObserver(RunObserver):
         copy_artifacts: bool = True,
         copy_sources: bool = True,
         ignore_in_git: bool = False,
-        metrics_json_limit: int = 2_000_000,
+        metrics_json_limit: int | None = None,
     ) -> None:
         if template is not None and not os.path.exists(template):
             raise FileNotFoundError(f"there is no template file {os.fspath(template)!r}")
@@ -551,7 +553,8 @@ class FileStorageObserver(RunObserver):
         if run.has_metrics():
             from capture.observers._series import write_metrics_json
 
-            write_metrics_json(run.path, self.metrics_json_limit)
+            limit = self.metrics_json_limit
+            write_metrics_json(run.path, SETTINGS.METRICS.JSON_LIMIT if limit is None else limit)
         if self.template is not None:
             _write_report(self.template, run)
 
