@@ -553,7 +553,7 @@ def _asks_for(annotation: Any, built: object) -> bool:
     """
     if annotation is None:
         return False
-    if isinstance(annotation, type):
+    if _is_plain_class(annotation):
         return annotation is not object and isinstance(built, annotation)
     import re
 
@@ -563,7 +563,7 @@ def _asks_for(annotation: Any, built: object) -> bool:
 
 def _is_class_of(annotation: Any, built: object) -> bool:
     """Say whether an annotation is a class of `built`, or such a class or None; not just one that mentions it."""
-    if isinstance(annotation, type):
+    if _is_plain_class(annotation):
         return annotation is not object and isinstance(built, annotation)
     if not isinstance(annotation, str):
         return any(_is_class_of(part, built) for part in _alternatives(annotation))
@@ -573,6 +573,11 @@ def _is_class_of(annotation: Any, built: object) -> bool:
             text = text[len(wrapper) : -1]
     names = {part.strip(" '\"").rpartition(".")[2] for part in text.split("|")} if "[" not in text else set()
     return any(base.__name__ in names for base in type(built).__mro__ if base is not object)
+
+
+def _is_plain_class(annotation: Any) -> bool:
+    # before 3.11, list[X] is an instance of type, too
+    return isinstance(annotation, type) and getattr(annotation, "__origin__", None) is None
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
