@@ -17,8 +17,9 @@ from collections import deque, namedtuple
 from zlib import crc32
 
 from capture.codec import encode
-from capture.events import ENDINGS, Unknown, from_json
+from capture.events import ENDINGS, Output, Unknown, from_json
 from capture.locks import LocksUnsupportedError, try_lock
+from capture.quoting import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,6 +177,10 @@ def acks_path(journal_path: str) -> str:
 
 def body_of(event: Event) -> str:
     """Return the fields of an event as JSON text without the braces."""
+    if isinstance(event, Output):
+        text = encode(event.text)
+        if type(text) is str:
+            return f'"text":{quote(text)},"offset":{event.offset}'
     if isinstance(event, Unknown):
         fields = {name: value for name, value in event.payload.items() if name not in ("e", "s", "t")}
     else:
