@@ -52,7 +52,10 @@ def flags() -> str:
     """Every option of an experiment's command line."""
     from capture.commandline_options import STOCK
 
-    rows = [["`-h`, `--help`", "", "Show the everyday options.", "yes"], ["`--help-all`", "", "Show all options.", "no"]]
+    rows = [
+        ["`-h`, `--help`", "", "Show the everyday options.", "yes"],
+        ["`--help-all`", "", "Show all options.", "no"],
+    ]
     for option in STOCK:
         spelled = ", ".join(f"`{flag}`" for flag in (option.short, option.long) if flag)
         value = "" if option.is_flag else f"`{option.value}`"
@@ -77,7 +80,7 @@ def public() -> str:
     import capture
 
     def what(name: str) -> str:
-        return f"version {capture.__version__}" if name == "__version__" else _first_sentence(getattr(capture, name))
+        return "The version of the library." if name == "__version__" else _first_sentence(getattr(capture, name))
 
     sacred = {
         "__version__", "observers", "Experiment", "Ingredient", "SETTINGS", "cli_option", "host_info_gatherer",
