@@ -268,7 +268,9 @@ class Run:
         if self._id is None or label is not None:
             self._id = label if label is not None else self.uid[-8:]
         if self._recorder.observed and self.status == "RUNNING" and self.main_function is not None:
-            self.run_logger.info('Started run with ID "%s"', self._id)
+            store = next((store for store, given in self.labels.items() if given == self._id), None)
+            where = f" in {store}" if store else ""
+            self.run_logger.info('Started run with ID "%s"%s', self._id, where)
 
     # -------------------------------------------------------------------------------------------------------- the end
 

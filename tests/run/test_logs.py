@@ -43,6 +43,12 @@ def test_a_run_reads_the_same_whether_logging_is_imported_or_not(tmp_path):
     assert logged[0] == "INFO - talk - Running command 'main'"
 
 
+def test_the_log_says_where_the_run_went(tmp_path):
+    """Recording is the default, so somebody who did not ask for it must be told where the record is."""
+    _, lines = run(tmp_path)
+    assert f'INFO - talk - Started run with ID "1" in file://{tmp_path}/runs' in lines
+
+
 def test_logging_that_is_imported_in_main_is_set_up_by_the_next_line_of_the_run(tmp_path):
     """From then on there is one log, and its handlers decide what is seen."""
     loaded, lines = run(tmp_path, inside="import logging; logging.getLogger('talk').setLevel('WARNING')")
