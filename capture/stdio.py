@@ -275,19 +275,21 @@ class _Tap:
 
     The stream keeps its identity for those who hold it already (logging handlers made before the run): its `write`
     is replaced on the object itself. `sys.stdout` becomes a stand-in whose `buffer` is tapped, too, which cannot be
-    done in place. Streams that refuse the first get by with the second.
+    done in place. Streams that refuse the first get by with the second. So does a notebook's from the second cell on:
+    for each cell IPython puts a `write` of its own on the stream, and then puts back what it had found there.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._stream = stream = getattr(sys, name)
-        self._original: Callable[[str], int] = stream.write
+        in_kernel = _in_kernel()
+        self._original: Callable[[str], int] = type(stream).write.__get__(stream) if in_kernel else stream.write
         self._before = getattr(stream, "__dict__", {}).get("write")
         self._write: Callable[[str], int] | None = None
         self._in_place = True
         self._stand_in: _StandIn | None = None
         self.lead(None)
-        if not self._in_place or getattr(stream, "buffer", None) is not None:
+        if in_kernel or not self._in_place or getattr(stream, "buffer", None) is not None:
             self._stand_in = _stand_in_for(stream)
             self._stand_in._capture_lead(self._write)
             setattr(sys, name, self._stand_in)
