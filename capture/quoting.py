@@ -1,8 +1,8 @@
 """Long texts as JSON strings, three times as fast as `json` makes them.
 
 Printed output is mostly plain: of all that JSON escapes there are line ends, now and then a quotation mark or a tab.
-Those can be replaced by passes over the bytes at the speed of memory, where `json` looks at each character. (Reading has
-no such short cut: there the escapes are two characters, and searching for pairs is slow.)
+Those can be replaced by passes over the bytes at the speed of memory, where `json` looks at each character. (Reading
+has no such short cut: there the escapes are two characters, and searching for pairs is slow.)
 """
 
 from __future__ import annotations
