@@ -24,11 +24,44 @@ import traceback  # noqa: F401
 import types
 
 MODULES = ("fcntl", "termios", "pwd", "grp", "resource", "pty", "tty", "posix", "readline", "syslog", "crypt", "curses")
-FUNCTIONS = (
-    "fork forkpty register_at_fork posix_spawn posix_spawnp mkfifo getuid geteuid getgid getegid getgroups setuid setgid"
-    " uname confstr sysconf openpty chown fchown fchmod nice wait wait3 wait4 sched_getaffinity getloadavg killpg"
-    " setsid pread pwrite sendfile copy_file_range fdatasync sync statvfs ctermid"
-).split()
+FUNCTIONS = [
+    "fork",
+    "forkpty",
+    "register_at_fork",
+    "posix_spawn",
+    "posix_spawnp",
+    "mkfifo",
+    "getuid",
+    "geteuid",
+    "getgid",
+    "getegid",
+    "getgroups",
+    "setuid",
+    "setgid",
+    "uname",
+    "confstr",
+    "sysconf",
+    "openpty",
+    "chown",
+    "fchown",
+    "fchmod",
+    "nice",
+    "wait",
+    "wait3",
+    "wait4",
+    "sched_getaffinity",
+    "getloadavg",
+    "killpg",
+    "setsid",
+    "pread",
+    "pwrite",
+    "sendfile",
+    "copy_file_range",
+    "fdatasync",
+    "sync",
+    "statvfs",
+    "ctermid",
+]
 SIGNALS = ("SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD", "SIGSTOP", "SIGCONT", "SIGQUIT", "SIGPIPE")
 CONSTANTS = ("O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_SYNC", "WNOHANG")
 
