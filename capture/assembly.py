@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from capture.config.resolved import ConfigWarning
     from capture.experiment import Experiment
     from capture.ingredient import Ingredient
+
+STOCK_MODULE = "capture.commands"
 
 #: callables that make one more observer for each run of this process, beside those that are configured
 additional_observers: list[Any] = []
@@ -49,12 +52,8 @@ def create_run(
     resolved = resolve_config(
         experiment, command_name, config_updates, named_configs, logger=run_logger, update_layer=update_layer
     )
-    for warning in resolved.warnings:
+    for warning in check_config(experiment, resolved, command, force=bool(options.get("--force"))):
         run_logger.warning(warning.text)
-    reads = _what_is_read(parts, experiment, resolved, command)
-    for warning in check_additions(resolved, reads, force=bool(options.get("--force"))):
-        run_logger.warning(warning.text)
-    check_seed(resolved.values["seed"])
 
     experiment_info = facts.described(experiment)
     if options.get("--name"):
@@ -68,8 +67,8 @@ def create_run(
         run_logger,
         experiment_info,
         facts.host_info(experiment),
-        [hook for part in reversed(parts) for hook in part.pre_run_hooks],
-        [hook for part in reversed(parts) for hook in part.post_run_hooks],
+        _hooks(parts, "pre_run_hooks", command),
+        _hooks(parts, "post_run_hooks", command),
         experiment.captured_out_filter,
     )
     run.resolved = resolved
@@ -95,6 +94,32 @@ def create_run(
         run.observers = [_as_observer(observer) for observer in experiment.default_observers()]
     run.observers += [make() for make in additional_observers]
     return run
+
+
+def _hooks(parts: Sequence[Ingredient], kind: str, command: Any) -> list[Any]:
+    """Return the run hooks, those of ingredients first; none for a command that only shows something."""
+    if command.__module__ == STOCK_MODULE:
+        return []
+    return [hook for part in reversed(parts) for hook in getattr(part, kind)]
+
+
+def check_config(experiment: Experiment, resolved: Resolved, command: Any, force: bool = False) -> list[ConfigWarning]:
+    """Refuse updates that nothing reads, and a seed that is none; return what should be warned of.
+
+    Raises
+    ------
+    ConfigAddedError
+        If an update adds an entry that nothing reads, unless `force` says to take it.
+    ConfigTypeError
+        If the seed is not an integer of 0 or above.
+    """
+    reads = _what_is_read(experiment.all_parts(), experiment, resolved, command)
+    added = check_additions(resolved, reads, force=force)
+    if command is not None and command.__module__ == STOCK_MODULE:
+        own = set(command.signature.arguments)  # what only the stock command reads is no addition to the experiment
+        added = [warning for warning in added if warning.path not in own]
+    check_seed(resolved.values["seed"])
+    return [*resolved.warnings, *added]
 
 
 def resolve_config(
@@ -183,7 +208,8 @@ def _what_is_read(parts: Sequence[Ingredient], experiment: Experiment, resolved:
     for part in parts:
         path = "" if part is experiment else part.path
         read.add(f"{path}.seed" if path else "seed")
-        for captured in (*part.captured_functions, command) if part is experiment else part.captured_functions:
+        extra = [command] if part is experiment and command is not None else []
+        for captured in [*part.captured_functions, *extra]:
             prefix = captured.prefix
             if prefix:
                 read.add(resolved.locate(path, prefix))

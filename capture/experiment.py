@@ -217,12 +217,15 @@ class Experiment(Ingredient):
         Raises
         ------
         ConfigError
-            As a run would.
+            As a run of the main function would, entries that nothing reads included.
         """
-        from capture.assembly import resolve_config
+        from capture.assembly import check_config, resolve_config
 
         names = [named_configs] if isinstance(named_configs, str) else list(named_configs)
-        return resolve_config(self, self.default_command, config_updates or {}, names).values
+        resolved = resolve_config(self, self.default_command, config_updates or {}, names)
+        command = self.find_command(self.default_command) if self.default_command else None
+        check_config(self, resolved, command)
+        return resolved.values
 
     def run_commandline(self, argv: str | Sequence[str] | None = None) -> Run | None:
         """Run what a command line says: of this script, or `argv`, whose first item is the program's name.

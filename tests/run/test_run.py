@@ -8,7 +8,15 @@ import pytest
 
 import capture
 from capture import Experiment, Ingredient
-from capture.errors import HookError, NoRunError, RequiredObserverError, SacredInterrupt, TimeoutInterrupt
+from capture.errors import (
+    ConfigAddedError,
+    ConfigTypeError,
+    HookError,
+    NoRunError,
+    RequiredObserverError,
+    SacredInterrupt,
+    TimeoutInterrupt,
+)
 from capture.testing import FailingObserver, MemoryStore, RecordingObserver
 
 
@@ -448,3 +456,34 @@ def test_a_filter_of_the_users_own_is_applied_to_the_whole_output(ex, store):
     run = ex.run()
     assert record_of(store, run).output == "LINE 0 ...\nLINE 1 ...\nLINE 2 ...\n"
     assert "SECRET" not in run.captured_out.upper()
+
+
+def test_commands_that_only_show_something_run_no_hooks(ex, capsys):
+    """In Sacred `print_config` prepares the data first."""
+    ex.pre_run_hook(lambda: pytest.fail("a hook ran"))
+
+    @ex.main
+    def main():
+        pass
+
+    ex.run("print_config")
+    assert "Configuration" in capsys.readouterr().out
+
+
+def test_build_config_gives_the_configuration_and_refuses_what_a_run_would_refuse(ex):
+    """A launcher that asks first should hear the same answer."""
+
+    @ex.config
+    def config():
+        lr = 0.1
+        double = lr * 2
+
+    @ex.main
+    def main(lr):
+        pytest.fail("nothing runs")
+
+    assert ex.build_config({"lr": 2})["double"] == 4
+    with pytest.raises(ConfigAddedError, match="did you mean:   lr"):
+        ex.build_config({"lrr": 2})
+    with pytest.raises(ConfigTypeError, match="seed"):
+        ex.build_config({"seed": "s"})
