@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# The module behind `signal`, which makes three enumerations when it is imported: a millisecond of every run's start.
+import _signal as signal  # type: ignore[import-not-found]
 import os
 import sys
 import threading
@@ -22,8 +24,6 @@ class Preempted(BaseException):
 
     def pass_on(self) -> None:
         """Let the signal do what it does by default: the process ends as if nobody had looked."""
-        import signal
-
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 try:
@@ -42,18 +42,14 @@ class Preemption:
 
     def install(self) -> Preemption:
         """Install handlers where Python's default stands; elsewhere, and outside the main thread, do nothing."""
-        import signal
-
         if threading.current_thread() is threading.main_thread():
             for number in [getattr(signal, name) for name in NAMES if hasattr(signal, name)]:
-                if signal.getsignal(number) is signal.SIG_DFL:
+                if signal.getsignal(number) == signal.SIG_DFL:
                     self._previous[number] = signal.signal(number, self._raise)
         return self
 
     def restore(self) -> None:
         """Put back what was there, unless somebody else has installed a handler since."""
-        import signal
-
         for number, previous in self._previous.items():
             if signal.getsignal(number) == self._raise:
                 signal.signal(number, previous)

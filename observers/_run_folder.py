@@ -410,6 +410,8 @@ class RunFolder:
                 if self.ended:
                     self._sync()
                 self._write_extension()
+                if self.ended and os.name == "posix":
+                    _atomic.sync(self.path)  # the names of all of them
         self._check_blobs()
         self._changes.clear()
         self._missed_changed = False
@@ -473,7 +475,9 @@ class RunFolder:
 
     def _write(self, name: str, data: bytes) -> None:
         _atomic.write(self.file(name), data, self.shared, durable=self.ended)
-        if not self.ended:
+        if self.ended:
+            self._unsynced.discard(self.file(name))
+        else:
             self._unsynced.add(self.file(name))
 
     def _flush_output(self) -> None:
@@ -543,11 +547,10 @@ class RunFolder:
             self._metrics_end = end
 
     def _sync(self) -> None:
-        for path in sorted(self._unsynced):
+        """Put on the disk what was written; but ``capture.json``, which is about to be replaced."""
+        for path in sorted(self._unsynced - {self.file(EXTENSION)}):
             _atomic.sync(path)
         self._unsynced.clear()
-        if os.name == "posix":
-            _atomic.sync(self.path)
 
     def _check_blobs(self) -> None:
         """See that the shared files are there, now that everyone can read that this run uses them.
