@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from capture.events import Event
 
 TICK_S = 0.2  #: period of the ticker; with the writing it bounds what the death of the process can lose
+LEFTOVERS_STALL_S = 2.0  #: how long the end of a run waits for a store that does not take an earlier run's leftovers
 INFO_SHARE = 0.02  #: share of the time that looking for changes in ``_run.info`` may take
 MAX_KEPT_OUTPUT = 16 * 2**20  #: bytes of output that `captured_out` gives back; head and tail of longer output
 
@@ -162,6 +163,7 @@ class Recorder(NullRecorder):
             observers=describe(observers),
             spool=spool,
         )
+        self._state, self._observers = place, list(observers)
         self.journal = Journal.create(journals, opened)
         self.spool = Spool(spool)
         delivery = settings.DELIVERY
@@ -274,7 +276,25 @@ class Recorder(NullRecorder):
         else:
             report = self.dispatcher.finish(stall_s=stall_s)
         self.labels = self.dispatcher.labels
-        return list(report.lines)
+        lines = list(report.lines)
+        if not lines and stall_s is None:
+            lines += self._deliver_leftovers()
+        return lines
+
+    def _deliver_leftovers(self) -> list[str]:
+        """Deliver to the same stores what earlier runs of this machine left behind; return what to tell the user."""
+        from capture.calls import identity_of, replays
+        from capture.journal import list_journals
+
+        stores = [each for each in self._observers if identity_of(each) is not None and replays(each)]
+        if not stores or not list_journals(self._state):
+            return []
+        from capture.delivery import sync
+        from capture.lane import DeliveryOptions
+
+        options = DeliveryOptions(stall_s=LEFTOVERS_STALL_S)
+        reports = sync(self._state, stores, options=options)
+        return [f"Delivered what an earlier run left behind: {report}" for report in reports if report.delivered]
 
     def abandon(self) -> None:
         """Close the journal as it is: what is in it is delivered later."""

@@ -14,6 +14,7 @@ import time
 import pytest
 
 from capture import open_store
+from capture.observers.file import FileStoreReader
 from capture.registry import open_curator
 
 LOOP = """
@@ -437,3 +438,30 @@ def test_a_purged_run_leaves_no_bytes_behind(folder):
     assert stored() >= 3_000_000
     curator.purge("1")
     assert stored() == 0
+
+
+def test_the_next_run_into_the_same_store_delivers_what_a_killed_one_left(folder, state_dir):
+    """Nobody should have to know of `capture sync` to find the run that was killed last night."""
+    folder.write("""
+    import sys, time
+    @ex.config
+    def config():
+        wait = 0
+    @ex.automain
+    def main(wait, _run):
+        for i in range(20):
+            _run.log_scalar("x", i)
+        print("logged", flush=True)
+        time.sleep(wait)
+    """)
+    process = folder.start("with", "wait=60", stdout=subprocess.DEVNULL)
+    folder.wait_for("logged")
+    time.sleep(0.5)
+    process.kill()
+    process.communicate()
+    assert len(os.listdir(os.path.join(state_dir, "journals"))) >= 1
+    done = folder.run()
+    assert "Delivered what an earlier run left behind" in done.stderr
+    assert os.listdir(os.path.join(state_dir, "journals")) == []
+    reader = FileStoreReader(folder.path / "runs")  # not through open_store, which would deliver
+    assert [(record.status, len(record.metrics["x"])) for record in reader.find()] == [("COMPLETED", 20), ("RUNNING", 20)]
