@@ -39,9 +39,9 @@ class Activation:
 
     __slots__ = ("run", "token")
 
-    def __init__(self, run: Any, token: Token[Any]) -> None:
+    def __init__(self, run: Any, token: Token[Any] | None) -> None:
         self.run = run
-        self.token = token
+        self.token = token  #: None: only what may have been begun is ended
 
 
 def activate(run: Any) -> Activation:
@@ -73,11 +73,13 @@ def deactivate(activation: Activation) -> None:
             older = (other for other in _finished if other is not run and not _replaces(run, other))
             _finished = (run, *older)[:MAX_FINISHED]
     try:
-        CONTEXT_RUN.reset(activation.token)
+        if activation.token is not None:
+            CONTEXT_RUN.reset(activation.token)
     except (ValueError, RuntimeError):
-        # Begun in another context (a notebook cell, another thread), or already reset.
-        if CONTEXT_RUN.get() is run:
-            CONTEXT_RUN.set(None)
+        pass  # begun in another context (a notebook cell, another thread), or already reset
+    if CONTEXT_RUN.get() is run:
+        parent = getattr(run, "parent", None)
+        CONTEXT_RUN.set(parent if _is_among(parent, _live) else None)
 
 
 class Within:

@@ -110,7 +110,7 @@ class NullRecorder:
     def finish(self, ending: Event | None, stall_s: float | None = None) -> list[str]:
         return []
 
-    def abandon(self) -> None:
+    def abandon(self, ending: Event | None = None) -> None:
         return None
 
     def remake_locks(self) -> None:
@@ -134,7 +134,7 @@ class Recorder(NullRecorder):
     observed = True
 
     def __init__(self, uid: str, observers: Sequence[Any], label: Any, settings: Any) -> None:
-        from capture.calls import describe
+        from capture.calls import check_hooks, describe
         from capture.dispatch import DeliveryOptions, Dispatcher
         from capture.journal import Journal, state_dir
         from capture.liveness import machine_identity
@@ -164,16 +164,24 @@ class Recorder(NullRecorder):
             spool=spool,
         )
         self._state, self._observers = place, list(observers)
-        self.journal = Journal.create(journals, opened)
-        self.spool = Spool(spool)
         delivery = settings.DELIVERY
         options = DeliveryOptions(
             start_wait_s=delivery.START_WAIT_S, call_deadline_s=delivery.CALL_DEADLINE_S, stall_s=delivery.STALL_S
         )
-        self.dispatcher = Dispatcher(self.journal, self.spool, observers, options, uid=uid, label=label)
+        for observer in observers:
+            check_hooks(observer)  # not all came through a list that checks them
+        self.spool = Spool(spool)
         self.metrics = MetricsLog(self._emit_metrics)
         self._ticker: threading.Thread | None = None
         self._stop = threading.Event()
+        self._ended = False
+        try:
+            self.journal = Journal.create(journals, opened)
+            self.dispatcher = Dispatcher(self.journal, self.spool, observers, options, uid=uid, label=label)
+        except BaseException:
+            if "journal" in vars(self):
+                self.journal.delete()
+            raise
 
     def _emit_metrics(self, body: str) -> None:
         if os.getpid() == self._pid:
@@ -255,8 +263,10 @@ class Recorder(NullRecorder):
 
     def stop_ticker(self) -> None:
         self._stop.set()
-        if self._ticker is not None and self._ticker is not threading.current_thread():
-            self._ticker.join()
+        ticker = self._ticker
+        if ticker is not None and ticker is not threading.current_thread():
+            if ticker.is_alive():  # Ctrl-C may have come before it was started
+                ticker.join()
             self._ticker = None
 
     def pump(self) -> None:
@@ -268,9 +278,7 @@ class Recorder(NullRecorder):
         """Record the last event, wait for the observers while they make progress, and return what to tell the user."""
         if os.getpid() != self._pid:
             return []
-        self.metrics.flush()
-        if ending is not None:
-            self.emit(ending)
+        self._emit_ending(ending)
         if stall_s is None:
             report = self.dispatcher.finish()
         else:
@@ -296,10 +304,20 @@ class Recorder(NullRecorder):
         reports = sync(self._state, stores, options=options)
         return [f"Delivered what an earlier run left behind: {report}" for report in reports if report.delivered]
 
-    def abandon(self) -> None:
-        """Close the journal as it is: what is in it is delivered later."""
+    def _emit_ending(self, ending: Event | None) -> None:
+        self.metrics.flush()
+        if ending is not None and not self._ended:
+            self.emit(ending)
+            self._ended = True  # if an interruption comes in between, it is there twice: stores take the first
+
+    def abandon(self, ending: Event | None = None) -> None:
+        """Record the last event, if it was not yet, and close the journal: what is in it is delivered later.
+
+        After `finish` there is nothing left to do.
+        """
         self.stop_ticker()
-        if os.getpid() == self._pid:
+        if os.getpid() == self._pid and not self.journal.closed:
+            self._emit_ending(ending)
             self.journal.flush(sync=True)
             self.journal.close()
 

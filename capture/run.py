@@ -17,7 +17,7 @@ from capture import context, events
 from capture.errors import NoRunError, SacredInterrupt
 from capture.randomness import set_global_seed
 from capture.recorder import NullRecorder, Recorder, new_uid
-from capture.signals import Preempted, Preemption
+from capture.signals import Hold, Preempted, Preemption
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,13 +137,17 @@ class Run:
         if self.queue_only:
             self.queue()
             return None
-        with self:
-            for hook in self.pre_run_hooks:
-                hook()
-            assert self.main_function is not None
-            self.result = _finished(self.main_function(*args))
-            for hook in self.post_run_hooks:
-                hook()
+        try:
+            with self:
+                for hook in self.pre_run_hooks:
+                    hook()
+                assert self.main_function is not None
+                self.result = _finished(self.main_function(*args))
+                for hook in self.post_run_hooks:
+                    hook()
+        except BaseException as error:
+            self.end(error)  # Ctrl-C just before `__exit__` began; else it has ended already
+            raise
         return self.result
 
     def __enter__(self) -> Run:
@@ -170,12 +174,13 @@ class Run:
     def _begin(self) -> Run:
         self._check_new()
         observers = self._observers_to_tell()
-        self.parent = context.CONTEXT_RUN.get()
-        self.status, self.start_time = "RUNNING", _now()
-        self._recorder = self._make_recorder(observers)
-        if not observers and not self.unobserved:
-            self.run_logger.warning("No observers have been added to this run")
+        self.parent = next((run for run in context.candidate_runs() if run is context.CONTEXT_RUN.get()), None)
+        self.start_time = _now()
         try:
+            self.status = "RUNNING"
+            self._recorder = self._make_recorder(observers)
+            if not observers and not self.unobserved:
+                self.run_logger.warning("No observers have been added to this run")
             self._recorder.start(self._started_event(), self._first_events())
             self._activation = context.activate(self)
             if self.seed is not None:
@@ -275,60 +280,97 @@ class Run:
     # -------------------------------------------------------------------------------------------------------- the end
 
     def _end(self, error: BaseException | None) -> None:
-        """Record the end, whatever it was; restore the process; wait for the observers."""
-        ending = self._ending(error)
+        """Record the end, whatever it was; restore the process; wait for the observers.
+
+        None of this may be left out: a step that fails is logged, and Ctrl-C and a batch system's signals count when
+        the rest is done. While observers are waited for, they end the waiting.
+        """
+        hold = Hold()
+        ending = None
         try:
-            self._wind_down()
-        except (KeyboardInterrupt, Preempted):
-            self._wind_down()  # every step can be taken twice; a third Ctrl-C gets through
-        try:
-            # a batch system kills soon after its signal; what is not delivered by then is in the journal
-            self._tell(self._recorder.finish(ending, stall_s=2.0 if self.status == "PREEMPTED" else None))
-        except (KeyboardInterrupt, Preempted):
-            self.run_logger.warning("Interrupted while observers were being told; the rest is delivered later")
-            self._recorder.abandon()
-            if error is None:
-                raise
+            ending = self._ending(error)
+            steps = (
+                self._log_end,
+                self._stop_reporting,
+                self._recorder.stop_ticker,
+                self._stop_capture,
+                self._last_look,
+                self._leave,
+            )
+            for step in steps:
+                try:
+                    step()
+                except Exception:
+                    self.run_logger.exception("The end of the run went wrong; the rest of it is done")
+            self._finish(ending, hold)
         finally:
+            self._recorder.abandon(ending)
             self.labels = self._recorder.labels
+            self._leave()
             if self._signals is not None:
-                self._signals.restore()
+                self._signals.restore(hold)
+            hold.release()
         if isinstance(error, Preempted):
             error.pass_on()
+        hold.raise_first(unless=error)
 
-    def _wind_down(self) -> None:
-        """Stop what runs beside main, and record what it left."""
+    def _finish(self, ending: events.Event, hold: Hold) -> None:
+        """Record the ending and wait for the observers, until somebody is tired of waiting."""
+        # a batch system kills soon after its signal; what is not delivered by then is in the journal
+        stall_s = 2.0 if self.status == "PREEMPTED" else None
+        try:
+            hold.release()
+            self._tell(self._recorder.finish(ending, stall_s))
+            hold.begin()
+        except (KeyboardInterrupt, Preempted) as stopped:
+            hold.note(stopped)
+            hold.begin()
+            self.run_logger.warning("Interrupted while observers were being told; the rest is delivered later")
+        except Exception:
+            hold.begin()
+            self.run_logger.exception("The observers could not be told of the end; it is delivered later")
+
+    def _stop_reporting(self) -> None:
         if self._reporting is not None:
             self._reporting.close(0.0 if self.status == "PREEMPTED" else LATE_FACTS_WAIT_S)
-        self._recorder.stop_ticker()
-        self._stop_capture()
+
+    def _last_look(self) -> None:
         self._look(True)
-        if self._activation is not None:
-            context.deactivate(self._activation)
+
+    def _leave(self) -> None:
+        """Give back what belongs to the process; may be called again."""
+        context.deactivate(self._activation or context.Activation(self, None))
         if self._seeding is not None:
             self._seeding.close()
+        if self._by_hand:
+            import atexit
+
+            atexit.unregister(self._end_at_exit)
 
     def _ending(self, error: BaseException | None) -> events.Event:
         self.stop_time = _now()
-        assert self.start_time is not None
-        elapsed = _rounded(self.stop_time - self.start_time)
-        log = self.run_logger if self.main_function is not None else _Silent()
-        self._flush_streams()
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             self.status = "COMPLETED"
-            if self.result is not None:
-                log.info("Result: %s", _shown(self.result))
-            log.info("Completed after %s", elapsed)
             return events.Completed(stop_time=self.stop_time, result=self.result)
         status = interruption(error)
         if status is not None:
             self.status = status
-            log.warning("Aborted after %s!", elapsed)
             return events.Interrupted(interrupt_time=self.stop_time, status=status)
         self.status = "FAILED"
-        log.warning("Failed after %s!", elapsed)
         self.fail_trace = fail_trace(error)
         return events.Failed(fail_time=self.stop_time, fail_trace=self.fail_trace)
+
+    def _log_end(self) -> None:
+        assert self.start_time is not None and self.stop_time is not None
+        elapsed = _rounded(self.stop_time - self.start_time)
+        log = self.run_logger if self.main_function is not None else _Silent()
+        self._flush_streams()
+        if self.status == "COMPLETED":
+            if self.result is not None:
+                log.info("Result: %s", _shown(self.result))
+            log.info("Completed after %s", elapsed)
+        else:
+            log.warning("Failed after %s!" if self.status == "FAILED" else "Aborted after %s!", elapsed)
 
     def _tell(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -357,9 +399,11 @@ class Run:
 
     def _stop_capture(self) -> None:
         if self._capture is not None:
-            self._capture.stop()
-            self._output_log.close()
-            self._capture = None
+            try:
+                self._capture.stop()
+            finally:
+                self._output_log.close()
+                self._capture = None
 
     def _flush_streams(self) -> None:
         """Bring what main printed before what is logged now."""
@@ -390,7 +434,8 @@ class Run:
 
     def _start_signals(self) -> None:
         if self.owns_process and self.parent is None and self._recorder.observed and self._settings.SIGNALS:
-            self._signals = Preemption().install()
+            self._signals = Preemption()
+            self._signals.install()
 
     def _look(self, due: bool) -> None:
         """Emit a heartbeat if one is due, or if info or result changed."""
@@ -574,15 +619,15 @@ def fail_trace(error: BaseException) -> list[str]:
     """Return the lines of the traceback, without this library's frames above the user's first."""
     import traceback
 
+    from capture.traces import is_ours
+
     trace = error.__traceback__
-    while trace is not None and _is_ours(trace) and trace.tb_next is not None:
+    while trace is not None and is_ours(trace.tb_frame) and trace.tb_next is not None:
         trace = trace.tb_next
-    return traceback.format_exception(type(error), error, trace)
-
-
-def _is_ours(trace: Any) -> bool:
-    module = trace.tb_frame.f_globals.get("__name__", "")
-    return module.partition(".")[0] in ("capture", "wrapt")
+    try:
+        return traceback.format_exception(type(error), error, trace)
+    except Exception as second:  # noqa: BLE001 - an exception that cannot be shown is still the end of the run
+        return [f"{type(error).__qualname__}, which cannot be shown: {type(second).__qualname__}\n"]
 
 
 def _finished(result: Any) -> Any:
