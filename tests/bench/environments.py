@@ -8,11 +8,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROJECT = ("capture", "observers", "setup.py", "setup.cfg", "pyproject.toml", "LICENSE", "README.md")
 PEER = ("sacred==0.8.7", "setuptools<81")  # sacred needs pkg_resources, which later versions of setuptools lack
+
+READY = "ready"  #: a file in an environment that is filled; its time says when it was last used
+UNUSED_S = 6 * 3600.0  #: from when on an environment is removed for a newer one
 
 
 def clean_environment(**more: str) -> dict[str, str]:
@@ -48,16 +52,20 @@ def python_with_peer() -> str:
 
 
 def _environment(name: str, key: str) -> tuple[str, bool]:
-    """Return the folder of an environment, and whether it is to be filled; others of that name are removed."""
+    """Return the folder of an environment, and whether it is to be filled; old ones of that name are removed."""
     version = "{}.{}".format(*sys.version_info)
     parent = os.path.join(tempfile.gettempdir(), f"capture-bench-{_user()}")
     folder = os.path.join(parent, f"{name}-{version}-{key}")
-    if os.path.exists(os.path.join(folder, "ready")):
+    ready = os.path.join(folder, READY)
+    if os.path.exists(ready):
+        os.utime(ready)
         return folder, False
     os.makedirs(parent, mode=0o700, exist_ok=True)
     for other in os.listdir(parent):
-        if other.startswith(f"{name}-{version}-"):
-            shutil.rmtree(os.path.join(parent, other))
+        mark = os.path.join(parent, other, READY)
+        if other.startswith(f"{name}-{version}-") and os.path.exists(mark):
+            if time.time() - os.stat(mark).st_mtime > UNUSED_S:  # others may be measuring in it
+                shutil.rmtree(os.path.join(parent, other))
     # without pip and setuptools: the latter puts a .pth file there that every start of Python reads
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     return folder, True
@@ -68,7 +76,7 @@ def _install(folder: str, what: Iterable[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""})
     if done.returncode:
         raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    with open(os.path.join(folder, "ready"), "w", encoding="utf-8"):
+    with open(os.path.join(folder, READY), "w", encoding="utf-8"):
         pass
 
 
