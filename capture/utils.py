@@ -144,7 +144,7 @@ def iter_prefixes(path: str) -> Iterator[str]:
     """
     from capture.config.updates import prefixes
 
-    return prefixes(path)
+    return reversed(list(prefixes(path)))
 
 
 def is_prefix(pre_path: str, path: str) -> bool:
