@@ -9,14 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROJECT = ("capture", "observers", "setup.py", "setup.cfg", "pyproject.toml", "LICENSE", "README.md")
 PEER = ("sacred==0.8.7", "setuptools<81")  # sacred needs pkg_resources, which later versions of setuptools lack
 
-READY = "ready"  #: a file in an environment that is filled; its time says when it was last used
-UNUSED_S = 6 * 3600.0  #: from when on an environment is removed for a newer one
+UNUSED_S = 6 * 3600.0  #: an environment that nobody has asked for in this time is removed; others may measure in newer
 
 
 def clean_environment(**more: str) -> dict[str, str]:
@@ -30,8 +29,8 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 def python_with_wheel() -> str:
     """Return the Python of an environment that holds this working tree as a wheel; made anew when a file changed."""
-    folder, is_new = _environment("wheel", _fingerprint(PROJECT))
-    if is_new:
+
+    def fill(folder: str) -> None:
         with tempfile.TemporaryDirectory() as copy:  # a build leaves folders beside what it builds
             for part in PROJECT:
                 source, target = os.path.join(ROOT, part), os.path.join(copy, part)
@@ -40,35 +39,39 @@ def python_with_wheel() -> str:
                 elif os.path.exists(source):
                     shutil.copy2(source, target)
             _install(folder, [copy])
-    return _python(folder)
+
+    return _environment("wheel", _fingerprint(PROJECT), fill)
 
 
 def python_with_peer() -> str:
     """Return the Python of an environment that holds Sacred."""
-    folder, is_new = _environment("peer", "-".join(PEER).replace("=", "").replace("<", ""))
-    if is_new:
-        _install(folder, PEER)
-    return _python(folder)
+    return _environment("peer", "-".join(PEER).replace("=", "").replace("<", ""), lambda folder: _install(folder, PEER))
 
 
-def _environment(name: str, key: str) -> tuple[str, bool]:
-    """Return the folder of an environment, and whether it is to be filled; old ones of that name are removed."""
+def _environment(name: str, key: str, fill: Callable[[str], None]) -> str:
+    """Return the Python of an environment, which is made if need be; old ones of that name are removed."""
     version = "{}.{}".format(*sys.version_info)
     parent = os.path.join(tempfile.gettempdir(), f"capture-bench-{_user()}")
     folder = os.path.join(parent, f"{name}-{version}-{key}")
-    ready = os.path.join(folder, READY)
-    if os.path.exists(ready):
-        os.utime(ready)
-        return folder, False
-    os.makedirs(parent, mode=0o700, exist_ok=True)
+    if not os.path.exists(folder):
+        os.makedirs(parent, mode=0o700, exist_ok=True)
+        new = f"{folder}.{os.getpid()}"
+        try:
+            # without pip and setuptools: the latter puts a .pth file there that every start of Python reads
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", new], check=True)
+            fill(new)
+            os.rename(new, folder)
+        except OSError:
+            if not os.path.exists(folder):
+                raise
+            # another process was faster
+            shutil.rmtree(new)
+    os.utime(folder)
     for other in os.listdir(parent):
-        mark = os.path.join(parent, other, READY)
-        if other.startswith(f"{name}-{version}-") and os.path.exists(mark):
-            if time.time() - os.stat(mark).st_mtime > UNUSED_S:  # others may be measuring in it
-                shutil.rmtree(os.path.join(parent, other))
-    # without pip and setuptools: the latter puts a .pth file there that every start of Python reads
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    return folder, True
+        path = os.path.join(parent, other)
+        if other.startswith(f"{name}-{version}-") and time.time() - os.stat(path).st_mtime > UNUSED_S:
+            shutil.rmtree(path, ignore_errors=True)
+    return _python(folder)
 
 
 def _install(folder: str, what: Iterable[str]) -> None:
@@ -76,8 +79,6 @@ def _install(folder: str, what: Iterable[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""})
     if done.returncode:
         raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    with open(os.path.join(folder, READY), "w", encoding="utf-8"):
-        pass
 
 
 def _python(folder: str) -> str:
