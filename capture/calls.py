@@ -86,7 +86,7 @@ def check_hooks(observer: Any) -> None:
             f"\n  to add one:  observers.append({observer.__qualname__}(...))"
         )
     try:
-        hooks_of(observer)
+        hooks = hooks_of(observer)
         priority = getattr(observer, "priority", 0)
         for attribute in ("lane", "required", "replay", "supports"):
             getattr(observer, attribute, None)
@@ -98,6 +98,26 @@ def check_hooks(observer: Any) -> None:
         ) from error
     if not isinstance(priority, (int, float)) or priority != priority:
         raise ObserverError(f"{name_of(observer)}.priority is a number, got {priority!r}")
+    misspelt = _near_misses(observer)
+    if misspelt:
+        slips = "".join(f"\n  {name}: did you mean {meant}?" for name, meant in misspelt.items())
+        raise ObserverError(f"{name_of(observer)} has methods that are probably hooks, misspelt:{slips}")
+    if not hooks:
+        raise ObserverError(
+            f"{name_of(observer)} has none of the hooks of an observer, so it would be told nothing."
+            f"\n  hooks:  {', '.join(HOOKS)}"
+        )
+
+
+def _near_misses(observer: Any) -> dict[str, str]:
+    """Return methods that no run calls and whose names are nearly those of hooks, with the hook that was meant."""
+    candidates = [name for name in dir(type(observer)) if "_ev" in name and name[0] != "_" and name not in HOOKS]
+    if not candidates:
+        return {}
+    from difflib import get_close_matches
+
+    close = {name: get_close_matches(name, HOOKS, n=1, cutoff=0.85) for name in candidates}
+    return {name: meant[0] for name, meant in close.items() if meant}
 
 
 def hooks_of(observer: Any) -> dict[str, Hook]:

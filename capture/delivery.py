@@ -102,6 +102,7 @@ def sync(
     host: Mapping[str, Any] | None = None,
     instead: bool = False,
     retry_missed: bool = False,
+    only: Callable[[str], bool] | None = None,
 ) -> list[Report]:
     """Deliver the journals in a state folder whose writers are gone.
 
@@ -122,6 +123,9 @@ def sync(
     retry_missed : bool
         Whether events that an observer refused are offered to it again.
 
+    only : callable, optional
+        ``only(uid)``: whether the journals of a run are delivered now. Default: all.
+
     Returns
     -------
     list of Report
@@ -134,7 +138,8 @@ def sync(
 
     given = list(by_identity.values()) if instead else []
     courier = _Courier(find, given, instead, options or DeliveryOptions(), host, retry_missed)
-    return [courier.deliver(path) for path in list_journals(state)]
+    paths = [path for path in list_journals(state) if only is None or only(Report(path).uid)]
+    return [courier.deliver(path) for path in paths]
 
 
 def deliver(

@@ -44,6 +44,7 @@ def split_url(url: str) -> tuple[str, str]:
 def observer_class(url: str) -> Any:
     """Return the observer class for the scheme of `url`; an ObserverError lists the schemes that exist."""
     scheme, _ = split_url(url)
+    _refuse_single_slash(url)
     if scheme in BUILT_IN:
         module, _, name = BUILT_IN[scheme].partition(":")
         return getattr(_import(module), name)
@@ -61,6 +62,17 @@ def observer_class(url: str) -> Any:
         + "\n  to add one:     install a package that declares it as an entry point of the group 'capture.observers'",
         print_traceback=False,
     )
+
+
+def _refuse_single_slash(url: str) -> None:
+    """Refuse ``lab:/folder``, which is no URL and hardly the name of a folder."""
+    head, colon, rest = os.fspath(url).partition(":")
+    if colon and len(head) > 1 and head.isalnum() and rest.startswith("/") and not rest.startswith("//"):
+        raise ObserverError(
+            f"{url!r} is neither a URL nor a plain path.\n  did you mean:   {head}://{rest}"
+            f"\n  for a folder:   ./{url}",
+            print_traceback=False,
+        )
 
 
 def make_observer(url: str, **options: Any) -> RunObserver:

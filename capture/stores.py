@@ -57,8 +57,20 @@ def deliver_to_local(url: str) -> None:
                     log.warning("%s could not be delivered to %s: %s", report.path, identity, error)
 
 
-def local_store(identity: str) -> Any:
-    """Return an observer of the local store with this identity, or None if it needs more than its name to be opened."""
-    if split_url(identity)[0] == "file" and os.path.isdir(identity.partition("://")[2]):
-        return make_observer(identity)
-    return None
+def store_of(identity: str) -> Any:
+    """Return an observer of the store with this identity, or None if it cannot be opened by that alone.
+
+    An identity is the store's URL without credentials, mostly: where none are needed it is enough. A local folder that
+    is gone is not made anew.
+    """
+    scheme, _ = split_url(identity)
+    if scheme == "file" and not os.path.isdir(identity.partition("://")[2]):
+        return None
+    try:
+        observer = make_observer(identity)
+    except Exception as error:  # noqa: BLE001 - other people's class; what waits for it goes on waiting
+        import logging
+
+        logging.getLogger("capture").info("%s cannot be opened by its name alone: %s", identity, error)
+        return None
+    return observer if getattr(observer, "identity", None) == identity else None

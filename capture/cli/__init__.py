@@ -18,7 +18,7 @@ Record, deliver and explain runs.
 Usage:
   capture demo [ARG...]
   capture trace SCRIPT [ARG...]
-  capture sync [--to=URL]
+  capture sync [--to=URL] [UID...]
   capture doctor
   capture (-h | --help)
   capture --version
@@ -26,7 +26,7 @@ Usage:
 Commands:
   demo      Run a bundled example: capture demo with degree=5
   trace     Run a script and print each event of its runs on one line.
-  sync      Deliver what runs left behind when their process died or a store was away.
+  sync      Deliver what runs, or those with the given UIDs, left behind when they died or a store was away.
   doctor    Show settings and who set them, journals that wait, and what is installed.
 
 Options:
@@ -71,7 +71,8 @@ def _command(arguments: list[str]) -> int:
     if name == "sync":
         from capture.cli import sync
 
-        return sync.run(_value_of("--to", arguments[1:]))
+        parsed = _parsed("capture sync [--to=URL] [UID...]", arguments[1:])
+        return sync.run(parsed["--to"], parsed["UID"])
     if name == "doctor":
         from capture.cli import doctor
 
@@ -85,11 +86,11 @@ def _command(arguments: list[str]) -> int:
     raise CommandLineError(f"there is no command {name!r}.{hint} capture --help lists them.")
 
 
-def _value_of(option: str, arguments: list[str]) -> Any:
+def _parsed(usage: str, arguments: list[str]) -> Any:
     import docopt
 
     try:
-        return docopt.docopt(f"Usage:\n  capture [{option}=URL]\n", arguments, False)[option]
+        return docopt.docopt(f"Usage:\n  {usage.replace('capture sync', 'sync', 1)}\n", arguments, False)
     except docopt.DocoptExit:
         words = " ".join(arguments)
         raise CommandLineError(f"these arguments are not understood: {words!r}. See capture --help") from None

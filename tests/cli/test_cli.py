@@ -73,7 +73,9 @@ def test_sync_delivers_what_a_killed_run_left_behind(capture_command, tmp_path, 
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert "writer dead" in capture_command("doctor").stdout
-    assert capture_command("sync").stdout.rstrip().endswith("done")
+    assert capture_command("sync", "ffffffff").stdout == "nothing waits\n"
+    waiting = os.path.basename(next(iter(os.listdir(os.path.join(state_dir, "journals"))))).split(".")[0]
+    assert capture_command("sync", waiting[-8:]).stdout.rstrip().endswith("done")
     assert os.listdir(os.path.join(state_dir, "journals")) == []
     values = open_store(tmp_path / "runs").get("latest").metrics["x"].values
     assert len(values) >= 10 and values == list(range(len(values)))

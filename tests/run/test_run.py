@@ -9,10 +9,12 @@ import pytest
 import capture
 from capture import Experiment, Ingredient
 from capture.errors import (
+    CommandLineError,
     ConfigAddedError,
     ConfigTypeError,
     HookError,
     NoRunError,
+    ObserverError,
     RequiredObserverError,
     SacredInterrupt,
     TimeoutInterrupt,
@@ -487,3 +489,30 @@ def test_build_config_gives_the_configuration_and_refuses_what_a_run_would_refus
         ex.build_config({"lrr": 2})
     with pytest.raises(ConfigTypeError, match="seed"):
         ex.build_config({"seed": "s"})
+
+
+def test_a_misspelt_hook_and_an_observer_without_any_are_refused(ex):
+    """Both would be told nothing, and nobody would notice before the records are looked for."""
+
+    class Misspelt:
+        def started_event(self, command): ...
+
+        def artifact_evnt(self, name): ...
+
+    class Nothing: ...
+
+    with pytest.raises(ObserverError, match="artifact_evnt: did you mean artifact_event"):
+        ex.observers.append(Misspelt())
+    with pytest.raises(ObserverError, match="none of the hooks"):
+        ex.observers.append(Nothing())
+
+
+def test_a_url_with_one_slash_is_not_taken_for_a_folder(ex):
+    """It would record into a new folder called "lab:"."""
+
+    @ex.main
+    def main():
+        pytest.fail("main ran")
+
+    with pytest.raises(CommandLineError, match="did you mean:   lab:///x"):
+        ex.run(options={"--observe": ["lab:/x"]})
