@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from capture import context
+from capture.errors import NoRunError
 from capture.ingredient import Ingredient, globals_of_maker
 from capture.run import current_run
 
@@ -330,7 +332,19 @@ class Experiment(Ingredient):
         self._live_run().log_metrics(metrics, step)
 
     def _live_run(self) -> Run:
-        return current_run()
+        """Return the innermost run around the calling code that this experiment has a part in, else its only live one."""
+        run = context.CONTEXT_RUN.get()
+        while run is not None and not self._has_part_in(run):
+            run = run.parent
+        if run is None:
+            run = context.only_run(tuple(filter(self._has_part_in, context.candidate_runs())), repr(self))
+        if run is None:
+            current_run()  # says so if there is none at all
+            raise NoRunError(f"no run of the experiment {self.path!r} is live here, only one of another")
+        return run
+
+    def _has_part_in(self, run: Any) -> bool:
+        return self in getattr(run.frame, "owners", ())
 
     def gather_commands(self) -> Iterator[tuple[str, Any]]:
         return super().gather_commands()

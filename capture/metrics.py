@@ -119,10 +119,6 @@ class MetricsLog:
         if parts:
             self._emit(f'"start":{start},"columns":{{{",".join(parts)}}}')
 
-    def remake_lock(self) -> None:
-        """Give a forked child a lock that no thread of its parent holds."""
-        self._lock = threading.RLock()
-
 
 def _encoded(column: Column, count: int, start: int) -> str:
     values = column.values[:count]

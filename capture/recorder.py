@@ -104,7 +104,7 @@ class NullRecorder:
     def stop_ticker(self) -> None:
         return None
 
-    def pump(self) -> None:
+    def used(self, what: str) -> None:
         return None
 
     def finish(self, ending: Event | None, stall_s: float | None = None) -> list[str]:
@@ -113,8 +113,23 @@ class NullRecorder:
     def abandon(self, ending: Event | None = None) -> None:
         return None
 
-    def remake_locks(self) -> None:
-        self.metrics.remake_lock()
+
+class ChildRecorder(NullRecorder):
+    """What a forked child has of its parent's recorder: it keeps nothing, and says so once."""
+
+    def __init__(self, uid: str) -> None:
+        super().__init__(uid)
+        self.metrics = MetricsLog(lambda body: self.used("log_scalar"))
+        self._said = False
+
+    def used(self, what: str) -> None:
+        if not self._said:
+            self._said = True
+            _log().warning(
+                "%s() was called in a forked process, from which nothing is recorded;"
+                " hand results to the process that started the run",
+                what,
+            )
 
 
 class Recorder(NullRecorder):
@@ -268,11 +283,6 @@ class Recorder(NullRecorder):
             if ticker.is_alive():  # Ctrl-C may have come before it was started
                 ticker.join()
             self._ticker = None
-
-    def pump(self) -> None:
-        """Call the hooks of observers that want the main thread."""
-        if os.getpid() == self._pid:
-            self.dispatcher.pump()
 
     def finish(self, ending: Event | None, stall_s: float | None = None) -> list[str]:
         """Record the last event, wait for the observers while they make progress, and return what to tell the user."""

@@ -16,7 +16,7 @@ import os
 from capture import context, events
 from capture.errors import NoRunError, SacredInterrupt
 from capture.randomness import set_global_seed
-from capture.recorder import NullRecorder, Recorder, new_uid
+from capture.recorder import ChildRecorder, NullRecorder, Recorder, new_uid
 from capture.signals import Hold, Preempted, Preemption
 
 TYPE_CHECKING = False
@@ -454,8 +454,11 @@ class Run:
             self._recorder.emit(events.Heartbeat(beat_time=_now(), **changed))
 
     def _forked(self) -> None:
-        """A forked child keeps the config and forgets the recording."""
-        self._recorder = NullRecorder(self.uid)
+        """A forked child keeps the config, forgets the recording, and dies of the signals that end it."""
+        if self._signals is not None:
+            self._signals.restore()
+        if self._recorder.observed:
+            self._recorder = ChildRecorder(self.uid)
         self._capture = self._output_log = self._signals = self._reporting = None
 
     # ---------------------------------------------------------------------------------------------- what users record
@@ -476,11 +479,22 @@ class Run:
             Python, numpy or torch.
         step : number, optional
             Default: the metric's last step plus one, from 0.
+
+        Raises
+        ------
+        TypeError
+            If `value` or `step` is not one real number.
+        NoRunError
+            If the run has not started, or is over.
         """
+        if self.status != "RUNNING":
+            self._check_live("log_scalar")
         self._recorder.metrics.log(metric_name, value, step)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: Any = None) -> None:
         """Record one number of each of several series, at one step."""
+        if self.status != "RUNNING":
+            self._check_live("log_metrics")
         self._recorder.metrics.log_many(metrics, step)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -495,13 +509,14 @@ class Run:
     def add_tags(self, *tags: str) -> None:
         """Add tags to the run."""
         self._check_live("add_tags")
-        self.tags += [tag for tag in tags if tag not in self.tags]
+        self.tags += [tag for tag in dict.fromkeys(tags) if tag not in self.tags]
         self._recorder.emit(events.Annotated(tags=list(self.tags)))
 
     def add_notes(self, notes: str) -> None:
         """Set the run's notes."""
         self._check_live("add_notes")
-        self._recorder.emit(events.Annotated(notes=str(notes)))
+        self.notes = str(notes)
+        self._recorder.emit(events.Annotated(notes=self.notes))
 
     def add_resource(self, filename: str | os.PathLike[str]) -> None:
         """Record a file that the run reads, with its bytes as they are now.
@@ -601,6 +616,7 @@ class Run:
         if self.status != "RUNNING":
             state = "has not started" if self.status is None else f"is {self.status}"
             raise NoRunError(f"{what}() needs a run that is going on; this one {state}")
+        self._recorder.used(what)
 
     def __repr__(self) -> str:
         return f"<Run {self._id if self._id is not None else self.uid[-8:]} of {self._command()!r}: {self.status}>"
