@@ -30,15 +30,16 @@ class TraceObserver:
     def tell(self, hook: str, values: dict[str, Any]) -> None:
         """Print one line."""
         seq = values.pop("seq", None)
-        values.pop("uid", None), values.pop("writer", None)
         shown = " ".join(f"{name}={_short(value)}" for name, value in values.items() if name != "open")
         place = f"{seq:>5}" if seq is not None else "    -"
         self._write(f"{time.monotonic() - self._start:9.3f}s {place} {hook.removesuffix('_event'):<11} {shown}\n")
 
 
 def _hook(name: str, arguments: tuple[str, ...]) -> Callable[..., None]:
+    shown = (*arguments, "seq")  # what takes any keyword is passed more: show what a hook may declare
+
     def hook(self: TraceObserver, **values: Any) -> None:
-        self.tell(name, values)
+        self.tell(name, {argument: values[argument] for argument in shown if argument in values})
 
     hook.__name__ = name
     return hook

@@ -13,6 +13,9 @@ import pytest
 
 from capture import open_store
 from capture.cli import main
+from capture.cli.trace import TraceObserver
+from capture.hooks import HOOKS
+from capture.testing import Story, tell
 
 
 @pytest.fixture
@@ -58,6 +61,17 @@ def test_trace_prints_each_event_on_one_line_and_leaves_the_run_as_it_was(captur
     assert [int(line.split()[1]) for line in lines] == list(range(1, len(lines) + 1))
     assert (tmp_path / "runs" / "1" / "run.json").exists()
     assert "started" not in (tmp_path / "runs" / "1" / "cout.txt").read_text().split()
+
+
+def test_trace_shows_the_arguments_that_a_hook_may_declare(tmp_path, monkeypatch):
+    """Whoever copies an argument from a line into a hook must not be refused for it."""
+    shown = []
+    monkeypatch.setattr(TraceObserver, "tell", lambda self, hook, values: shown.append((hook, set(values))))
+    story = Story(tmp_path, "01997a1c-0000-7000-8000-000000000001").start().source("a.py", b"1")
+    tell(TraceObserver(print), story.resource("/in.csv", b"2").artifact("model.bin", b"3").complete())
+    assert {"source_event", "resource_event", "artifact_event"} <= {hook for hook, _ in shown}
+    for hook, names in shown:
+        assert names <= {*HOOKS[hook], "seq"}, hook
 
 
 def test_sync_delivers_what_a_killed_run_left_behind(capture_command, tmp_path, state_dir):
