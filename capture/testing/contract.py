@@ -227,6 +227,14 @@ class ObserverContract:
         undeclared = set(self.supports) - set(getattr(writer, "supports", ()))
         assert not undeclared, f"{type(writer).__name__}.supports lacks {sorted(undeclared)}, which this test claims"
 
+    @pytest.mark.parametrize("error", [ConnectionError("refused"), TimeoutError("too slow")], ids=["lost", "late"])
+    def test_a_lost_connection_may_pass(self, tmp_path, error):
+        """An observer's own `transient` decides alone: if it forgets these, a short outage costs events."""
+        judge = getattr(self.backend(tmp_path).writer, "transient", None)
+        if judge is None:  # then exactly these errors are tried again
+            return
+        assert judge(error) is True, f"transient({error!r}) is {judge(error)!r}: ask super().transient(error) as well"
+
     def test_a_run_is_read_back_as_it_was_told(self, tmp_path):
         """This is what "stored" means."""
         backend = self.backend(tmp_path)
@@ -309,6 +317,16 @@ class ObserverContract:
         assert labels[0] != labels[1]
         for label, story in zip(labels, stories):
             self.check(backend, label, story)
+
+    def test_a_label_is_given_for_good_before_it_is_returned(self, tmp_path):
+        """It is printed and passed on at once; a process that dies in the next moment must not have lied."""
+        self.needs_exactly_once()
+        first, second = Story(tmp_path / "a", uid("0a")).start(), Story(tmp_path / "b", uid("0b")).start()
+        label = Teller(self.backend(tmp_path).writer, first).tell(first.lines())  # dies before it flushes
+        other = tell(self.backend(tmp_path).writer, second)
+        assert str(other) != str(label), f"label: {label!r} was given, not yet flushed, and then given to another run"
+        again = tell(self.backend(tmp_path).writer, first)
+        assert str(again) == str(label), f"label: the run was called {label!r}, and {again!r} when it was told again"
 
     def test_two_writers_of_one_run_both_arrive(self, tmp_path):
         """A child process tells its own part of a run, at the same time, through an observer of its own."""
@@ -402,18 +420,32 @@ class ObserverContract:
         assert found.fail_trace == trace
 
     def test_a_queued_run_can_be_started_by_another_process(self, tmp_path):
-        """It keeps its label, which is all that the queue knows."""
+        """The run that starts has a uid of its own, is offered the label, and takes it over: a queue knows only labels.
+
+        The record is the fold of both, what was queued first.
+        """
         self.needs("queue")
         queued = Story(tmp_path / "queue", uid("0a")).queue()
         label = tell(self.backend(tmp_path).writer, queued)
         assert self.check(self.backend(tmp_path), label, queued).status == "QUEUED"
         backend = self.backend(tmp_path)
         started = Story(tmp_path / "run", uid("0b")).start(label, config={"lr": 0.5}).complete(3)
-        assert str(tell(backend.writer, started)) == str(label)
-        record = backend.reader.get(label)
-        assert (record.status, record.config, record.result) == ("COMPLETED", {"lr": 0.5}, 3)
+        found = tell(backend.writer, started)
+        assert str(found) == str(label), (
+            f"label:\n      told:  {label!r}, that of a run that is queued\n      read:  {found!r}; "
+            "started_event has to take over a queued run whose label it is offered"
+        )
+        self.check(backend, label, queued, started)
         third = Story(tmp_path / "late", uid("0c")).start(label)
-        assert str(tell(backend.writer, third)) != str(label), "a run that is not queued any more was taken over"
+        assert str(tell(backend.writer, third)) != str(label), (
+            f"label: {label!r} was given to a second run that started; one that is not queued any more is nobody else's"
+        )
+        if self.exactly_once:
+            again = tell(self.backend(tmp_path).writer, queued)
+            assert str(again) == str(label), (
+                f"label: when queued_event was told again after the run had started, it gave {again!r}, not {label!r}"
+            )
+            self.check(self.backend(tmp_path), label, queued, started)
 
     def test_a_run_can_be_resumed(self, tmp_path):
         """What comes after the resumption follows what was there."""
@@ -520,6 +552,16 @@ class ObserverContract:
         story.add(events.Unknown(kind="teleported", payload=payload)).complete()
         found = self.check(backend, tell(backend.writer, story), story)
         assert found.extra[0]["to"] == [1, {"x": None}]
+
+    def test_facts_keep_their_topics_to_the_letter(self, tmp_path):
+        """Topics come from people; two that differ in case only are two."""
+        self.needs("facts")
+        backend = self.backend(tmp_path)
+        story = Story(tmp_path / "told", uid("01")).start()
+        for number, topic in enumerate(["GPU", "gpu", "Grid Job", "a.b", "a/b", "größe", ""]):
+            story.add(events.Facts(topic=topic, facts={"Number": number}))
+        story.add(events.Facts(topic="gpu", facts=["replaced"])).complete()
+        self.check(backend, tell(backend.writer, story), story)
 
     # -------------------------------------------------------------------------------------------- files
 

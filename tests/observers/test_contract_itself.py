@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import os
+
 import pytest
 
 from capture.errors import CaptureError, HookError
@@ -51,6 +54,47 @@ class Mislabelling(FileStorageObserver):
         return super().started_event(_id=_id, **rest) if _id is None else str(_id)
 
 
+class Shouting(FileStorageObserver):
+    """Changes the topics of facts."""
+
+    def facts_event(self, name, **rest):
+        super().facts_event(name=name.lower(), **rest)
+
+
+class Possessive(FileStorageObserver):
+    """Leaves a queued run to the process that queued it."""
+
+    def started_event(self, _id, **rest):
+        return super().started_event(_id=None, **rest)
+
+
+class Requeueing(FileStorageObserver):
+    """Takes what is queued again for a new run."""
+
+    def queued_event(self, uid, **rest):
+        return super().queued_event(uid=f"{uid}-again" if os.path.isdir(self.basedir) else uid, **rest)
+
+
+class Promising(FileStorageObserver):
+    """Gives a label that is stored with the next flush."""
+
+    def started_event(self, uid, **rest):
+        self.held = {"uid": uid, **rest}
+        return str(len(glob.glob(os.path.join(self.basedir, "[0-9]*"))) + 1)
+
+    def flush(self):
+        if "held" in vars(self):
+            super().started_event(**vars(self).pop("held"))
+        super().flush()
+
+
+class Narrow(FileStorageObserver):
+    """Knows only its own passing errors."""
+
+    def transient(self, error):
+        return "locked" in str(error)
+
+
 class Misspelt(FileStorageObserver):
     def completed_event(self, stop_tme, result):
         pass
@@ -63,6 +107,10 @@ class Misspelt(FileStorageObserver):
         (Doubling, "test_what_is_told_twice_is_stored_once", r"metrics\['loss'\]"),
         (Doubling, "test_a_crash_between_any_two_events_loses_and_doubles_nothing", r"crash after event \d+"),
         (Lossy, "test_a_run_is_read_back_as_it_was_told", "metrics: 'loss' is missing"),
+        (Shouting, "test_facts_keep_their_topics_to_the_letter", "facts: 'GPU' is missing"),
+        (Possessive, "test_a_queued_run_can_be_started_by_another_process", r"label:\s+told:  '1'.*\s+read:  '2'"),
+        (Requeueing, "test_a_queued_run_can_be_started_by_another_process", "label: when queued_event was told again"),
+        (Promising, "test_a_label_is_given_for_good_before_it_is_returned", "given to another run"),
         (Mislabelling, "test_a_label_asked_for_does_not_overwrite", "holds no run"),
     ],
 )
@@ -77,6 +125,13 @@ def test_names_that_lead_out_of_the_store_are_caught(tmp_path, monkeypatch):
     monkeypatch.setattr(_names, "safe_path", lambda name: name)
     with pytest.raises((AssertionError, OSError, ValueError)):
         contract(FileStorageObserver).test_artifacts_may_have_any_name(tmp_path)
+
+
+def test_an_observer_that_gives_up_on_a_lost_connection_is_caught(tmp_path):
+    """Its own `transient` replaces the rule for all observers, and is easily written without it."""
+    with pytest.raises(AssertionError, match=r"transient\(ConnectionError\('refused'\)\) is False"):
+        contract(Narrow).test_a_lost_connection_may_pass(tmp_path, ConnectionError("refused"))
+    contract(FileStorageObserver).test_a_lost_connection_may_pass(tmp_path, ConnectionError("refused"))
 
 
 def test_wrong_arguments_are_caught(tmp_path):
