@@ -16,7 +16,7 @@ TRACKED = """\
 import sys
 from capture import Experiment
 
-ex = Experiment("together", observers=["file:" + sys.argv[1]])
+ex = Experiment("together", observers=[sys.argv[1]])
 
 @ex.config
 def defaults():
@@ -34,7 +34,7 @@ for number in range(int(sys.argv[3])):
 """
 
 SACRED = TRACKED.replace("from capture import Experiment", "from sacred import Experiment").replace(
-    'ex = Experiment("together", observers=["file:" + sys.argv[1]])',
+    'ex = Experiment("together", observers=[sys.argv[1]])',
     "from sacred.observers import FileStorageObserver\nex = Experiment('together', save_git_info=False)\n"
     "ex.observers.append(FileStorageObserver(sys.argv[1]))",
 )

@@ -15,7 +15,7 @@ AGAIN_MS = 20.0
 TRACKED = """\
 import os, sys, time
 from capture import Experiment
-ex = Experiment("files", observers=["file:" + sys.argv[2]])
+ex = Experiment("files", observers=[sys.argv[2]])
 
 @ex.main
 def main(_run):
