@@ -25,6 +25,7 @@
     ├── NoRunError                      there is no run for what needs one (also RuntimeError, AttributeError)
     ├── AmbiguousRunError               several runs are live and none is this context's (also RuntimeError)
     ├── RecordError                     a stored record cannot be read             (also ValueError)
+    ├── SpoolError                      the bytes of a file cannot be kept         (also OSError)
     └── RunNotFoundError                no such run in the store                   (also KeyError)
 
     SacredInterrupt                     raise it to end a run with a status of your own
@@ -395,6 +396,10 @@ class AmbiguousRunError(CaptureError, RuntimeError):
 
 class RecordError(CaptureError, ValueError):
     """A stored record or journal cannot be read."""
+
+
+class SpoolError(CaptureError, OSError):
+    """The bytes of a file cannot be kept until they are stored: the disk is full, say, or read-only."""
 
 
 class RunNotFoundError(CaptureError, KeyError):

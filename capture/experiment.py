@@ -332,7 +332,7 @@ class Experiment(Ingredient):
         self._live_run().log_metrics(metrics, step)
 
     def _live_run(self) -> Run:
-        """Return the innermost run around the calling code that this experiment has a part in, else its only live one."""
+        """Return the innermost run around the calling code with this experiment in it, else its only live run."""
         run = context.CONTEXT_RUN.get()
         while run is not None and not self._has_part_in(run):
             run = run.parent

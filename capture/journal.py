@@ -74,6 +74,11 @@ def state_dir(fallback: str | None = None) -> str:
     str
         ``SETTINGS.STATE_DIR``; else ``capture`` in the place that the system has for state; else the fallback; else a
         temporary folder, about which a warning is logged.
+
+    Raises
+    ------
+    OSError
+        If there is not even that.
     """
     asked = _asked_for()
     if asked:
@@ -92,7 +97,7 @@ def state_dir(fallback: str | None = None) -> str:
     import tempfile
 
     path = os.path.join(tempfile.gettempdir(), f"capture-{os.getuid() if hasattr(os, 'getuid') else 'state'}")
-    if _unwritable(path) is not None or (sys.platform != "win32" and os.stat(path).st_uid != os.getuid()):
+    if _unwritable(path) is not None or (sys.platform != "win32" and os.lstat(path).st_uid != os.getuid()):
         path = tempfile.mkdtemp(prefix="capture-")
     _log().warning(
         "There is no lasting place for what observers have not stored yet (%s); using %s. Set CAPTURE_STATE_DIR.",

@@ -143,7 +143,14 @@ class Recorder(NullRecorder):
     label : object
         Id that the user asked for, or None.
     settings : Settings
-        Only its ``DELIVERY`` and ``STATE_DIR`` are read.
+        Only its ``DELIVERY`` is read.
+
+    Raises
+    ------
+    HookError
+        If a hook of an observer declares an argument that is never passed.
+    OSError
+        If there is no place at all for the journal.
     """
 
     observed = True
@@ -151,16 +158,13 @@ class Recorder(NullRecorder):
     def __init__(self, uid: str, observers: Sequence[Any], label: Any, settings: Any) -> None:
         from capture.calls import check_hooks, describe
         from capture.dispatch import DeliveryOptions, Dispatcher
-        from capture.journal import Journal, state_dir
+        from capture.journal import Journal
         from capture.liveness import machine_identity
         from capture.spool import Spool
 
         super().__init__(uid)
         self._pid = os.getpid()
-        store = first_local_store(observers)
-        place = state_dir(fallback=store)
-        # with a local store the bytes lie on its filesystem, from where they move in without being copied again
-        spool = os.path.join(store, "_capture", "spool") if store else os.path.join(place, "spool", uid)
+        place, spool = places(uid, observers)
         journals = os.path.join(place, "journals")
         os.makedirs(journals, mode=0o700, exist_ok=True)
         folder = os.stat(journals)
@@ -330,6 +334,26 @@ class Recorder(NullRecorder):
             self._emit_ending(ending)
             self.journal.flush(sync=True)
             self.journal.close()
+
+
+def places(uid: str, observers: Sequence[Any]) -> tuple[str, str]:
+    """Return the folder for the run's state, and the one for the bytes of its files.
+
+    Where there is a local store the bytes lie on its filesystem, from where they move in without being copied again.
+    """
+    from capture.journal import state_dir
+
+    store = first_local_store(observers)
+    state = state_dir(fallback=store)
+    if store is not None:
+        spool = os.path.join(store, "_capture", "spool")
+        try:
+            os.makedirs(spool, exist_ok=True)
+            if os.access(spool, os.W_OK | os.X_OK):
+                return state, spool
+        except OSError:  # the store itself says what is wrong with it; the files are kept elsewhere until it is mended
+            pass
+    return state, os.path.join(state, "spool", uid)
 
 
 def first_local_store(observers: Sequence[Any]) -> str | None:

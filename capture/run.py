@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from capture import context, events
-from capture.errors import NoRunError, SacredInterrupt
+from capture.errors import NoRunError, RequiredObserverError, SacredInterrupt, SpoolError
 from capture.randomness import set_global_seed
 from capture.recorder import ChildRecorder, NullRecorder, Recorder, new_uid
 from capture.signals import Hold, Preempted, Preemption
@@ -122,6 +122,7 @@ class Run:
         self._params: dict[str, Any] = {}
         self._known_info = self._known_result = "null"
         self._filtered = ""
+        self._filter_failed = False
         self._raw_output = bytearray()  # kept only for a filter of the user's own
 
     # ------------------------------------------------------------------------------------------------ the run itself
@@ -236,7 +237,19 @@ class Run:
     def _make_recorder(self, observers: Sequence[Any]) -> NullRecorder:
         if not observers:
             return NullRecorder(self.uid)
-        return Recorder(self.uid, observers, self._id, self._settings)
+        try:
+            return Recorder(self.uid, observers, self._id, self._settings)
+        except OSError as error:
+            if any(getattr(observer, "required", False) for observer in observers):
+                raise RequiredObserverError(
+                    f"an observer was added as required, and there is no place for the run's journal: {error}"
+                    "\n  to name one:  CAPTURE_STATE_DIR=/a/folder/that/can/be/written"
+                ) from error
+            self.run_logger.error(
+                "NOTHING OF THIS RUN IS RECORDED, since there is no place for its journal: %s. Set CAPTURE_STATE_DIR.",
+                error,
+            )
+            return NullRecorder(self.uid)
 
     def _command(self) -> str:
         return str(self.meta_info.get("command") or getattr(self.main_function, "__name__", "main"))
@@ -427,10 +440,20 @@ class Run:
 
     def _apply_filter(self) -> None:
         assert self.captured_out_filter is not None
-        text = self.captured_out_filter(self._raw_output.decode())
-        if text != self._filtered:
+        raw, known = self._raw_output.decode(), self._filtered
+        try:
+            text = self.captured_out_filter(raw)
+            if not isinstance(text, str):
+                raise TypeError(f"it returned {text!r} instead of a string")
+        except Exception:
+            if not self._filter_failed:
+                self.run_logger.exception("captured_out_filter failed; the output is recorded as it was printed")
+            self._filter_failed = True
+            text = raw
+        if text != known:
             self._filtered = text
-            self._recorder.output(text, 0)
+            same = len(known) if text.startswith(known) else 0
+            self._recorder.output(text[same:], len(known.encode()) if same else 0)
 
     def _start_signals(self) -> None:
         if self.owns_process and self.parent is None and self._recorder.observed and self._settings.SIGNALS:
@@ -528,7 +551,7 @@ class Run:
         """
         self._check_live("add_resource")
         path = os.path.abspath(os.fspath(filename))
-        taken = self._recorder.take_file(path) if self._recorder.observed else None
+        taken = self._take(lambda: self._recorder.take_file(path), f"The resource {path}")
         if taken is not None:
             self._recorder.emit(
                 events.Resource(filename=path, digest=taken.digest, size=taken.size, md5=taken.md5)
@@ -582,14 +605,24 @@ class Run:
                 ' write it, e.g. name="table.csv"; a file is given by its path'
             )
         data = artifacts.to_bytes(filename, name, pickle)
-        taken = self._recorder.take_bytes(data) if self._recorder.observed else None
+        taken = self._take(lambda: self._recorder.take_bytes(data), f"The artifact {name}")
         return self._emit_artifact(taken, name, name, metadata, content_type)
 
     log_artifact = add_artifact
 
     def _add_file(self, path: str, name: str, metadata: Any, content_type: str | None) -> str:
-        taken = self._recorder.take_file(path) if self._recorder.observed else None
+        taken = self._take(lambda: self._recorder.take_file(path), f"The artifact {name}")
         return self._emit_artifact(taken, path, name, metadata, content_type)
+
+    def _take(self, take: Callable[[], Any], what: str) -> Any:
+        """Take bytes into the spool, if anybody wants them; a full disk is no reason to end the run."""
+        if not self._recorder.observed:
+            return None
+        try:
+            return take()
+        except SpoolError as error:
+            self.run_logger.error("%s is not recorded: %s", what, error)
+            return None
 
     def _emit_artifact(self, taken: Any, path: str, name: str, metadata: Any, content_type: str | None) -> str:
         from capture.artifacts import clean_name, free_name

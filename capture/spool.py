@@ -22,7 +22,7 @@ import time
 from collections import namedtuple
 
 from capture.digests import digests_of
-from capture.errors import RecordError
+from capture.errors import RecordError, SpoolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ class Spool:
         Raises
         ------
         OSError
-            If the file cannot be read, is not a regular file, or the spool cannot be written.
+            If the file cannot be read, or is not a regular file.
+        SpoolError
+            If the spool cannot be written.
         """
         path = os.path.abspath(os.fspath(filename))
         # Not blocking: opening a pipe would wait for somebody to write into it.
@@ -134,7 +136,7 @@ class Spool:
             os.close(source)
 
     def take_bytes(self, data: bytes) -> Taken:
-        """Take bytes that are in memory."""
+        """Take bytes that are in memory; `SpoolError` if the spool cannot be written."""
         taken = _taken_of(data)
         self._keep_bytes(data, taken.digest)
         return taken
@@ -407,10 +409,13 @@ def _create(path: str) -> int:
     """Open a new file for writing and reading, with the mode that the umask says; make its folder if need be."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        return os.open(path, flags, 0o666)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return os.open(path, flags, 0o666)
+        try:
+            return os.open(path, flags, 0o666)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            return os.open(path, flags, 0o666)
+    except OSError as error:
+        raise SpoolError(f"{path} cannot be made: {error.strerror}") from error
 
 
 def _copy_and_hash(source: int, target: str) -> Taken:
@@ -483,9 +488,12 @@ def _pump(source: int, target: int | None, update: Callable[[Any], None]) -> int
 
 
 def _write_all(descriptor: int, data: Any) -> None:
-    written = os.write(descriptor, data)
-    while written < len(data):
-        written += os.write(descriptor, data[written:])
+    try:
+        written = os.write(descriptor, data)
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+    except OSError as error:
+        raise SpoolError(f"the spool cannot be written: {error.strerror}") from error
 
 
 def _log() -> Any:
