@@ -6,6 +6,9 @@ that they are in the journal soon and with the observers later. `NullRecorder` t
 
 from __future__ import annotations
 
+# In Python 3.13 this module puts another in its place while it is imported: of two threads that import it first at the
+# same time, one gets a module without names. So it is there before any thread of this library.
+import collections.abc  # noqa: F401
 import os
 import threading
 import time

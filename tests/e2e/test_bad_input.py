@@ -484,7 +484,7 @@ def test_strings_of_20_mb_are_recorded_everywhere(folder):
         _run.add_artifact(b"a" * 20_000_000, name="a.bin")
         return "r" * 20_000_000
     """)
-    folder.run()
+    folder.run(stderr=subprocess.STDOUT)  # one pipe for both, or their order would be anybody's guess
     record = folder.record(1)
     assert record.status == "COMPLETED"
     assert record.config["text"] == "c" * 20_000_000
@@ -587,7 +587,7 @@ def test_a_folder_without_git_and_a_machine_without_git(folder):
     done = folder.run()
     assert folder.json()["status"] == "COMPLETED"
     assert folder.json()["experiment"]["repositories"] == []
-    assert "git" not in done.stderr
+    assert "WARNING" not in done.stderr
 
 
 def test_a_git_repository_without_a_commit(folder):
@@ -808,9 +808,8 @@ def test_an_observer_that_raises_at_any_hook_harms_nobody_else(folder, hook, fau
     folder.environment["CAPTURE_DELIVERY__START_WAIT_S"] = "0.5"
     folder.write("", head=FAULTY.format(hook=hook, fault=fault, priority=5))
     folder.run(code=None)
-    run = folder.json()
-    assert run["status"] == STATUS.get(hook, "COMPLETED")
-    record = folder.record(1)
+    record = folder.record(1)  # on a machine that is slow the end may come only now
+    assert folder.json()["status"] == STATUS.get(hook, "COMPLETED")
     assert "line\n" in record.output
     assert record.metrics["x"].values == [1]
     assert record.tags == ["t"] and record.params == {"p": 1}
@@ -825,9 +824,8 @@ def test_an_observer_that_hangs_at_any_hook_delays_the_end_by_the_stall_time_at_
     folder.environment["CAPTURE_DELIVERY__START_WAIT_S"] = "0.5"
     folder.write("", head=FAULTY.format(hook=hook, fault="time.sleep(300)", priority=5))
     done = folder.run(code=None, within_s=30)
-    run = folder.json()
-    assert run["status"] == STATUS.get(hook, "COMPLETED")
-    record = folder.record(1)
+    record = folder.record(1)  # on a machine that is slow the end may come only now
+    assert folder.json()["status"] == STATUS.get(hook, "COMPLETED")
     assert "line\n" in record.output
     assert record.metrics["x"].values == [1]
     assert "Faulty" in done.stderr
