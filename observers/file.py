@@ -290,7 +290,7 @@ class FileStorageObserver(RunObserver):
         with self._lock:
             run = None if uid is None else self._known(uid)  # whom Sacred calls, it tells of one run after the other
             if run is None:
-                run = self._claim(uid, _id)
+                run = self._claim(uid, _id, starts=status == "RUNNING")
                 self._runs[uid] = run
                 for key in [key for key in self._hosts if key[0] == uid]:
                     host, version, place = self._hosts.pop(key)
@@ -508,14 +508,17 @@ class FileStorageObserver(RunObserver):
             self._shared = make_store(self.basedir, self.ignore_in_git)
         return self._shared
 
-    def _claim(self, uid: Any, asked: Any) -> RunFolder:
-        """Give a new run its folder: the label asked for where it is free, else the next number."""
+    def _claim(self, uid: Any, asked: Any, starts: bool) -> RunFolder:
+        """Give a new run its folder: the label asked for where it is free, or that of a queued run if it starts one.
+
+        Else it gets the next number.
+        """
         shared = self._open_to_group()
         private = os.path.join(self.basedir, PRIVATE)
         if asked is not None:
             name, label = _labels.folder_of(asked), str(asked)
             if not _labels.take_name(self.basedir, private, shared, name):
-                queued = self._take_queued(name, label, uid, shared)
+                queued = self._take_queued(name, label, uid, shared) if starts else None
                 if queued is not None:
                     return queued
                 asked = None

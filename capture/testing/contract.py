@@ -428,6 +428,9 @@ class ObserverContract:
         queued = Story(tmp_path / "queue", uid("0a")).queue()
         label = tell(self.backend(tmp_path).writer, queued)
         assert self.check(self.backend(tmp_path), label, queued).status == "QUEUED"
+        other = tell(self.backend(tmp_path).writer, Story(tmp_path / "other", uid("0d")).queue(label))
+        assert str(other) != str(label), f"label: {label!r}, that of a queued run, was given to another that is queued"
+        self.check(self.backend(tmp_path), label, queued)
         backend = self.backend(tmp_path)
         started = Story(tmp_path / "run", uid("0b")).start(label, config={"lr": 0.5}).complete(3)
         found = tell(backend.writer, started)

@@ -75,6 +75,13 @@ class Requeueing(FileStorageObserver):
         return super().queued_event(uid=f"{uid}-again" if os.path.isdir(self.basedir) else uid, **rest)
 
 
+class Crowding(FileStorageObserver):
+    """Lets a run that is queued take over the label of another that is."""
+
+    def _claim(self, uid, asked, starts):
+        return super()._claim(uid, asked, starts=True)
+
+
 class Promising(FileStorageObserver):
     """Gives a label that is stored with the next flush."""
 
@@ -108,8 +115,9 @@ class Misspelt(FileStorageObserver):
         (Doubling, "test_a_crash_between_any_two_events_loses_and_doubles_nothing", r"crash after event \d+"),
         (Lossy, "test_a_run_is_read_back_as_it_was_told", "metrics: 'loss' is missing"),
         (Shouting, "test_facts_keep_their_topics_to_the_letter", "facts: 'GPU' is missing"),
-        (Possessive, "test_a_queued_run_can_be_started_by_another_process", r"label:\s+told:  '1'.*\s+read:  '2'"),
+        (Possessive, "test_a_queued_run_can_be_started_by_another_process", r"label:\s+told:  '1'.*\s+read:  '3'"),
         (Requeueing, "test_a_queued_run_can_be_started_by_another_process", "label: when queued_event was told again"),
+        (Crowding, "test_a_queued_run_can_be_started_by_another_process", "was given to another that is queued"),
         (Promising, "test_a_label_is_given_for_good_before_it_is_returned", "given to another run"),
         (Mislabelling, "test_a_label_asked_for_does_not_overwrite", "holds no run"),
     ],
