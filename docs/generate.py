@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).parent
 _PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -22,6 +23,11 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 def _first_sentence(thing: object) -> str:
     text = " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
+    return _code(text)
+
+
+def _code(text: str) -> str:
+    """Turn reStructuredText's marks for code into those of Markdown."""
     return re.sub(r"``(.+?)``", r"`\1`", text)
 
 
@@ -36,6 +42,67 @@ def hooks() -> str:
             for name, arguments in HOOKS.items()
         ],
     )
+
+
+def events() -> str:
+    """Every event with its fields."""
+    from capture.events import EVENTS
+
+    def shown(cls: Any, field: str) -> str:
+        return f"`{field}={getattr(cls, field)!r}`" if hasattr(cls, field) else f"`{field}`"
+
+    return _table(
+        ["event", "fields", "what it says"],
+        [
+            [f"`events.{cls.__name__}`", ", ".join(shown(cls, field) for field in cls.fields), _first_sentence(cls)]
+            for cls in EVENTS.values()
+        ],
+    )
+
+
+def record() -> str:
+    """What a record holds, what a file of it, and what a series."""
+    from capture.records import RunRecord, Series, StoredFile
+
+    rows = []
+    for cls in (RunRecord, StoredFile, Series):
+        for names, kind, text in _attributes(cls):
+            spelled = ", ".join(f"`{name}`" for name in names.split(", "))
+            rows.append([f"`{cls.__name__}`", spelled, kind, text])
+    return _table(["of", "attribute", "type", "holds"], rows)
+
+
+def story() -> str:
+    """The methods of a `Story`."""
+    from capture.testing import Story
+
+    return _methods(Story)
+
+
+def curator() -> str:
+    """The methods of a `Curator`."""
+    from capture.hooks import Curator
+
+    return _methods(Curator)
+
+
+def _attributes(cls: type) -> list[tuple[str, str, str]]:
+    """Return names, type and text of each entry in the section "Attributes" of a docstring."""
+    section = (inspect.getdoc(cls) or "").split("Attributes\n----------\n")[1].split("\n\n")[0]
+    entries = re.findall(r"^(\w.*?) : (.*)\n?((?: +.*\n?)*)", section, re.MULTILINE)
+    return [(names, kind, _code(" ".join(text.split()))) for names, kind, text in entries]
+
+
+def _methods(cls: type) -> str:
+    empty = inspect.Parameter.empty
+    rows = []
+    for name, function in vars(cls).items():
+        if name[0] != "_" and inspect.isfunction(function):
+            signature = inspect.signature(function)
+            own = [each.replace(annotation=empty) for each in list(signature.parameters.values())[1:]]
+            spelled = signature.replace(parameters=own, return_annotation=empty)
+            rows.append([f"`{name}{spelled}`", _first_sentence(function)])
+    return _table(["method", "does"], rows)
 
 
 def settings() -> str:
@@ -89,19 +156,6 @@ def public() -> str:
     return _table(
         ["name", "tier", "what it is"],
         [[f"`{name}`", "Sacred-compatible" if name in sacred else "public", what(name)] for name in capture.__all__],
-    )
-
-
-def events() -> str:
-    """Every event with its fields."""
-    from capture.events import EVENTS
-
-    return _table(
-        ["event", "fields", "what it says"],
-        [
-            [f"`{name}`", ", ".join(f"`{field}`" for field in cls.fields), _first_sentence(cls)]
-            for name, cls in EVENTS.items()
-        ],
     )
 
 

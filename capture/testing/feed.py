@@ -75,17 +75,21 @@ class Story:
         return self.add(events.Heartbeat(beat_time=self.moment(), info=[info or {}], result=[result]))
 
     def complete(self, result: Any = None) -> Story:
+        """Append that the main function returned."""
         return self.add(events.Completed(stop_time=self.moment(), result=result))
 
     def source(self, path: str, data: bytes) -> Story:
+        """Append a source file with its bytes."""
         taken = self.spool.take_bytes(data)
         return self.add(events.Source(path=path, digest=taken.digest, size=taken.size, md5=taken.md5))
 
     def resource(self, filename: str, data: bytes) -> Story:
+        """Append a file that the run read, with its bytes."""
         taken = self.spool.take_bytes(data)
         return self.add(events.Resource(filename=filename, digest=taken.digest, size=taken.size, md5=taken.md5))
 
     def artifact(self, name: str, data: bytes, **more: Any) -> Story:
+        """Append a file that the run made, with its bytes; `more` may be ``metadata`` and ``content_type``."""
         taken = self.spool.take_bytes(data)
         origin = "/somewhere/" + os.path.basename(name)
         return self.add(
@@ -93,12 +97,13 @@ class Story:
         )
 
     def metrics(self, **columns: list[Any]) -> Story:
-        """Append points at steps 0, 1, ...; a metric's name that is no identifier goes into `metric`."""
+        """Append points at steps 0, 1, ... of each series; a name that is no identifier goes into `metric`."""
         for name, values in columns.items():
             self.metric(name, values)
         return self
 
     def metric(self, name: str, values: list[Any], first: int = 0) -> Story:
+        """Append points of one series at steps `first`, `first` + 1, ...; not finite ones as "nan", "inf", "-inf"."""
         steps = list(range(first, first + len(values)))
         column = {"steps": steps, "values": values, "times": [1000 * step for step in range(len(values))]}
         return self.add(events.Metrics(start=START_US + self._seconds * 1_000_000, columns={name: column}))
