@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from capture.hooks import Unavailable
 from capture._system import macos_sysctl, windows_registry
+from capture.hooks import Unavailable
 
 #: (implementer, part) -> name, of processors that experiments are run on; py-cpuinfo knows the rest
 _ARM_PARTS = {
