@@ -19,7 +19,9 @@ def pytest_configure(config):
     `os.environ` is changed, not only a fixture's copy, so that subprocesses and class-level set-up inherit it too.
     """
     for name in list(os.environ):
-        if name.startswith(("CAPTURE_", "SLURM_", "XDG_")) or name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        foreign = name.startswith(("CAPTURE_", "SLURM_", "XDG_")) or name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        # PYTHONUNBUFFERED above all, which hides that a script's output comes in blocks
+        if foreign or (name.startswith("PYTHON") and name != "PYTHONPATH"):
             del os.environ[name]
     os.environ.update(
         HOME=_HOME,

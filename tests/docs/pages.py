@@ -73,6 +73,7 @@ class PageRunner:
         self.namespace: dict[str, object] = {"__name__": f"docs_{page.stem.replace('-', '_')}"}
         scripts = os.path.dirname(sys.executable)
         self.environment = {**os.environ, "PATH": scripts + os.pathsep + os.environ.get("PATH", ""), "COLUMNS": "100"}
+        self.environment["PYTHONUNBUFFERED"] = "1"  # lines come when they are printed, as at a terminal
         self.environment.pop("PYTHONPATH", None)
 
     def run(self) -> int:
