@@ -13,7 +13,7 @@ import threading
 from collections import deque
 
 from capture.acks import Acknowledged, Acks
-from capture.calls import Call, Calls, identity_of, name_of, replays
+from capture.calls import Call, Calls, hooks_of, identity_of, name_of, replays
 from capture.clock import SYSTEM_CLOCK
 from capture.errors import SacredInterrupt
 from capture.journal import Line, parse_line, split_lines
@@ -175,6 +175,27 @@ class Cursor:
             self._file = None
 
 
+def _for_one_run(observer: Any) -> Any:
+    """Return a copy of an observer that is at work for another run, if it cannot tell runs apart by ``uid``.
+
+    Sacred's observers keep the run that they were told of last in attributes: its start would make the rest of the
+    other run land in this one's record.
+    """
+    start = hooks_of(observer).get("started_event")
+    if start is None or start.wants("uid"):
+        return observer
+    from copy import copy
+
+    try:
+        return copy(observer)
+    except Exception as error:  # noqa: BLE001 - whatever its class makes of being copied
+        import logging
+
+        text = "%s is shared by runs that go on at the same time, and cannot be copied (%s): it may mix them up"
+        logging.getLogger("capture.dispatch").warning(text, name_of(observer), error)
+        return observer
+
+
 class Lane:
     """One observer's queue and worker: the only place where its hooks are called.
 
@@ -224,6 +245,9 @@ class Lane:
         on_news: Callable[[], None] = lambda: None,
     ) -> None:
         known = known or Acknowledged()
+        self._turn, self._left = _Turn.at(observer), False
+        if self._turn.lanes > 1:
+            observer = _for_one_run(observer)
         self.observer, self.name, self.identity = observer, name_of(observer), identity_of(observer)
         self.replays = replays(observer)
         self.required = getattr(observer, "required", False) is True
@@ -249,7 +273,6 @@ class Lane:
         self.failing_since: float | None = None
         self.last_error: BaseException | None = None
         self.thread: threading.Thread | None = None
-        self._turn, self._left = _Turn.at(observer), False
         self._cursor, self._acks, self._options, self._clock = cursor, acks, options, options.clock
         self._known = known
         self._offered, self._on_answer, self._on_news = offered, on_answer, on_news
