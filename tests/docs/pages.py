@@ -64,8 +64,9 @@ class PageRunner:
     ----------
     page : Path
         The Markdown file.
-    environment : mapping
-        Variables for shell commands; ``python`` and ``capture`` are those of this interpreter.
+    folder : Path
+        The current directory, where files of the page are saved. Shell commands find this interpreter's ``python`` and
+        ``capture``.
     """
 
     def __init__(self, page: Path, folder: Path) -> None:
