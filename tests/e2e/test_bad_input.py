@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -697,10 +698,7 @@ def main(_run):
     for i in range(2000):
         print("line", i, "x" * 100)
         _run.log_scalar("n", i)
-    try:
-        _run.add_artifact(os.urandom(3_000_000), name="big.bin")
-    except OSError as error:
-        print("refused", error.errno)
+    _run.add_artifact(os.urandom(3_000_000), name="big.bin")
     _run.info["big"] = "y" * 500_000
     sys.stdout.flush()
     with open(os.environ["DONE"], "w") as f:
@@ -723,8 +721,7 @@ def test_a_full_disk_does_not_end_the_training_and_what_it_refused_comes_later(f
     assert (place / "done").exists()
     assert strict_json_in(store)
     if full != "state":
-        assert "refused 28" in done.stdout  # ENOSPC for the artifact, at the user's line
-        assert "No space left" in done.stderr
+        assert re.search(r"big\.bin is not recorded: .*No space left", done.stderr)
         subprocess.run(["mount", "-o", "remount,size=50m", str(store)], check=True)
     monkeypatch.setenv("CAPTURE_STATE_DIR", str(state))
     record = open_store(store).get("latest")
@@ -745,7 +742,7 @@ def test_a_limit_on_file_sizes_does_not_end_the_training(folder):
     folder.environment.update(DONE=str(done), CAPTURE_DELIVERY__STALL_S="0.5")
     ended = folder.run(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
     assert "Traceback" not in ended.stderr
-    assert "refused 27" in ended.stdout
+    assert re.search(r"big\.bin is not recorded: .*File too large", ended.stderr)
     assert done.exists()
     assert strict_json_in(folder.path / "runs")
 
