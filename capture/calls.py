@@ -436,6 +436,10 @@ def _described(time: str) -> Callable[[Calls, Any], dict[str, Any]]:
     return lambda calls, event: {**copy(calls, event), "_id": calls.label(event.label)}
 
 
+def _started(calls: Calls, event: Any) -> dict[str, Any]:
+    return {**_described("start_time")(calls, event), "requested": event.label is not None}
+
+
 def _file(calls: Calls, event: Any) -> dict[str, Any]:
     return {"digest": event.digest, "size": event.size, "open": calls.opener(event.digest)}
 
@@ -444,7 +448,7 @@ def _file(calls: Calls, event: Any) -> dict[str, Any]:
 _ARGUMENTS: dict[str, Callable[[Calls, Any], dict[str, Any]]] = {
     "opened": _same("host", "version"),
     "queued": _described("queue_time"),
-    "started": _described("start_time"),
+    "started": _started,
     "resumed": _same("resume_time"),
     "source": lambda calls, event: {"path": event.path, "md5": event.md5, **_file(calls, event)},
     "facts": lambda calls, event: {"name": event.topic, "facts": event.facts},

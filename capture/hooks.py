@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 HOOKS: dict[str, tuple[str, ...]] = {
     "opened_event": ("host", "version"),
     "queued_event": ("ex_info", "command", "host_info", "queue_time", "config", "meta_info", "_id"),
-    "started_event": ("ex_info", "command", "host_info", "start_time", "config", "meta_info", "_id"),
+    "started_event": ("ex_info", "command", "host_info", "start_time", "config", "meta_info", "_id", "requested"),
     "resumed_event": ("resume_time",),
     "source_event": ("path", "digest", "md5", "size", "open"),
     "facts_event": ("name", "facts"),
@@ -120,8 +120,13 @@ class RunObserver:
         config: dict[str, Any],
         meta_info: dict[str, Any],
         _id: Any,
+        requested: bool = True,
     ) -> Any:
-        """The run begins; return the label this store gives it, or None. `_id` is the label it is offered."""
+        """The run begins; return the label this store gives it, or None.
+
+        `_id` is the label it is offered. `requested` says that the user asked for it: then it may name a queued run
+        that is to be taken over. Otherwise another store gave it, and here it may belong to another run.
+        """
 
     def resumed_event(self, resume_time: datetime) -> None:
         """A run that had ended goes on."""

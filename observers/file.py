@@ -277,20 +277,29 @@ class FileStorageObserver(RunObserver):
         config: dict[str, Any],
         meta_info: dict[str, Any],
         _id: Any,
+        requested: bool = True,
         uid: Any = None,
         writer: str = "main",
         seq: int = 0,
     ) -> str:
         described = (ex_info, command, host_info, config, meta_info)
-        return self._begin("RUNNING", start_time, described, _id, uid, writer, seq)
+        return self._begin("RUNNING", start_time, described, _id, uid, writer, seq, takes_over=requested)
 
     def _begin(
-        self, status: str, moment: datetime, described: tuple[Any, ...], _id: Any, uid: Any, writer: str, seq: int
+        self,
+        status: str,
+        moment: datetime,
+        described: tuple[Any, ...],
+        _id: Any,
+        uid: Any,
+        writer: str,
+        seq: int,
+        takes_over: bool = False,
     ) -> str:
         with self._lock:
             run = None if uid is None else self._known(uid)  # whom Sacred calls, it tells of one run after the other
             if run is None:
-                run = self._claim(uid, _id, starts=status == "RUNNING")
+                run = self._claim(uid, _id, takes_over)
                 self._runs[uid] = run
                 for key in [key for key in self._hosts if key[0] == uid]:
                     host, version, place = self._hosts.pop(key)
@@ -508,8 +517,8 @@ class FileStorageObserver(RunObserver):
             self._shared = make_store(self.basedir, self.ignore_in_git)
         return self._shared
 
-    def _claim(self, uid: Any, asked: Any, starts: bool) -> RunFolder:
-        """Give a new run its folder: the label asked for where it is free, or that of a queued run if it starts one.
+    def _claim(self, uid: Any, asked: Any, takes_over: bool) -> RunFolder:
+        """Give a new run its folder: the label asked for where it is free, or that of a queued run that it takes over.
 
         Else it gets the next number.
         """
@@ -518,7 +527,7 @@ class FileStorageObserver(RunObserver):
         if asked is not None:
             name, label = _labels.folder_of(asked), str(asked)
             if not _labels.take_name(self.basedir, private, shared, name):
-                queued = self._take_queued(name, label, uid, shared) if starts else None
+                queued = self._take_queued(name, label, uid, shared) if takes_over else None
                 if queued is not None:
                     return queued
                 asked = None

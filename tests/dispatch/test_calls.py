@@ -33,7 +33,7 @@ def test_each_hook_gets_its_arguments(bench):
     observer = RecordingObserver(label="seven", lane="main")
     bench.run(observer)
     assert observer.names == [
-        "opened_event", "started_event", "flush", "source_event", "facts_event", "output_event", "metrics_event",
+        "opened_event", "started_event", "source_event", "facts_event", "output_event", "metrics_event",
         "heartbeat_event", "resource_event", "artifact_event", "annotated_event", "unknown_event", "output_event",
         "heartbeat_event", "completed_event", "flush", "join",
     ]  # fmt: skip

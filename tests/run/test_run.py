@@ -516,3 +516,24 @@ def test_a_url_with_one_slash_is_not_taken_for_a_folder(ex):
 
     with pytest.raises(CommandLineError, match="did you mean:   lab:///x"):
         ex.run(options={"--observe": ["lab:/x"]})
+
+
+def test_a_label_that_another_store_gave_takes_over_no_queued_run(tmp_path):
+    """Run 1 of one store and run 1 of another have nothing to do with each other."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    queued = Experiment("queued", observers=[str(second)])
+    queued.main(lambda: None)
+    queued.run("<lambda>", options={"--queue": True})
+    ex = Experiment("both", observers=[str(first), str(second)])
+
+    @ex.main
+    def main():
+        return 3
+
+    run = ex.run()
+    assert sorted(run.labels.values()) == ["1", "2"]
+    reader = capture.open_store(second)
+    assert [(record.label, record.status) for record in reader.find()] == [("2", "COMPLETED"), ("1", "QUEUED")]
+    started = ex.run(options={"--id": "1", "--observe": [str(second)], "--unobserved": False})
+    assert started.labels
+    assert capture.open_store(second).get("1").status == "COMPLETED"
