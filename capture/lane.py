@@ -45,6 +45,9 @@ class DeliveryOptions:
         At the end: how long to wait while nothing moves. The rest stays in the journal.
     backoff_s : (float, float)
         First and longest pause before a transient error is tried again.
+    flush_pause_s : float
+        How long after a `flush` a lane that has nothing else to do waits with the next: in a burst more is coming, and
+        each costs the store some files to open.
     ack_interval_s, flush_interval_s : float
         How often progress is written down, and `flush` called, while a lane is busy.
     clock : Clock
@@ -62,6 +65,7 @@ class DeliveryOptions:
         backoff_s: tuple[float, float] = (0.5, 30.0),
         ack_interval_s: float = 1.0,
         flush_interval_s: float = 1.0,
+        flush_pause_s: float = 0.1,
         clock: Clock = SYSTEM_CLOCK,
         random: Callable[[], float] | None = None,
     ) -> None:
@@ -69,6 +73,7 @@ class DeliveryOptions:
         self.call_deadline_s, self.stall_s = call_deadline_s, stall_s
         self.backoff_s = backoff_s
         self.ack_interval_s, self.flush_interval_s = ack_interval_s, flush_interval_s
+        self.flush_pause_s = flush_pause_s
         self.clock = clock
         self.random = random or _random
 
@@ -522,6 +527,9 @@ class Lane:
                 self._unflushed = True
                 return 0
         if self._unflushed:
+            pause = 0.0 if self.closing else self._flushed_at + self._options.flush_pause_s - self._clock.monotonic()
+            if pause > 0:
+                return pause
             self._due_flush()
             if self._due:
                 return 0

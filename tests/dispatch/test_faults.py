@@ -127,9 +127,24 @@ def test_a_judge_of_errors_that_fails_itself_is_survived(bench):
 
 def test_a_flush_that_fails_is_tried_again(bench):
     """What was told is not stored before it returns."""
-    store = FailingObserver({"flush": [None, OSError("disk"), OSError("disk")]}, lane="main", identity="a:")
+    store = FailingObserver({"flush": [OSError("disk"), OSError("disk")]}, lane="main", identity="a:")
     assert not bench.run(store)
     assert store.names[-4:] == ["flush", "flush", "flush", "join"]
+
+
+def test_what_comes_in_quick_succession_is_flushed_together(bench):
+    """Each flush costs a store some files to open and to rename; a short run should pay for one."""
+    store = RecordingObserver(lane="main")
+    dispatcher = bench.start(store)
+    for number in range(3):
+        dispatcher.emit(events.Output(text="x", offset=number))
+        dispatcher.journal.flush()
+        assert 0 < dispatcher.pump() <= bench.options.flush_pause_s
+    assert "flush" not in store.names
+    bench.clock.advance(bench.options.flush_pause_s)
+    dispatcher.pump()
+    assert store.names[-2:] == ["output_event", "flush"]
+    assert not dispatcher.finish()
 
 
 def hanging_run(tmp_path, *observers, **options):
