@@ -69,7 +69,7 @@ class RunObserver:
     Hooks of one observer are never called at the same time: `started_event` runs before the main function, the rest in
     this observer's own thread. Arguments are this observer's own plain copies: changing them changes nothing else.
     After a crash an event may arrive again; declare ``uid, writer, seq`` to tell, and store it once. Runs that go on at
-    the same time share an observer whose `started_event` declares ``uid``; of any other, a later run gets a shallow copy.
+    the same time share an observer whose `started_event` declares ``uid``; of another, a later run gets a shallow copy.
 
     An exception that is a connection problem or a time-out (`transient`) is tried again, in order; any other sets that
     one event aside, which the run's journal keeps and the log reports, and the next event is delivered.

@@ -260,10 +260,8 @@ class Recorder(NullRecorder):
         next_beat = time.monotonic() + beat_interval_s
         next_look = 0.0
 
-        def tick() -> None:
+        def look() -> None:
             nonlocal next_beat, next_look
-            flush_output()
-            self.metrics.flush()
             now = time.monotonic()
             due = beat_interval_s > 0 and now >= next_beat
             if due:
@@ -271,17 +269,28 @@ class Recorder(NullRecorder):
             if due or now >= next_look:
                 beat(due)
                 next_look = now + (time.monotonic() - now) / INFO_SHARE
-            self.journal.tick()
+
+        said: set[tuple[str, type]] = set()
+
+        def take(step: Callable[[], None]) -> None:
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the writing of the rest
+                kind = (getattr(step, "__name__", ""), type(error))
+                if kind not in said:  # it may fail five times a second for a week
+                    said.add(kind)
+                    _log().exception("writing in the background failed; it is tried again")
 
         def tick_until_stopped() -> None:
             while not self._stop.wait(TICK_S):
-                try:
-                    tick()
-                except Exception:  # noqa: BLE001 - whatever it is, it must not end the writing of the rest
-                    _log().exception("writing in the background failed; it is tried again")
+                for step in (flush_output, self.metrics.flush, look, self.journal.tick):
+                    take(step)
 
         self._ticker = threading.Thread(target=tick_until_stopped, name="capture-ticker", daemon=True)
-        self._ticker.start()
+        try:
+            self._ticker.start()
+        except RuntimeError:  # the interpreter is going down: what waits is written at the end of the run
+            self._ticker = None
 
     def stop_ticker(self) -> None:
         self._stop.set()

@@ -112,6 +112,7 @@ class Run:
         self._settings = settings
         self._recorder: NullRecorder = NullRecorder(self.uid)
         self._by_hand = False
+        self._last_error: BaseException | None = None
         self._capture: Any = None
         self._output_log: Any = None
         self._activation: Any = None
@@ -157,8 +158,10 @@ class Run:
     def start(self) -> Run:
         """Start a run that has no main function; ``with run:`` or `end` ends it, at the latest the end of Python."""
         import atexit
+        import sys
 
         self._by_hand = True
+        self._last_error = getattr(sys, "last_value", None)  # of a prompt, or of a cell before this one
         atexit.register(self._end_at_exit)
         return self._begin()
 
@@ -170,7 +173,8 @@ class Run:
     def _end_at_exit(self) -> None:
         import sys
 
-        self.end(getattr(sys, "last_value", None))
+        error = getattr(sys, "last_value", None)
+        self.end(error if error is not self._last_error else None)
 
     def _begin(self) -> Run:
         self._check_new()

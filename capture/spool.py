@@ -466,7 +466,10 @@ def _pump(source: int, target: int | None, update: Callable[[Any], None]) -> int
             free.release()
 
     hasher = threading.Thread(target=hash_them, name="capture-hash", daemon=True)
-    hasher.start()
+    try:
+        hasher.start()
+    except RuntimeError:  # the interpreter is going down
+        return _pump_alone(source, target, update)
     total = 0
     try:
         with open(source, "rb", buffering=0, closefd=False) as file:
@@ -485,6 +488,17 @@ def _pump(source: int, target: int | None, update: Callable[[Any], None]) -> int
         filled.append(None)
         full.release()
         hasher.join()
+
+
+def _pump_alone(source: int, target: int | None, update: Callable[[Any], None]) -> int:
+    """Do what `_pump` does where no thread can be started."""
+    total = 0
+    while piece := os.read(source, _CHUNK):
+        update(piece)
+        if target is not None:
+            _write_all(target, piece)
+        total += len(piece)
+    return total
 
 
 def _write_all(descriptor: int, data: Any) -> None:

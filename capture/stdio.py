@@ -146,7 +146,7 @@ def start_capture(mode: str, log: Log, owner: ContextVar[Any] | None = None) -> 
         return SysCapture(log, owner)
     try:
         return FdCapture(log)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         _warn("capture mode 'fd' cannot be set up (%s); mode 'sys' is used instead", error)
         return SysCapture(log, owner)
 
@@ -624,7 +624,9 @@ class FdCapture(Capture):
         try:
             for fds in _groups():
                 self._ways.append(_Way(fds))
-        except OSError:
+            self._pump = threading.Thread(target=self._run_pump, name="capture-output", daemon=True)
+            self._pump.start()  # before anything leads to it: a process that is going down starts no thread any more
+        except (OSError, RuntimeError):
             for way in self._ways:
                 way.close()
             raise
@@ -633,8 +635,6 @@ class FdCapture(Capture):
         with _guard:
             _fd_captures.append(self)
         self._lead()
-        self._pump = threading.Thread(target=self._run_pump, name="capture-output", daemon=True)
-        self._pump.start()
 
     def stop(self) -> None:
         if os.getpid() != self._pid:

@@ -87,7 +87,10 @@ class Gathering:
         for job in self._jobs:
             # A daemon: a probe that hangs must not keep the process from ending.
             thread = threading.Thread(target=self._work, args=(job,), name=f"capture-probe-{job.name}", daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is going down, and starts no thread any more
+                self._work(job)
 
     def collect(self, deadline_s: float) -> dict[str, Any]:
         """Wait until all have answered, at most `deadline_s` seconds from now, and return name to facts."""
@@ -138,11 +141,15 @@ class Reporting:
         self._closed = False
         self._unanswered: list[str] | None = None  # None: they are still being looked for
         self._thread = threading.Thread(target=self._work, name="capture-probes", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the interpreter is going down, and will not wait for anybody's answer
+            self._closed = True
 
     def close(self, wait_s: float) -> None:
         """Wait for what is still at work, at most `wait_s` seconds; what has no answer then is unavailable."""
-        self._thread.join(wait_s)
+        if self._thread.is_alive():
+            self._thread.join(wait_s)
         with self._lock:
             closed, self._closed = self._closed, True
             unanswered = self._unanswered
