@@ -96,7 +96,7 @@ def state_dir(fallback: str | None = None) -> str:
         problems.append(problem)
     import tempfile
 
-    path = os.path.join(tempfile.gettempdir(), f"capture-{os.getuid() if hasattr(os, 'getuid') else 'state'}")
+    path = _temporary_state_dir()
     if _unwritable(path) is not None or (sys.platform != "win32" and os.lstat(path).st_uid != os.getuid()):
         path = tempfile.mkdtemp(prefix="capture-")
     _log().warning(
@@ -105,6 +105,20 @@ def state_dir(fallback: str | None = None) -> str:
         path,
     )
     return path
+
+
+def state_dirs(fallback: str | None = None) -> list[str]:
+    """Return every folder in which journals of this user may wait: that of now, and those that are taken at need."""
+    places = [state_dir(fallback), _temporary_state_dir()]
+    if fallback:
+        places.append(os.path.join(os.path.abspath(fallback), "_capture"))
+    return [place for place in dict.fromkeys(places) if os.path.isdir(place)]
+
+
+def _temporary_state_dir() -> str:
+    import tempfile
+
+    return os.path.join(tempfile.gettempdir(), f"capture-{os.getuid() if hasattr(os, 'getuid') else 'state'}")
 
 
 def _asked_for() -> str | None:

@@ -536,6 +536,9 @@ class Run:
     def add_tags(self, *tags: str) -> None:
         """Add tags to the run."""
         self._check_live("add_tags")
+        for tag in tags:
+            if not isinstance(tag, str):
+                raise TypeError(f"a tag is a string, got {tag!r}; several are given one by one: add_tags('a', 'b')")
         self.tags += [tag for tag in dict.fromkeys(tags) if tag not in self.tags]
         self._recorder.emit(events.Annotated(tags=list(self.tags)))
 

@@ -33,6 +33,9 @@ def open_store(url: str | os.PathLike[str]) -> Reader:
     """
     location = os.fspath(url)
     if split_url(location)[0] == "file":
+        folder = make_observer(location).local_folder  # type: ignore[attr-defined]
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"there is no store at {location!r}: {folder} is not a folder")
         deliver_to_local(location)
     return open_reader(location)
 
@@ -40,14 +43,14 @@ def open_store(url: str | os.PathLike[str]) -> Reader:
 def deliver_to_local(url: str) -> None:
     """Deliver the journals that wait for the local store at `url`; problems are logged, reading goes on."""
     from capture.delivery import sync
-    from capture.journal import list_journals, state_dir
+    from capture.journal import list_journals, state_dirs
     from capture.liveness import machine_identity
 
     observer: Any = make_observer(url)
     folder = observer.local_folder
     if not os.path.isdir(folder):
         return
-    for state in dict.fromkeys([state_dir(), os.path.join(folder, "_capture")]):
+    for state in state_dirs(folder):
         if list_journals(state):
             for report in sync(state, [observer], host=machine_identity()):
                 for identity, error in report.errors.items():
@@ -55,6 +58,16 @@ def deliver_to_local(url: str) -> None:
 
                     log = logging.getLogger("capture")
                     log.warning("%s could not be delivered to %s: %s", report.path, identity, error)
+
+
+def default_folder() -> str | None:
+    """Return the folder of the default store, or None if it is none of files."""
+    from capture.settings import SETTINGS
+
+    store = SETTINGS.STORE
+    if store.lower() == "none" or split_url(store)[0] != "file":
+        return None
+    return make_observer(store).local_folder  # type: ignore[attr-defined]
 
 
 def store_of(identity: str) -> Any:

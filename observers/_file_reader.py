@@ -350,8 +350,13 @@ class FileStoreReader(Reader):
 
 
 def _is_run(folder: str) -> bool:
-    """Say whether a folder is that of a run. One that was just made, with nothing in it, is not one yet."""
-    return any(os.path.exists(os.path.join(folder, name)) for name in ("run.json", EXTENSION, "config.json"))
+    """Say whether a folder is that of a run. One that was just made, with nothing in it, is not one yet.
+
+    A config.json says so only in a folder with a number: `save_config` writes such a file beside other things.
+    """
+    if any(os.path.exists(os.path.join(folder, name)) for name in ("run.json", EXTENSION)):
+        return True
+    return os.path.basename(folder).isdigit() and os.path.exists(os.path.join(folder, "config.json"))
 
 
 def _moment(text: Any, folder: str) -> datetime | None:

@@ -9,10 +9,11 @@ import sys
 def run() -> int:
     """Print the state of things."""
     from capture._version import __version__
-    from capture.journal import list_journals, state_dir
+    from capture.journal import list_journals, state_dirs
     from capture.liveness import probe
     from capture.registry import BUILT_IN, GROUP, plugin_classes
     from capture.settings import DEFAULTS, SETTINGS
+    from capture.stores import default_folder
 
     print(f"capture {__version__}, Python {sys.version.split()[0]} ({sys.executable})\n")
     print("Settings that differ from the library's:")
@@ -22,9 +23,9 @@ def run() -> int:
     if not changed:
         print("  none")
     print(f"\nDefault store: {SETTINGS.STORE}  ({os.path.abspath(SETTINGS.STORE)})")
-    state = state_dir()
-    print(f"Journals in {state}:")
-    journals = list_journals(state)
+    states = state_dirs(default_folder())
+    print(f"Journals in {', '.join(states)}:")
+    journals = [path for state in states for path in list_journals(state)]
     for path in journals:
         print(f"  {os.path.basename(path)}  {os.path.getsize(path):>12,} bytes  writer {probe(path)}")
     if not journals:

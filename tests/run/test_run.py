@@ -537,3 +537,29 @@ def test_a_label_that_another_store_gave_takes_over_no_queued_run(tmp_path):
     started = ex.run(options={"--id": "1", "--observe": [str(second)], "--unobserved": False})
     assert started.labels
     assert capture.open_store(second).get("1").status == "COMPLETED"
+
+
+def test_a_tag_is_a_string(ex):
+    """A list among the tags would be stored, and found by nobody."""
+
+    @ex.main
+    def main(_run):
+        with pytest.raises(TypeError, match="one by one"):
+            _run.add_tags(["late"])
+        _run.add_tags("late", "late")
+        return list(_run.tags)
+
+    assert ex.run().result == ["late"]
+
+
+def test_a_store_that_is_not_there_is_said_to_be_missing(tmp_path):
+    """An empty answer would be taken for an empty store."""
+    with pytest.raises(FileNotFoundError, match="no store at"):
+        capture.open_store(tmp_path / "typo")
+
+
+def test_a_folder_with_a_saved_configuration_is_no_run(tmp_path):
+    """`save_config` writes config.json beside the sources."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "config.json").write_text("{}")
+    assert list(capture.open_store(tmp_path).find()) == []
