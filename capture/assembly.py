@@ -10,7 +10,7 @@ from capture.config.layers import Node
 from capture.config.resolve import Resolved, check_additions, resolve
 from capture.config.updates import join_path
 from capture.errors import ConfigFileError
-from capture.facts import Facts
+from capture.facts import WAIT_S, Facts
 from capture.ingredient import key_rules
 from capture.inject import Frame
 from capture.logs import RunLog, root_logger
@@ -47,7 +47,8 @@ def create_run(
     """Make the run of a command; nothing of the user's but config scopes and config hooks has been called yet."""
     command = experiment.find_command(command_name)
     parts = experiment.all_parts()
-    facts = Facts(parts, experiment)  # git is asked now and answers while the configuration is resolved
+    # git is asked now and answers while the configuration is resolved
+    facts = Facts(parts, experiment, _patience_s(command_name, options))
     root_logger, run_logger = loggers(experiment, options)
     resolved = resolve_config(
         experiment, command_name, config_updates, named_configs, logger=run_logger, update_layer=update_layer
@@ -120,6 +121,13 @@ def check_config(experiment: Experiment, resolved: Resolved, command: Any, force
         added = [warning for warning in added if warning.path not in own]
     check_seed(resolved.values["seed"])
     return [*resolved.warnings, *added]
+
+
+def _patience_s(command_name: str, options: Mapping[str, Any]) -> float:
+    """Return how long to wait for repositories: long where an answer that comes later is of no use."""
+    if options.get("--enforce_clean") or options.get("--queue") or command_name == "print_dependencies":
+        return SETTINGS.GIT.TIMEOUT_S + 1.0  # it says itself when it gives up
+    return WAIT_S
 
 
 def resolve_config(

@@ -165,6 +165,12 @@ def _enforce_clean(args: Any, run: Run) -> None:
             "--enforce_clean: none of the sources lies in a git repository that can be read, so nothing says whether"
             " they are committed.\n  what can be done:  commit them to a repository, or leave the option out"
         )
+    unknown = [str(repository.get("url")) for repository in repositories if repository.get("dirty") is None]
+    if unknown:
+        raise CommandLineError(
+            f"--enforce_clean: git does not say whether there are uncommitted changes in {', '.join(unknown)}."
+            "\n  what can be done:  see whether `git status` works there within SETTINGS.GIT.TIMEOUT_S"
+        )
     dirty = [str(repository.get("url")) for repository in repositories if repository.get("dirty")]
     if dirty:
         raise CommandLineError(

@@ -31,11 +31,14 @@ class Facts:
     parts : sequence of Ingredient
     experiment : Ingredient or None
         The one whose name and main file are recorded.
+    wait_s : float
+        How long the start of the run waits for its repositories.
     """
 
-    def __init__(self, parts: Sequence[Ingredient], experiment: Ingredient | None) -> None:
+    def __init__(self, parts: Sequence[Ingredient], experiment: Ingredient | None, wait_s: float = WAIT_S) -> None:
         from capture.probes import git, sources
 
+        self.wait_s = wait_s
         self._parts = list(parts)
         self.experiment = experiment if experiment is not None else self._parts[0]
         self.files: list[tuple[str, str]] = []
@@ -52,7 +55,7 @@ class Facts:
         self._git: dict[str, Any] = {}
         if SETTINGS.GIT.ENABLED and any(part.save_git_info for part in self._parts):
             folders = {os.path.dirname(path) for path, _ in self.files} | {self.experiment.base_dir}
-            self._git = {root: git.start(root) for root in git.roots_of(folders)}
+            self._git = {root: git.start(root, SETTINGS.GIT.TIMEOUT_S) for root in git.roots_of(folders)}
         self._late: dict[str, Any] = {}
 
     def sources_of(self, part: Ingredient) -> list[tuple[str, str]]:
@@ -151,7 +154,7 @@ def experiment_info(part: Ingredient) -> dict[str, Any]:
     """Return Sacred's ``ex_info`` of an experiment; of what is known already where its run is being made."""
     facts = _facts_in_hand.get()
     if facts is not None and facts.experiment is part:
-        return facts.experiment_info(WAIT_S)
+        return facts.experiment_info(facts.wait_s)
     return Facts(part.all_parts(), part).experiment_info(wait_s=5.0)
 
 
