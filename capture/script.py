@@ -227,7 +227,7 @@ def _refuse_unknown_flags(arguments: Sequence[str], options: Sequence[Any]) -> N
             continue
         close = matching or [flag for flag in [suggest(name, flags)] if flag]
         hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        if "=" in word:
+        if "=" in word and not close:
             hint += f" To set a config entry, write: with {word.lstrip('-')}."
         raise CommandLineError(f"there is no option {name}.{hint} --help-all lists the options.")
 

@@ -78,6 +78,7 @@ def problems_after(number, signum, file):
     observer = RecordingObserver()
     run, write, raised = new_run(observer), getattr(sys.stdout, "write", None), None
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    journals, threads = set(journal._OPEN), set(threading.enumerate())  # other tests may have left some
     with at_line(number, signum, file) as seen:
         try:
             run()
@@ -89,9 +90,9 @@ def problems_after(number, signum, file):
         "the run is still live": run in context.live_runs() or context.CONTEXT_RUN.get() is not None,
         "stdout is not as before": sys.stdout.write != write,
         "signal handlers stay": before != {each: signal.getsignal(each) for each in before},
-        "the journal is open": bool(journal._OPEN),
+        "the journal is open": bool(journal._OPEN - journals),
         "the run says RUNNING": run.status == "RUNNING",
-        "the ticker goes on": any(thread.name == "capture-ticker" for thread in threading.enumerate()),
+        "the ticker goes on": any(thread.name == "capture-ticker" for thread in set(threading.enumerate()) - threads),
         "Ctrl-C was swallowed": signum == signal.SIGINT and not isinstance(raised, KeyboardInterrupt),
         # its start may not have been told yet; then nothing is told
         "the end was not told": "started_event" in observer.names and not ENDINGS & set(observer.names)
