@@ -100,7 +100,7 @@ def test_kill_9_during_the_end_leaves_the_end_or_a_run_that_died(folder, delay_m
         subprocess.Popen([sys.executable, "-S", "-c", code])
         return 5
     """.replace("DELAY", str(delay_ms / 1000)))
-    folder.run(code=None)
+    folder.run(code=None, stderr=subprocess.STDOUT)  # one destination, so that no log line stands within another line
     record = folder.record(1)
     assert record.status in ("COMPLETED", "RUNNING")
     assert numbers(record.output) == list(range(2000)) or record.status == "RUNNING"
