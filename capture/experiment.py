@@ -255,9 +255,7 @@ class Experiment(Ingredient):
 
     def get_commands(self) -> dict[str, Any]:
         """Return all commands by name, the stock ones (print_config, ...) included."""
-        from capture.commands import stock_commands
-
-        return {**dict(self.gather_commands()), **stock_commands(self)}
+        return dict(self.gather_commands())
 
     def find_command(self, name: str) -> Any:
         """Return the captured function of a command.
@@ -271,13 +269,11 @@ class Experiment(Ingredient):
             if known == name:
                 return function
         commands = self.get_commands()
-        if name not in commands:
-            from capture.errors import suggest
+        from capture.errors import suggest
 
-            close = suggest(name, commands)
-            hint = f" Did you mean {close!r}?" if close else ""
-            raise KeyError(f'Command "{name}" not found.{hint} Available commands are: {", ".join(commands)}')
-        return commands[name]
+        close = suggest(name, commands)
+        hint = f" Did you mean {close!r}?" if close else ""
+        raise KeyError(f'Command "{name}" not found.{hint} Available commands are: {", ".join(commands)}')
 
     def post_process_name(self, name: str, ingredient: Ingredient) -> str:
         """Offer the experiment's own commands and named configs without its path."""
@@ -347,7 +343,17 @@ class Experiment(Ingredient):
         return self in getattr(run.frame, "owners", ())
 
     def gather_commands(self) -> Iterator[tuple[str, Any]]:
-        return super().gather_commands()
+        """Yield ``(name, captured function)`` of all commands: those of ingredients as ``path.name``, stock ones last.
+
+        A command that is called like a stock one takes its place.
+        """
+        own = set()
+        for name, function in super().gather_commands():
+            own.add(name)
+            yield name, function
+        from capture.commands import stock_commands  # only who has looked so far needs them
+
+        yield from ((name, function) for name, function in stock_commands(self).items() if name not in own)
 
 
 class ObserverList(list):

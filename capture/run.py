@@ -352,6 +352,7 @@ class Run:
             self._reporting.close(0.0 if self.status == "PREEMPTED" else LATE_FACTS_WAIT_S)
 
     def _last_look(self) -> None:
+        self._recorder.metrics.flush()  # the last heartbeat comes behind the last numbers, as in Sacred
         self._look(True)
 
     def _leave(self) -> None:

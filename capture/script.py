@@ -99,8 +99,7 @@ def _run(
 
         config_updates, named_configs = parse_updates(updates, strict=SETTINGS.COMMAND_LINE.STRICT_PARSING)
     command = command or experiment.default_command
-    known = None if command is None else dict(experiment.gather_commands()).get(command)
-    if known is None and command not in experiment.get_commands():
+    if not any(name == command for name, _ in experiment.gather_commands()):
         _refuse_command(experiment, program, command)
     run = experiment._create_run(
         command, config_updates, named_configs, options=options, update_layer="command line"

@@ -20,7 +20,7 @@ def is_ours(frame: Any) -> bool:
 def format_filtered(error: BaseException) -> str:
     """Return the traceback of `error` and of the errors behind it, without this library's frames.
 
-    An error that was raised in this library itself is shown whole: hiding where would help nobody.
+    An error with no other frames is shown whole: hiding where it was raised would help nobody.
     """
     import traceback
 
@@ -41,12 +41,11 @@ def _filter(shown: Any, error: BaseException, seen: set[int]) -> bool:
     while trace is not None:
         frames.append(trace.tb_frame)
         trace = trace.tb_next
-    raised_by_us = bool(frames) and is_ours(frames[-1])
     kept = [entry for entry, frame in zip(shown.stack, frames) if not is_ours(frame)]
     for inner_shown, inner in ((shown.__cause__, error.__cause__), (shown.__context__, error.__context__)):
         if inner_shown is not None and inner is not None and id(inner) not in seen:
             _filter(inner_shown, inner, seen)
-    if not kept or (raised_by_us and len(kept) == 0):
+    if not kept:
         return False
     shown.stack = traceback.StackSummary.from_list(kept)
     return True
