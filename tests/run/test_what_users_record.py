@@ -94,3 +94,23 @@ class TestAnExperimentsOwnRun:
             other.run()
 
         assert store.record(one.run().uid).metrics["x"].values == [1]
+
+
+def test_the_password_in_a_stores_url_is_not_recorded(store):
+    """Options are part of the record; colleagues read it, and other stores get a copy."""
+    from capture import cli_option
+
+    @cli_option("-z", "--database")
+    def database(args, run):
+        """Where results go."""
+        seen.append(args)
+
+    seen = []
+    ex = Experiment("secret", observers=[store], additional_cli_options=[database])
+    ex.main(lambda: 1)
+    url = "postgresql://bob:hunter2@db.example/results"
+    run = ex.run(options={"--database": url, "--tag": ["mongodb://bob:hunter2@db.example/x"]})
+    assert seen == [url]
+    options = store.record(run.uid).meta["options"]
+    assert options["--database"] == "postgresql://db.example/results"
+    assert "hunter2" not in repr(options)
