@@ -346,8 +346,8 @@ class Journal:
             if self._busy:
                 self._interrupting.append((kind, body, when))
                 return None
-            self._busy = True
             try:
+                self._busy = True
                 place = self._take(kind, body, when)
                 while self._interrupting:
                     self._take(*self._interrupting.popleft())
@@ -485,8 +485,8 @@ class Journal:
         wrote = False
         with self._lock:
             if self._waiting and not self._busy:
-                self._busy = True
                 try:
+                    self._busy = True
                     self._write(self._monotonic())
                     wrote = True
                 finally:

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from capture import Experiment, context, journal, start_run
+from capture.recorder import Recorder
 from capture.signals import Hold, Preempted, Preemption
 from capture.testing import RecordingObserver
 
@@ -213,3 +214,25 @@ def test_a_run_started_by_hand_is_forgotten_when_it_has_ended():
     del run
     gc.collect()
     assert [each() for each in made] == [None, None, None]
+
+
+@pytest.mark.slow
+def test_ctrl_c_inside_the_journal_leaves_it_writable():
+    """If it took itself to be busy for ever, whatever happens later would be lost, the ending first."""
+    file, number, lost = journal.__file__, 1, []
+    while True:
+        observer = RecordingObserver()
+        run = new_run(observer)
+        with at_line(number, signal.SIGINT, file) as seen, contextlib.suppress(KeyboardInterrupt):
+            run()
+        if len(seen) < number:
+            break
+        if isinstance(run._recorder, Recorder) and run._recorder.journal._busy:
+            lost.append(seen[number - 1])
+        for each in list(journal._OPEN):
+            each.close()
+        number += 1
+    # a line event at the head of the `finally` is the tracer's: no signal is looked at between there and its end
+    with open(file) as stream:
+        lines = stream.read().split("\n")
+    assert [place for place in lost if "_busy = False" not in lines[int(place.rpartition(" ")[2]) - 1]] == []
