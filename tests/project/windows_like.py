@@ -15,6 +15,7 @@ import logging  # noqa: F401
 import os
 import platform
 import random  # noqa: F401
+import shutil
 import signal
 import subprocess  # noqa: F401
 import sys
@@ -122,6 +123,7 @@ for name in MODULES:
 sys.modules.update(msvcrt=msvcrt, winreg=winreg)
 sys.meta_path.insert(0, Hidden())
 ctypes.WinDLL = WinDLL
+shutil._winapi = types.SimpleNamespace(NeedCurrentDirectoryForExePath=lambda name: False)
 sys.platform = "win32"
 os.environ["PATH"] = os.environ["LOCALAPPDATA"] = tempfile.mkdtemp()
 
