@@ -51,10 +51,42 @@ DEFAULTS: dict[str, tuple[Any, str]] = {
     "DELIVERY.STALL_S": (10.0, "seconds without progress after which the end of a run waits no longer"),
     "GIT.ENABLED": (True, "look for the repository of the sources"),
     "GIT.TIMEOUT_S": (5.0, "seconds that git may take"),
+    "GIT.PATCH": (True, "keep what differs from the commit, as a patch"),
+    "GIT.UNTRACKED_BYTES": (1_000_000, "size up to which an untracked file of a repository is kept; 0: none"),
+    "GIT.BUNDLE_BYTES": (50_000_000, "size up to which commits that no remote has are kept, as a bundle; 0: none"),
+    "IMPORTS": (True, "record at the end what was imported, wherever and whenever"),
+    "ENVIRONMENT": (True, "record every installed distribution, the interpreter, and lock files of the project"),
+    "PROCESS.ENABLED": (True, "record arguments, folder, interpreter, user and launcher of the process"),
+    "PROCESS.ENV": (
+        [
+            *("OMP_*", "MKL_*", "OPENBLAS_*", "BLIS_*", "VECLIB_*", "NUMEXPR_*", "KMP_*", "GOTO_*"),
+            *("CUDA_*", "CUBLAS_*", "CUDNN_*", "NVIDIA_VISIBLE_DEVICES", "NCCL_*", "HIP_*", "ROCR_*"),
+            *("TF_*", "XLA_*", "JAX_*", "TORCH_*", "PYTORCH_*"),
+            *("LANG", "LANGUAGE", "LC_*", "TZ", "PYTHON*", "VIRTUAL_ENV", "CONDA_*", "MALLOC_*"),
+        ],
+        "environment variables that are recorded, as patterns",
+    ),
+    "HOST_INFO.MACHINE": (True, "record memory, cores, container, processor flags and GPUs"),
+    "LINEAGE.ENABLED": (True, "record which files the run reads and writes"),
+    "LINEAGE.WATCH_FOLDERS": (True, "see files that are opened past Python, where the system can tell (Linux)"),
+    "LINEAGE.ADAPTERS": (True, "ask libraries that open files past Python (h5py, pyarrow, polars, ...)"),
+    "LINEAGE.URLS": (True, "record what is fetched by http.client and httpx"),
+    "LINEAGE.CHILDREN": (True, "see the files of Python processes that the run starts"),
+    "LINEAGE.COPY_INPUTS_BYTES": (1_000_000, "size up to which an input from the project's folder is kept; 0: none"),
+    "LINEAGE.COPY_OUTPUTS_BYTES": (10_000_000, "size up to which an output is kept as an artifact; 0: none"),
+    "LINEAGE.COPY_TOTAL_BYTES": (200_000_000, "bytes of inputs and outputs that one run keeps at most"),
+    "LINEAGE.HASH_LIMIT_BYTES": (10_000_000_000, "size from which a file gets the digest of a sample of it"),
+    "LINEAGE.HASH_BUDGET_BYTES": (100_000_000_000, "bytes that are hashed for one run at most"),
+    "LINEAGE.END_WAIT_S": (5.0, "seconds that the end of a run waits for digests"),
+    "LINEAGE.MANIFEST_FILES": (1_000, "files read from one folder from which they become one manifest"),
+    "SYSTEM_METRICS.INTERVAL_S": (None, "seconds between measurements of CPU, memory, disk, network, GPU; None: none"),
+    "SECRETS.ENABLED": (True, "mask secrets before anything is written"),
+    "SECRETS.NAMES": ([], "further names whose values are secret"),
+    "SECRETS.ALLOWED": ([], "names and paths whose values are not masked"),
     "PROBES.ENABLED": (True, "ask the probes that installed packages declare"),
 }
 
-_OPTIONAL = {"STATE_DIR": str, "CAPTURE_MODE": str, "OUTPUT.MAX_BYTES": int}
+_OPTIONAL = {"STATE_DIR": str, "CAPTURE_MODE": str, "OUTPUT.MAX_BYTES": int, "SYSTEM_METRICS.INTERVAL_S": float}
 _CHOICES = {
     "CAPTURE_MODE": (None, "fd", "sys", "no"),
     "DISCOVER_SOURCES": ("imported", "sys", "dir", "none"),

@@ -15,8 +15,8 @@ from tests.project.tree import ROOT, imports_of, modules
 
 #: Top to bottom: name of the room, its modules, and the rooms above it that it may import (None: all of them).
 ROOMS: list[tuple[str, list[str], list[str] | None]] = [
-    ("ground", ["_version", "_system", "clock", "digests", "locks", "liveness", "quoting"], []),
-    ("language", ["errors", "codec", "events", "records", "settings", "hooks"], ["ground"]),
+    ("ground", ["_version", "_system", "clock", "digests", "locks", "liveness", "quoting", "unwatched"], []),
+    ("language", ["errors", "codec", "events", "records", "settings", "hooks", "secrets"], ["ground"]),
     ("config", ["config", "config.*"], ["ground", "language"]),
     ("captured", ["context", "binding", "inject", "signature", "randomness", "_wrapped"], ["ground", "language", "config"]),
     ("output", ["stdio", "terminal"], ["ground", "language"]),
@@ -34,7 +34,10 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
     ),
     (
         "experiment",
-        ["experiment", "facts", "ingredient", "assembly", "start", "script", "commands", "commandline_options"],
+        [
+            *("experiment", "facts", "watching", "ingredient", "assembly"),
+            *("start", "script", "commands", "commandline_options"),
+        ],
         ["ground", "language", "config", "captured", "output", "probes", "delivery", "run"],
     ),
     ("testing", ["testing", "testing.*"], None),

@@ -1,0 +1,31 @@
+"""Which threads work for the library and not for the run: what they open is nobody's input or output."""
+
+from __future__ import annotations
+
+from threading import get_ident
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+IDENTS: set[int] = set()  #: of the threads that are the library's at this moment
+
+
+class unwatched:
+    """A context in which the calling thread works for the library; it may be entered within itself.
+
+    A class rather than a generator function: it is entered for each file that is recorded.
+    """
+
+    __slots__ = ("_ident",)
+
+    def __enter__(self) -> None:
+        ident = get_ident()
+        self._ident = None if ident in IDENTS else ident
+        IDENTS.add(ident)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ident is not None:
+            IDENTS.discard(self._ident)
