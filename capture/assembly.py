@@ -76,7 +76,7 @@ def create_run(
     run.experiment = experiment
     run.frame = make_frame(run, experiment, parts, resolved, run_logger)
     run.sources = facts.files
-    run.late_facts = facts.record_late
+    run.watch = facts.watch
     run.tags = list(tags)
     run.seed = resolved.values["seed"]
     run.unobserved = bool(command.unobserved) or is_silent_rank()

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from contextvars import ContextVar
 
-from capture.hooks import Unavailable
 from capture.settings import SETTINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from capture.experiment import Experiment
     from capture.ingredient import Ingredient
-    from capture.probes.gather import Reporting
     from capture.run import Run
+    from capture.watching import Watching
 
-OWN_TOPICS = ("params", "parent", "repositories")  #: facts that this library records under these names
 WAIT_S = 0.5  #: how long the start of a run waits for facts; what comes later is recorded later
 
 
@@ -56,7 +55,10 @@ class Facts:
         if SETTINGS.GIT.ENABLED and any(part.save_git_info for part in self._parts):
             folders = {os.path.dirname(path) for path, _ in self.files} | {self.experiment.base_dir}
             self._git = {root: git.start(root, SETTINGS.GIT.TIMEOUT_S) for root in git.roots_of(folders)}
-        self._late: dict[str, Any] = {}
+        self.late_repositories: dict[str, Any] = {}  # looks that did not answer in time
+        self.late_gpus = False
+        self._gpus: list[Any] = []
+        self._gpus_came = threading.Event()
 
     def sources_of(self, part: Ingredient) -> list[tuple[str, str]]:
         """Return ``(name, MD5)`` of the sources of one ingredient."""
@@ -96,7 +98,7 @@ class Facts:
         for root, handle in self._git.items():
             facts = handle.result(0.0 if waited else wait_s)
             if facts is None:
-                self._late[root] = handle
+                self.late_repositories[root] = handle
                 waited = True
             elif facts:
                 repositories.append({key: facts.get(key) for key in ("url", "commit", "dirty")})
@@ -119,31 +121,33 @@ class Facts:
 
     def host_info(self, experiment: Experiment | None) -> dict[str, Any]:
         """Return Sacred's ``host_info``."""
+        from capture.probes import gpu
         from capture.probes.getters import get_host_info
 
-        return get_host_info(experiment.additional_host_info if experiment is not None else [])
+        additions = experiment.additional_host_info if experiment is not None else []
+        found = get_host_info(additions, wait_s=self.wait_s, on_late=self._host_answered)
+        self.late_gpus = "gpus" not in found and gpu.driver_present()
+        return found
 
-    def record_late(self, run: Run) -> Reporting:
-        """Record, beside the run, what did not answer before its start, and what other people's probes find."""
-        from capture import events
-        from capture.probes.gather import FunctionProbe, Reporting
-        from capture.probes.host import plain
+    def _host_answered(self, name: str, facts: Any) -> None:
+        self._gpus.append(facts)
+        self._gpus_came.set()
 
-        def repositories() -> list[dict[str, Any]]:
-            found = {root: look.result(SETTINGS.GIT.TIMEOUT_S) for root, look in self._late.items()}
-            return [{"root": root, **facts} for root, facts in found.items() if facts]
+    def gpus_answered_late(self) -> Any:
+        """Return what the driver told for which the start of the run did not wait."""
+        self._gpus_came.wait()
+        return self._gpus[0]
 
-        def find() -> list[Any]:
-            ours = [FunctionProbe("repositories", repositories, timeout_s=SETTINGS.GIT.TIMEOUT_S)] if self._late else []
-            others = list(getattr(self.experiment, "additional_probes", ()))
-            if SETTINGS.PROBES.ENABLED:
-                others += plugin_probes()
-            return ours + _distinct(others)
+    def answered_late(self) -> list[dict[str, Any]]:
+        """Return what the repositories told for which the start of the run did not wait."""
+        found = {root: look.result(SETTINGS.GIT.TIMEOUT_S) for root, look in self.late_repositories.items()}
+        return [{"root": root, **facts} for root, facts in found.items() if facts]
 
-        def report(name: str, facts: Any) -> None:
-            run._recorder.emit(events.Facts(topic=name, facts=plain(facts)))
+    def watch(self, run: Run) -> Watching:
+        """Find out, beside the run, what its start did not wait for, and what there is to be seen of it."""
+        from capture.watching import Watching
 
-        return Reporting(find, report)
+        return Watching(run, self)
 
 
 #: the facts of the run that is being made in this context
@@ -156,46 +160,3 @@ def experiment_info(part: Ingredient) -> dict[str, Any]:
     if facts is not None and facts.experiment is part:
         return facts.experiment_info(facts.wait_s)
     return Facts(part.all_parts(), part).experiment_info(wait_s=5.0)
-
-
-def plugin_probes() -> list[Any]:
-    """Return the probes that installed packages declare as entry points of the group ``capture.probes``.
-
-    An entry point is a `capture.hooks.Probe`, a class that makes one when it is called, or a function that returns
-    facts; its name stands in for that of a probe that has none. One that cannot be loaded answers with the reason.
-    """
-    from capture.probes.gather import FunctionProbe
-    from capture.registry import PROBE_GROUP, declares, package_of, plugin_classes
-
-    if not declares(PROBE_GROUP):
-        return []
-    found = []
-    for name, entry in plugin_classes(PROBE_GROUP).items():
-        try:
-            probe = entry.load()
-            probe = probe() if isinstance(probe, type) else probe
-        except Exception as error:  # noqa: BLE001 - code of others; what it raised becomes the recorded reason
-            reason = f"{entry.value!r} of the package {package_of(entry)!r} cannot be loaded: "
-            found.append(FunctionProbe(name, Unavailable, f"{reason}{type(error).__name__}: {error}"))
-            continue
-        if not hasattr(probe, "gather"):
-            probe = FunctionProbe(name, probe)
-        elif not getattr(probe, "name", ""):
-            probe.name = name
-        found.append(probe)
-    return found
-
-
-def _distinct(probes: Iterable[Any]) -> list[Any]:
-    """Leave out probes whose topic is taken, by this library or by a probe before them; say so in the log."""
-    found: dict[str, Any] = {}
-    for probe in probes:
-        if probe.name in found or probe.name in OWN_TOPICS:
-            import logging
-
-            logging.getLogger("capture").warning(
-                "The probe %r is not asked: facts called %r are recorded by another", probe, probe.name
-            )
-        else:
-            found[probe.name] = probe
-    return list(found.values())

@@ -17,6 +17,7 @@ from capture.calls import Call, Calls, hooks_of, identity_of, name_of, replays
 from capture.clock import SYSTEM_CLOCK
 from capture.errors import SacredInterrupt
 from capture.journal import Line, parse_line, split_lines
+from capture.unwatched import LibraryThread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -298,7 +299,7 @@ class Lane:
     def start(self) -> None:
         """Have a thread of this lane's own do its work."""
         if self.thread is None:
-            self.thread = threading.Thread(target=self._work, name=f"capture-lane-{self.name}", daemon=True)
+            self.thread = LibraryThread(target=self._work, name=f"capture-lane-{self.name}")
             self.thread.start()
 
     def _work(self) -> None:

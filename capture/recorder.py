@@ -15,6 +15,7 @@ import time
 
 from capture import events
 from capture.metrics import MetricsLog
+from capture.unwatched import LibraryThread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ class Recorder(NullRecorder):
                 for step in (flush_output, self.metrics.flush, look, self.journal.tick):
                     take(step)
 
-        self._ticker = threading.Thread(target=tick_until_stopped, name="capture-ticker", daemon=True)
+        self._ticker = LibraryThread(target=tick_until_stopped, name="capture-ticker")
         try:
             self._ticker.start()
         except RuntimeError:  # the interpreter is going down: what waits is written at the end of the run

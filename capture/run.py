@@ -18,6 +18,7 @@ from capture.errors import NoRunError, RequiredObserverError, SacredInterrupt, S
 from capture.randomness import set_global_seed
 from capture.recorder import ChildRecorder, NullRecorder, Recorder, new_uid
 from capture.signals import Hold, Preempted, Preemption
+from capture.unwatched import unwatched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Run:
         self.capture_mode: str | None = settings.CAPTURE_MODE
         self.owns_process = False  # the script is ours: signals and file descriptors may be, too
         self.sources: list[tuple[str, str]] = []  # (absolute path, path to record)
-        self.late_facts: Callable[[Run], Any] | None = None  # called once the run has started; returns a `Reporting`
+        self.watch: Callable[[Run], Any] | None = None  # called once the run has started; returns a `Watching`
 
         self._settings = settings
         self._recorder: NullRecorder = NullRecorder(self.uid)
@@ -118,7 +119,7 @@ class Run:
         self._activation: Any = None
         self._seeding: Any = None
         self._signals: Any = None
-        self._reporting: Any = None
+        self._watching: Any = None
         self._artifact_names: dict[str, str | None] = {}
         self._params: dict[str, Any] = {}
         self._known_info = self._known_result = "null"
@@ -153,7 +154,10 @@ class Run:
         return self.result
 
     def __enter__(self) -> Run:
-        return self if self._by_hand and self.status == "RUNNING" else self._begin()
+        if self._by_hand and self.status == "RUNNING":
+            return self
+        with unwatched():
+            return self._begin()
 
     def start(self) -> Run:
         """Start a run that has no main function; ``with run:`` or `end` ends it, at the latest the end of Python."""
@@ -163,12 +167,14 @@ class Run:
         self._by_hand = True
         self._last_error = getattr(sys, "last_value", None)  # of a prompt, or of a cell before this one
         atexit.register(self._end_at_exit)
-        return self._begin()
+        with unwatched():
+            return self._begin()
 
     def end(self, error: BaseException | None = None) -> None:
         """End a run that `start` began, as FAILED or INTERRUPTED if `error` says so. Ending it again does nothing."""
         if self.status == "RUNNING":
-            self._end(error)
+            with unwatched():
+                self._end(error)
 
     def _end_at_exit(self) -> None:
         import sys
@@ -196,8 +202,8 @@ class Run:
                 self.run_logger.info("Running command '%s'", self.experiment_info.get("command", self._command()))
             self._recorder.start_ticker(self.beat_interval, self._look, self._flush_output)
             self._settle_label(self._recorder.wait_started())
-            if self.late_facts is not None and self._recorder.observed:
-                self._reporting = self.late_facts(self)
+            if self.watch is not None and self._recorder.observed:
+                self._watching = self.watch(self)
         except BaseException as error:
             self._end(error)
             raise
@@ -308,7 +314,7 @@ class Run:
             ending = self._ending(error)
             steps = (
                 self._log_end,
-                self._stop_reporting,
+                self._stop_watching,
                 self._recorder.stop_ticker,
                 self._stop_capture,
                 self._last_look,
@@ -347,9 +353,14 @@ class Run:
             hold.begin()
             self.run_logger.exception("The observers could not be told of the end; it is delivered later")
 
-    def _stop_reporting(self) -> None:
-        if self._reporting is not None:
-            self._reporting.close(0.0 if self.status == "PREEMPTED" else LATE_FACTS_WAIT_S)
+    def _stop_watching(self) -> None:
+        watching, self._watching = self._watching, None
+        if watching is None:
+            return
+        if self.status == "PREEMPTED":  # there is little time left: what is not known yet stays unknown
+            watching.close(0.0, 0.0)
+        else:
+            watching.close(LATE_FACTS_WAIT_S, self._settings.LINEAGE.END_WAIT_S)
 
     def _last_look(self) -> None:
         self._recorder.metrics.flush()  # the last heartbeat comes behind the last numbers, as in Sacred
@@ -480,6 +491,8 @@ class Run:
             changed["result"], self._known_result = [_plain(result)], result
         if due or changed:
             self._recorder.emit(events.Heartbeat(beat_time=_now(), **changed))
+        if self._watching is not None:
+            self._watching.beat()
 
     def _forked(self) -> None:
         """A forked child keeps the config, forgets the recording, and dies of the signals that end it."""
@@ -487,7 +500,7 @@ class Run:
             self._signals.restore()
         if self._recorder.observed:
             self._recorder = ChildRecorder(self.uid)
-        self._capture = self._output_log = self._signals = self._reporting = None
+        self._capture = self._output_log = self._signals = self._watching = None
 
     # ---------------------------------------------------------------------------------------------- what users record
 
@@ -627,7 +640,8 @@ class Run:
         if not self._recorder.observed:
             return None
         try:
-            return take()
+            with unwatched():
+                return take()
         except SpoolError as error:
             self.run_logger.error("%s is not recorded: %s", what, error)
             return None

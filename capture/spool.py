@@ -23,6 +23,7 @@ from collections import namedtuple
 
 from capture.digests import digests_of
 from capture.errors import RecordError, SpoolError
+from capture.unwatched import LibraryThread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -465,7 +466,7 @@ def _pump(source: int, target: int | None, update: Callable[[Any], None]) -> int
             taken += 1
             free.release()
 
-    hasher = threading.Thread(target=hash_them, name="capture-hash", daemon=True)
+    hasher = LibraryThread(target=hash_them, name="capture-hash")
     try:
         hasher.start()
     except RuntimeError:  # the interpreter is going down

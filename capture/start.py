@@ -82,7 +82,7 @@ def start_run(
     )
     run._id = run_id
     run.sources = facts.files
-    run.late_facts = facts.record_late
+    run.watch = facts.watch
     run.tags = list(tags)
     run.notes = notes
     run.seed = seed

@@ -43,6 +43,7 @@ from contextvars import ContextVar
 
 from capture.errors import SettingError, suggest
 from capture.terminal import text_decoder
+from capture.unwatched import LibraryThread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -624,7 +625,7 @@ class FdCapture(Capture):
         try:
             for fds in _groups():
                 self._ways.append(_Way(fds))
-            self._pump = threading.Thread(target=self._run_pump, name="capture-output", daemon=True)
+            self._pump = LibraryThread(target=self._run_pump, name="capture-output")
             self._pump.start()  # before anything leads to it: a process that is going down starts no thread any more
         except (OSError, RuntimeError):
             for way in self._ways:

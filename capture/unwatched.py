@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from threading import get_ident
+from threading import Thread, get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 IDENTS: set[int] = set()  #: of the threads that are the library's at this moment
@@ -29,3 +30,17 @@ class unwatched:
     ) -> None:
         if self._ident is not None:
             IDENTS.discard(self._ident)
+
+
+class LibraryThread(Thread):
+    """A daemon thread that works for the library from its first step to its last.
+
+    A daemon: whatever it waits for, it must not keep the process from ending.
+    """
+
+    def __init__(self, target: Callable[..., object], name: str, args: tuple[object, ...] = ()) -> None:
+        super().__init__(target=target, name=name, args=args, daemon=True)
+
+    def run(self) -> None:
+        with unwatched():
+            super().run()

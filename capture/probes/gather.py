@@ -6,6 +6,7 @@ import threading
 import time
 
 from capture.hooks import Probe, Unavailable
+from capture.unwatched import LibraryThread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ class Gathering:
         self._on_late = on_late
         self._jobs = [_Job(probe) for probe in probes]
         for job in self._jobs:
-            # A daemon: a probe that hangs must not keep the process from ending.
-            thread = threading.Thread(target=self._work, args=(job,), name=f"capture-probe-{job.name}", daemon=True)
+            thread = LibraryThread(target=self._work, args=(job,), name=f"capture-probe-{job.name}")
             try:
                 thread.start()
             except RuntimeError:  # the interpreter is going down, and starts no thread any more
@@ -140,7 +140,7 @@ class Reporting:
         self._lock = threading.Lock()
         self._closed = False
         self._unanswered: list[str] | None = None  # None: they are still being looked for
-        self._thread = threading.Thread(target=self._work, name="capture-probes", daemon=True)
+        self._thread = LibraryThread(target=self._work, name="capture-probes")
         try:
             self._thread.start()
         except RuntimeError:  # the interpreter is going down, and will not wait for anybody's answer
@@ -179,7 +179,7 @@ class Reporting:
         threads = []
         for probe in sorted(probes, key=_timeout_of):
             name = f"capture-probe-{probe.name}"
-            threads.append((probe, threading.Thread(target=self._ask, args=(probe,), name=name, daemon=True)))
+            threads.append((probe, LibraryThread(target=self._ask, args=(probe,), name=name)))
             threads[-1][1].start()
         for probe, thread in threads:
             thread.join(max(0.0, started + _timeout_of(probe) - time.monotonic()))

@@ -150,7 +150,7 @@ def test_a_signal_after_main_returned_still_ends_the_process(monkeypatch, passed
     assert run.status == "COMPLETED" and passed_on == [signal.SIGTERM]
 
 
-@pytest.mark.parametrize("step", ["_log_end", "_stop_reporting", "_stop_capture", "_last_look"])
+@pytest.mark.parametrize("step", ["_log_end", "_stop_watching", "_stop_capture", "_last_look"])
 def test_a_step_that_fails_at_the_end_keeps_nothing_else_from_being_done(step, monkeypatch, caplog):
     """A run that completed must not be recorded as RUNNING for ever because of a fault at its end."""
     observer = RecordingObserver()
