@@ -166,7 +166,8 @@ class RunRecord:
         One of `STATES`, or an experiment's own.
     command : str
     experiment : dict
-        ``name, base_dir, dependencies, repositories, mainfile, sources``.
+        ``name, base_dir, dependencies, repositories, mainfile, sources``; the dependencies are those at the end of the
+        run where these are known.
     host, meta, config : dict
     info : dict
         What the run put into ``_run.info``.
@@ -378,6 +379,7 @@ class Fold:
 
     def _on_facts(self, event: Any) -> None:
         self.record.facts[event.topic] = event.facts
+        self.record.experiment = {**self.record.experiment, **experiment_facts(event.topic, event.facts)}
 
     def _on_output(self, event: Any) -> None:
         if self._streams:
@@ -435,6 +437,20 @@ class Fold:
             self.record.tags = list(event.tags)
         if event.notes is not None:
             self.record.notes = event.notes
+
+
+def experiment_facts(topic: str, facts: Any) -> dict[str, Any]:
+    """Return what late facts say anew of the experiment: its start knew only the imports at the top of its files.
+
+    Examples
+    --------
+    >>> experiment_facts("imports", {"dependencies": ["numpy==2.1.0"], "modules": 41})
+    {'dependencies': ['numpy==2.1.0']}
+    >>> experiment_facts("usage", {"wall_s": 12.5})
+    {}
+    """
+    dependencies = facts.get("dependencies") if topic == "imports" and isinstance(facts, dict) else None
+    return {"dependencies": dependencies} if isinstance(dependencies, list) else {}
 
 
 def _replace(files: list[StoredFile], new: StoredFile) -> None:

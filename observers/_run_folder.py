@@ -15,6 +15,7 @@ from capture._version import __version__
 from capture.codec import encode
 from capture.errors import RecordError
 from capture.observers import _atomic
+from capture.records import experiment_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,6 +173,10 @@ class Documents:
     def facts(self, topic: str, facts: Any) -> None:
         self.capture.setdefault("facts", {}).update(encode({topic: facts}))
         self.dirty.add("capture")
+        anew = experiment_facts(topic, facts)
+        if anew:
+            self.run["experiment"] = {**self.run.get("experiment", {}), **encode(anew)}
+            self.dirty.add("run")
 
     def annotate(self, tags: list[str] | None, notes: str | None) -> None:
         if tags is not None:
