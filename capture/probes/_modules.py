@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+INSTALLED = frozenset(("site-packages", "dist-packages"))  #: folders that installers fill
+
+
 def namespace_of(module: Any) -> Mapping[str, Any]:
     """Return the names in a module; empty where `module` is something else that was put into `sys.modules`.
 

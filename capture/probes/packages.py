@@ -11,7 +11,7 @@ import os
 import sys
 
 from capture._version import __version__
-from capture.probes._modules import file_of, namespace_of
+from capture.probes._modules import INSTALLED, file_of, namespace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,12 +82,30 @@ def discover_packages(
         modules = sys.modules.copy()
     elif not hasattr(modules, "keys"):
         modules = {name: sys.modules.get(name) for name in modules}
-    return _sorted(_Search(modules).owners())  # type: ignore[arg-type]
+    owners = (owner for _, _, owner in owners_of(modules))  # type: ignore[arg-type]
+    return _sorted(owner.identity() for owner in owners if owner is not None)
 
 
 def all_distributions() -> list[tuple[str, str]]:
     """Return name and version of every distribution on `sys.path`; of two of one name, the one that Python finds."""
-    return _sorted(distribution.identity() for distribution in _installed().values())
+    return _sorted(distribution.identity() for distribution in installed().values())
+
+
+def owners_of(modules: Mapping[str, Any]) -> Iterator[tuple[str, str, Distribution | None]]:
+    """Tell whom each top-level module belongs to.
+
+    Parameters
+    ----------
+    modules : mapping of str to module
+        The modules in question. Those of the standard library are passed over.
+
+    Yields
+    ------
+    (str, str, Distribution or None)
+        Name and file of a module, and its owner; None where it belongs to no distribution. It is the top-level module,
+        or where several distributions share that name, the first module of each (``google.cloud.storage``).
+    """
+    return _Search(modules).owners()
 
 
 def _sorted(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -170,22 +188,45 @@ class Distribution:
         """Let go of the list of files, which can be large."""
         self._files = None
 
+    def direct_url(self) -> dict[str, Any]:
+        """Return what the installer noted of where it took this from; empty where it came from an index.
+
+        A dict with the keys ``url`` (str) and one of ``vcs_info``, ``archive_info``, ``dir_info`` (dict); a file that
+        says something else counts as none.
+        """
+        data = _read(os.path.join(self.info, "direct_url.json"))
+        return {} if not data else parse_direct_url(data)
+
     def editable_source(self) -> str | None:
         """Return the folder that an editable install points to; None for any other install."""
-        data = _read(os.path.join(self.info, "direct_url.json"))
-        if not data or b'"editable"' not in data:
-            return None
-        import json
+        told = self.direct_url()
+        return path_of(told["url"]) if told.get("dir_info", {}).get("editable") is True else None
 
-        try:
-            told = json.loads(data)
-            url, editable = told["url"], told["dir_info"]["editable"]
-        except (ValueError, KeyError, TypeError):  # a file that says something else than the standard does
-            return None
-        return _path_of(url) if isinstance(url, str) and editable is True else None
+    def is_checkout(self) -> bool:
+        """Say whether these are the metadata that setuptools leaves in a folder of sources.
+
+        Such a folder is on the search path itself: ``setup.py develop`` puts it there, or it is that of the script.
+        """
+        if not self.info.endswith(".egg-info") or not INSTALLED.isdisjoint(self.folder.split(os.sep)):
+            return False
+        return os.path.isdir(self.info) and not os.path.exists(os.path.join(self.info, "installed-files.txt"))
 
 
-def _path_of(url: str) -> str | None:
+def parse_direct_url(data: bytes) -> dict[str, Any]:
+    """Read a ``direct_url.json``; empty where it is none."""
+    import json
+
+    try:
+        told = json.loads(data)
+    except ValueError:
+        return {}
+    if not isinstance(told, dict) or not isinstance(told.get("url"), str):
+        return {}
+    parts = {key: told[key] for key in ("vcs_info", "archive_info", "dir_info") if isinstance(told.get(key), dict)}
+    return {"url": told["url"], **parts}
+
+
+def path_of(url: str) -> str | None:
     """Return the folder that a file URL names, links resolved; `urllib` takes longer to import than all else here."""
     if not url.startswith("file://"):
         return None
@@ -206,11 +247,15 @@ def _read(path: str, size: int = -1) -> bytes | None:
         return None
 
 
+#: This library, whichever way it got here; its files are not asked for.
+OWN = Distribution(os.path.dirname(_OWN_FOLDER[:-1]), f"experiment_capture-{__version__}.dist-info")
+OWN._identity = (OWN_NAME, __version__)
+
 _scans: dict[str, tuple[int, list[Distribution]]] = {}  # folder -> (its time of change in ns, what was in it)
-_known: dict[tuple[str, str], tuple[str, str] | None] = {}  # (module, its file) -> owner, until a folder changes
+_known: dict[tuple[str, str], Distribution | None] = {}  # (module, its file) -> owner, until a folder changes
 
 
-def _distributions_in(folder: str) -> list[Distribution]:
+def distributions_in(folder: str) -> list[Distribution]:
     """List the distributions of one folder; a folder that has not changed is not read again."""
     try:
         changed = os.stat(folder).st_mtime_ns
@@ -239,15 +284,17 @@ def _egg(folder: str) -> Distribution:
     return egg
 
 
-def _search_path() -> list[str]:
+def search_path() -> list[str]:
+    """Return the entries of `sys.path`, absolute, each once."""
     folders = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]
     return list(dict.fromkeys(folders))
 
 
-def _installed() -> dict[str, Distribution]:
+def installed() -> dict[str, Distribution]:
+    """Return what is installed, by normalized name; of two of one name, the one that Python finds."""
     found: dict[str, Distribution] = {}
-    for folder in _search_path():
-        for distribution in _distributions_in(folder):
+    for folder in search_path():
+        for distribution in distributions_in(folder):
             found.setdefault(distribution.key, distribution)
     return found
 
@@ -260,18 +307,16 @@ class _Search:
 
     def __init__(self, modules: Mapping[str, Any]) -> None:
         self._modules = modules
-        self._installed = _installed()
+        self._installed: dict[str, Distribution] | None = None
         self._editables: list[tuple[str, Distribution]] | None = None
 
-    def owners(self) -> Iterator[tuple[str, str]]:
-        """Yield name and version of each owner, some more than once."""
+    def owners(self) -> Iterator[tuple[str, str, Distribution | None]]:
+        """Yield what `owners_of` does."""
         tops = {name.partition(".")[0] for name in self._modules} - sys.stdlib_module_names - {"__main__"}
         try:
             for top in sorted(tops):
                 for name, path in self._representatives(top):
-                    owner = self._owner(name, path)
-                    if owner is not None:
-                        yield owner
+                    yield name, path, self._owner(name, path)
         finally:
             for _, distributions in _scans.values():
                 for distribution in distributions:
@@ -305,20 +350,21 @@ class _Search:
         path = file_of(module)
         return None if path is None or _is_shared_namespace(module, path) else path
 
-    def _owner(self, name: str, path: str) -> tuple[str, str] | None:
+    def _owner(self, name: str, path: str) -> Distribution | None:
         if path.startswith(_OWN_FOLDER):
-            return (OWN_NAME, __version__)
+            return OWN
+        if self._installed is None:  # before a look at `_known`, which a change of any folder empties
+            self._installed = installed()
         key = (name, path)
         if key not in _known:
-            owner = self._find(name, os.path.abspath(path))
-            _known[key] = None if owner is None else owner.identity()
+            _known[key] = self._find(name, os.path.abspath(path))
         return _known[key]
 
     def _find(self, name: str, path: str) -> Distribution | None:
         folder, relative = _split(name, path)
         top = name.partition(".")[0]
         unlisted = None
-        for distribution in _likely_first(top, _distributions_in(folder)):
+        for distribution in _likely_first(top, distributions_in(folder)):
             owned = distribution.owns(relative, top)
             if owned:
                 return distribution
@@ -328,15 +374,16 @@ class _Search:
 
     def _editable(self, top: str, path: str) -> Distribution | None:
         """Find the distribution that was installed as a pointer to the folder this module lies in."""
+        everything = self._installed or {}
         if self._editables is None:
-            sources = ((each.editable_source(), each) for each in self._installed.values())
+            sources = ((each.editable_source(), each) for each in everything.values())
             self._editables = [(source + os.sep, each) for source, each in sources if source]
         path = os.path.realpath(path)
         around = [(source, each) for source, each in self._editables if path.startswith(source)]
         if around:
             # The innermost: a workspace may hold projects of its own.
             return max(around, key=lambda pair: (len(pair[0]), pair[1].key == normalized(top)))[1]
-        named = self._installed.get(normalized(top))
+        named = everything.get(normalized(top))
         # Older tools leave no note of where they point to, only a distribution of that name that puts a folder on the
         # search path and has no such module itself.
         if named is not None and b".pth," in named.record() and not _lists_module(named, top):

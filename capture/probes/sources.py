@@ -11,7 +11,7 @@ import re
 import sys
 
 from capture.digests import hash_functions
-from capture.probes._modules import file_of, namespace_of
+from capture.probes._modules import INSTALLED, file_of, namespace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 STRATEGIES = ("imported", "sys", "dir", "none")
 SUFFIXES = (".py", ".so", ".pyd", ".ipynb", ".pyx")
 
-_INSTALLED = ("site-packages", "dist-packages")  # folders that installers fill
 _MAIN = ("__main__", "__mp_main__")  # the script, and its name in processes started by multiprocessing
 _OWN_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CHUNK = 1 << 20  # bytes that are read at a time
@@ -180,24 +179,25 @@ class Project:
     def files(self, modules: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield absolute and relative path of those modules that are the project's own."""
         for name, module in modules.items():
-            path = self._source_of(name, module)
+            path = self.source_of(name, module)
             if path is not None:
                 yield path, self.relative(path)
 
     def holds(self, name: str, module: Any) -> bool:
         """Say whether a module is the project's own; a package without a file counts by where it looks for modules."""
-        if self._source_of(name, module) is not None:
+        if self.source_of(name, module) is not None:
             return True
         places = namespace_of(module).get("__path__", ())
         return file_of(module) is None and any(self._owns(str(place)) for place in places)
 
-    def _source_of(self, name: str, module: Any) -> str | None:
+    def source_of(self, name: str, module: Any) -> str | None:
+        """Return the absolute path of the file that a module was loaded from, if it is the project's own."""
         path = file_of(module)
         if path is None:
             return None
         if not os.path.isabs(path) or f"{os.sep}." in path:
             path = os.path.abspath(path)
-        if not self._owns(path) or not (_fits(name, path) or _loaded_from(module, path)):
+        if not self._owns(path) or not is_file_of(name, module, path):
             return None
         if path.endswith(".pyc"):  # loaded without its source; the source may be there all the same
             return path[:-1] if os.path.isfile(path[:-1]) else path
@@ -208,14 +208,14 @@ class Project:
         if inside is None or path.startswith(self._others):
             return False
         parts = inside.split(os.sep)
-        return not any(folder in parts for folder in _INSTALLED)
+        return not any(folder in parts for folder in INSTALLED)
 
     def _below(self, path: str) -> str | None:
         same_case = os.path.normcase(path)
         for folder in self._inside:
             if same_case.startswith(folder):
                 return path[len(folder) :]
-        if path.startswith(self._others) or any(f"{os.sep}{folder}{os.sep}" in path for folder in _INSTALLED):
+        if path.startswith(self._others) or any(f"{os.sep}{folder}{os.sep}" in path for folder in INSTALLED):
             return None
         # Rare and costly, so last: the same folder by another way, through a link.
         real, folder = os.path.realpath(path), self._inside[-1]
@@ -224,6 +224,11 @@ class Project:
 
 def _with_separator(folder: str) -> str:
     return folder if folder.endswith(os.sep) else folder + os.sep
+
+
+def is_file_of(name: str, module: Any, path: str) -> bool:
+    """Say whether a module can have come from the file that it names; some libraries name any."""
+    return _fits(name, path) or _loaded_from(module, path)
 
 
 def _fits(name: str, path: str) -> bool:
@@ -324,7 +329,7 @@ def _python_files(folder: str) -> Iterator[str]:
 
 def _is_made_by_tools(folder: str) -> bool:
     name = os.path.basename(folder)
-    if name.startswith(".") or name in (*_INSTALLED, "__pycache__", "node_modules", "_sources"):
+    if name.startswith(".") or name in (*INSTALLED, "__pycache__", "node_modules", "_sources"):
         return True
     if any(os.path.exists(os.path.join(folder, marker)) for marker in ("pyvenv.cfg", "conda-meta")):
         return True
