@@ -185,8 +185,12 @@ def _on_open(args: tuple[Any, ...]) -> None:
         path = _absolute(given)
     writes = flags & _WRITE_FLAGS if flags else mode is not None and _is_write_mode(mode)
     sightings = _single
-    if sightings is not None and path in (sightings.writes if writes else sightings.reads):
-        return
+    if sightings is not None:
+        if path in (sightings.writes if writes else sightings.reads):
+            return
+        if not writes and mode is not None:
+            sightings.read(path)
+            return
     _see_open(given, path, mode, flags or 0, writes)
 
 
