@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STRATEGIES = ("imported", "sys", "pkg", "none")
 
 OWN_NAME = "experiment-capture"
-_OWN_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+OWN_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 #: Where to look first for modules whose distribution has another name. Each guess is checked like any other.
 _HINTS = {
@@ -248,7 +248,7 @@ def _read(path: str, size: int = -1) -> bytes | None:
 
 
 #: This library, whichever way it got here; its files are not asked for.
-OWN = Distribution(os.path.dirname(_OWN_FOLDER[:-1]), f"experiment_capture-{__version__}.dist-info")
+OWN = Distribution(os.path.dirname(OWN_FOLDER[:-1]), f"experiment_capture-{__version__}.dist-info")
 OWN._identity = (OWN_NAME, __version__)
 
 _scans: dict[str, tuple[int, list[Distribution]]] = {}  # folder -> (its time of change in ns, what was in it)
@@ -351,7 +351,7 @@ class _Search:
         return None if path is None or _is_shared_namespace(module, path) else path
 
     def _owner(self, name: str, path: str) -> Distribution | None:
-        if path.startswith(_OWN_FOLDER):
+        if path.startswith(OWN_FOLDER):
             return OWN
         if self._installed is None:  # before a look at `_known`, which a change of any folder empties
             self._installed = installed()
@@ -361,7 +361,7 @@ class _Search:
         return _known[key]
 
     def _find(self, name: str, path: str) -> Distribution | None:
-        folder, relative = _split(name, path)
+        folder, relative = split(name, path)
         top = name.partition(".")[0]
         unlisted = None
         for distribution in _likely_first(top, distributions_in(folder)):
@@ -391,12 +391,12 @@ class _Search:
         return None
 
 
-def _split(name: str, path: str) -> tuple[str, str]:
+def split(name: str, path: str) -> tuple[str, str]:
     """Split a module's file into the folder it is imported from and the rest, with slashes.
 
     Examples
     --------
-    >>> _split("google.cloud.storage", "/site/google/cloud/storage/__init__.py")
+    >>> split("google.cloud.storage", "/site/google/cloud/storage/__init__.py")
     ('/site', 'google/cloud/storage/__init__.py')
     """
     levels = name.count(".") + 1
