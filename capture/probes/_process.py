@@ -1,28 +1,51 @@
-"""A process that is started early and asked later: does it print anything, and how does it end?"""
+"""A process that is started early and asked later: does it print anything, what, and how does it end?"""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: A process that ends is seen by its output's end, at once; by these, where something else holds its output open.
+_LONGEST_WAIT_S, _ENDING_S = 0.02, 0.0002
 
 if sys.platform != "win32":
 
     class Child:
-        """A process of which is wanted whether it prints anything, and how it ends.
+        """A process of which is wanted whether it prints anything, or what, and how it ends.
 
         `subprocess` would do, but takes longer to import than git to answer.
+
+        Parameters
+        ----------
+        command : list of str
+            The program, looked up on the PATH of this process, and its arguments.
+        environment : dict
+        keep : int
+            How many bytes of what it prints are kept; 0 for none.
 
         Attributes
         ----------
         answered : bool
             Whether it has printed anything.
+        output : bytes
+            What it has printed, if that is to be kept; complete when there is an exit code and it is not `too_long`.
+        too_long : bool
+            Whether it has printed more than is kept.
         complaint : str
             What it has said on its error stream.
         """
 
-        def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        def __init__(self, command: list[str], environment: dict[str, str], keep: int = 0) -> None:
             self.answered, self.complaint = False, ""
+            self._keep, self._kept_bytes, self.too_long = keep, 0, False
+            self._kept: list[bytes] = []
             self._pipes: list[int] = []
+            self._poller: Any = None
             output, output_end = self._pipe()
             errors, errors_end = self._pipe()
             try:
@@ -60,8 +83,12 @@ if sys.platform != "win32":
             except ChildProcessError:  # SIGCHLD is ignored, or someone waits for every child
                 code = -1
             # Also while it runs: a long answer would fill the pipe and stop it.
-            while _read_available(self._output):
+            while data := _read_available(self._output):
                 self.answered = True
+                if self._keep and not self.too_long:
+                    self._kept.append(data)
+                    self._kept_bytes += len(data)
+                    self.too_long = self._kept_bytes > self._keep
             if code is not None:
                 self.complaint = _read_available(self._errors).decode("utf-8", "replace").strip()
                 if code == -1 and not self.complaint:
@@ -69,13 +96,28 @@ if sys.platform != "win32":
                 self._close()
             return code
 
+        @property
+        def output(self) -> bytes:
+            return b"".join(self._kept)
+
+        def wait(self, seconds: float) -> None:
+            """Wait until it prints something or ends, or `seconds` have passed, or less; then ask `poll`."""
+            if self._poller is None:
+                import select
+
+                self._poller = select.poll()
+                self._poller.register(self._output, select.POLLIN)
+            ready = self._poller.poll(min(seconds, _LONGEST_WAIT_S) * 1000)
+            if ready and not ready[0][1] & 1:  # it has closed its output, and is about to end
+                time.sleep(min(seconds, _ENDING_S))
+
         def kill(self) -> None:
             """End it; nothing else may be called afterwards."""
             self._close()
-            os.killpg(self._pid, 9)  # with what it started for submodules
             try:
+                os.killpg(self._pid, 9)  # with what it started for submodules
                 os.waitpid(self._pid, 0)
-            except ChildProcessError:
+            except (ProcessLookupError, ChildProcessError):  # it has ended, and someone else was told
                 pass
 
         def _close(self) -> None:
@@ -106,8 +148,9 @@ else:
     class Child:
         """The same as elsewhere, where processes are started otherwise."""
 
-        def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        def __init__(self, command: list[str], environment: dict[str, str], keep: int = 0) -> None:
             self.answered, self.complaint = False, ""
+            self._keep, self.output, self.too_long = keep, b"", False
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -123,6 +166,11 @@ else:
         def _read(self) -> None:
             output, errors = self._process.communicate()
             self.answered, self.complaint = bool(output), errors.decode("utf-8", "replace").strip()
+            self.too_long = bool(self._keep) and len(output) > self._keep
+            self.output = output if self._keep and not self.too_long else b""
+
+        def wait(self, seconds: float) -> None:
+            self._reader.join(seconds)
 
         def poll(self) -> int | None:
             return None if self._reader.is_alive() else self._process.returncode

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from git import Repo
 
 DEFAULT_TIMEOUT_S = 5.0
+MASKED = "***"  #: in a URL, where a password or a token was
 
 #: "Which tracked files differ from the commit?" Unlike ``git diff``, this neither writes the index nor takes touched
 #: files for changed ones; a file system monitor that the repository's settings name is not started.
@@ -43,10 +44,10 @@ def repository_facts(path: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> dict[st
     Returns
     -------
     dict or Unavailable
-        ``url``: of the remote ("origin", else the branch's, else the first), or ``git:/`` and the root where there is
-        none; ``commit``: str, or None before the first commit; ``branch``: str, or None where HEAD is detached;
-        ``dirty``: whether a tracked file differs from the commit, or None where that is not known, and then
-        ``dirty_unknown`` says why; ``root``: the top folder.
+        ``url``: of the remote ("origin", else the branch's, else the first), without secrets, or ``git:/`` and the
+        root where there is none; ``commit``: str, or None before the first commit;
+        ``branch``: str, or None where HEAD is detached; ``dirty``: whether a tracked file differs from the commit, or
+        None where that is not known, and then ``dirty_unknown`` says why; ``root``: the top folder.
         `Unavailable` where there is no repository with a working tree, or its files cannot be read.
     """
     facts = start(path, timeout_s).result()
@@ -148,7 +149,7 @@ class Look:
             return
         command = ["git", "-C", facts["root"], *_STATUS, _SUBMODULES]
         try:
-            self._git = Child(command, _environment())
+            self._git = Child(command, quiet_environment())
         except FileNotFoundError:
             facts["dirty_unknown"] = "git is not installed, or not on PATH"
         except OSError as error:
@@ -189,17 +190,17 @@ def _read_facts(path: str, timeout_s: float) -> dict[str, Any] | Unavailable:
     if root is None:
         bare = all(os.path.exists(os.path.join(_folder_of(path), name)) for name in ("HEAD", "objects", "refs"))
         return Unavailable(f"{path} is a bare repository" if bare else f"{path} is in no git repository")
-    git_dir = _git_dir(root)
+    git_dir = git_dir_of(root)
     if not os.path.lexists(os.path.join(git_dir, "HEAD")):
         return Unavailable(f"{os.path.join(root, '.git')} points to {git_dir}, which is no repository")
-    common = _common_dir(git_dir)
+    common = common_dir_of(git_dir)
     if os.path.isdir(os.path.join(common, "reftable")):
         branch, commit = _asked_head(root, timeout_s)
     else:
-        branch, commit = _head(git_dir, common)
-    url = _remote_url(_parse_config(os.path.join(common, "config")), branch)
-    facts: dict[str, Any] = {"url": url or f"git:/{root}", "commit": commit, "dirty": None, "branch": branch}
-    facts["root"] = root
+        branch, commit = read_head(git_dir, common)
+    url = _remote_url(parse_config(os.path.join(common, "config")), branch)
+    url = without_secrets(url) if url else f"git:/{root}"
+    facts: dict[str, Any] = {"url": url, "commit": commit, "dirty": None, "branch": branch, "root": root}
     if commit is None:
         facts["dirty"] = os.path.exists(os.path.join(git_dir, "index"))  # something was added, nothing committed
     return facts
@@ -210,7 +211,7 @@ def _text(path: str) -> str:
         return file.read()
 
 
-def _git_dir(root: str) -> str:
+def git_dir_of(root: str) -> str:
     """Return the folder with the repository's state; worktrees and submodules have a file that points to it."""
     dot_git = os.path.join(root, ".git")
     if os.path.isdir(dot_git):
@@ -218,7 +219,7 @@ def _git_dir(root: str) -> str:
     return os.path.normpath(os.path.join(root, _text(dot_git).partition("gitdir:")[2].strip()))
 
 
-def _common_dir(git_dir: str) -> str:
+def common_dir_of(git_dir: str) -> str:
     """Return the folder with what all worktrees of a repository share: branches, objects, settings."""
     try:
         return os.path.normpath(os.path.join(git_dir, _text(os.path.join(git_dir, "commondir")).strip()))
@@ -226,7 +227,7 @@ def _common_dir(git_dir: str) -> str:
         return git_dir
 
 
-def _head(git_dir: str, common: str) -> tuple[str | None, str | None]:
+def read_head(git_dir: str, common: str) -> tuple[str | None, str | None]:
     """Return branch and commit; no branch if HEAD is detached, no commit before the first one."""
     head = os.path.join(git_dir, "HEAD")
     # In old repositories HEAD is a link to the branch's file.
@@ -238,11 +239,11 @@ def _head(git_dir: str, common: str) -> tuple[str | None, str | None]:
         name = told[4:].strip()
         if branch is None:
             branch = name.removeprefix("refs/heads/")
-        told = _reference(name, git_dir, common)
+        told = read_reference(name, git_dir, common)
     return branch, None
 
 
-def _reference(name: str, git_dir: str, common: str) -> str:
+def read_reference(name: str, git_dir: str, common: str) -> str:
     for folder in dict.fromkeys((git_dir, common)):
         try:
             return _text(os.path.join(folder, *name.split("/"))).strip()
@@ -271,7 +272,7 @@ def _asked_head(root: str, timeout_s: float) -> tuple[str | None, str | None]:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=timeout_s,
-                env=_environment(),
+                env=quiet_environment(),
             )
         except subprocess.TimeoutExpired as error:
             raise OSError(f"git did not answer within {timeout_s:g} s") from error
@@ -293,7 +294,20 @@ def _remote_url(config: dict[tuple[str, str], str], branch: str | None) -> str |
     return next(iter(remotes.values()), None)
 
 
-def _parse_config(path: str) -> dict[tuple[str, str], str]:
+def without_secrets(url: str) -> str:
+    """Mask the password or token that a remote's URL holds; the user of ``git@host`` is none."""
+    scheme, found, rest = url.partition("://")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    if not found or not (at or "?" in rest) or (scheme in ("ssh", "git+ssh") and ":" not in user):
+        return url
+    try:
+        from capture.secrets import redact_url
+    except ImportError:
+        return f"{scheme}://{MASKED}@{rest[len(user) + 1 :]}" if at else url.partition("?")[0]
+    return redact_url(url)
+
+
+def parse_config(path: str) -> dict[tuple[str, str], str]:
     """Read git's settings as ``(section.subsection, key) -> value``; of several values of one key, the first.
 
     Section and key are in lower case; a subsection is kept as it is.
@@ -340,7 +354,7 @@ def _unquoted(value: str) -> str:
 # --------------------------------------------------------------------------------------------------------- asking git
 
 
-def _environment() -> dict[str, str]:
+def quiet_environment() -> dict[str, str]:
     """Return an environment in which git looks at the folder that it is told, and only looks."""
     # A hook of git, which may well start an experiment, sets variables that turn every other git to its repository.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _KEPT}

@@ -247,13 +247,13 @@ def test_settings_are_read_as_git_reads_them(tmp_path):
         '# comment\n[Core] bare = false\n[remote "Up\\"x"]\n\tURL = "https://e.org/#1" ; why\n'
         "\tfetch = +refs/*:\\\nrefs/*\n\turl = second\n[user]\nname\n"
     )
-    assert git._parse_config(str(config)) == {
+    assert git.parse_config(str(config)) == {
         ("core", "bare"): "false",
         ('remote.Up"x', "url"): "https://e.org/#1",
         ('remote.Up"x', "fetch"): "+refs/*:refs/*",
         ("user", "name"): "",
     }
-    assert git._parse_config(str(tmp_path / "none")) == {}
+    assert git.parse_config(str(tmp_path / "none")) == {}
 
 
 # --------------------------------------------------------------------------------------------------- what goes wrong
