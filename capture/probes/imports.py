@@ -88,7 +88,7 @@ def imports_facts(
     files = _LocalFiles(base_dirs, known_sources)
     if owned is not None and wants_sources:
         files.collect(modules, owned, before)
-    facts = {
+    facts: dict[str, Any] = {
         "dependencies": [],
         "distributions": [],
         "sources": sorted(files.names.values()),
@@ -99,7 +99,7 @@ def imports_facts(
     }
     dependencies: dict[str, str] = {}
     if owned is not None and wants_packages:
-        facts["distributions"] = owned.described(modules, before, files)
+        facts["distributions"] = owned.described(before, files)
         dependencies = {each["name"]: each["version"] for each in facts["distributions"]}
     if package_strategy == "pkg":
         dependencies.update(packages.all_distributions())
@@ -124,7 +124,7 @@ def editable_roots(modules: Mapping[str, Any] | None = None) -> dict[str, str]:
     return {owner.identity()[0]: root for owner, root in owned.roots.items()}
 
 
-# ---------------------------------------------------------------------------------------------- distributions of modules
+# --------------------------------------------------------------------------------------------- distributions of modules
 
 
 class _Owned:
@@ -164,7 +164,7 @@ class _Owned:
             name = name.rpartition(".")[0]
         return None
 
-    def described(self, modules: Mapping[str, Any], before: Collection[str], files: _LocalFiles) -> list[dict[str, Any]]:
+    def described(self, before: Collection[str], files: _LocalFiles) -> list[dict[str, Any]]:
         """Describe each distribution, as `imports_facts` lists them."""
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for name, owner in self.owners.items():
@@ -236,7 +236,9 @@ def _unmapped(modules: Mapping[str, Any], owned: _Owned, files: _LocalFiles) -> 
         if path is not None:
             if not path.startswith(_STANDARD) or _is_installed(path):
                 yield top
-        elif "__path__" not in namespace_of(modules.get(top)) or any(name.startswith(top + ".") for name in owned.owners):
+            continue
+        is_namespace = "__path__" in namespace_of(modules.get(top))
+        if not is_namespace or any(name.startswith(f"{top}.") for name in owned.owners):
             yield top
 
 
@@ -244,7 +246,7 @@ def _is_installed(path: str) -> bool:
     return "site-packages" in path or "dist-packages" in path
 
 
-# ----------------------------------------------------------------------------------------------------------- local files
+# ---------------------------------------------------------------------------------------------------------- local files
 
 
 class _LocalFiles:
@@ -296,8 +298,8 @@ class _LocalFiles:
     def _possible(self, modules: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
         """Yield the few of all modules whose files can be local."""
         bases = tuple(project.folder.rstrip(os.sep) + os.sep for project in self._projects)
-        others = (_STANDARD, packages.OWN_FOLDER)
-        others = tuple(other for other in others if not any(base.startswith(other) for base in bases))
+        elsewhere = (_STANDARD, packages.OWN_FOLDER)
+        others = tuple(other for other in elsewhere if not any(base.startswith(other) for base in bases))
         for name, module in modules.items():
             path = file_of(module)
             if path is None or path.startswith(others):

@@ -223,6 +223,8 @@ def parse_direct_url(data: bytes) -> dict[str, Any]:
     if not isinstance(told, dict) or not isinstance(told.get("url"), str):
         return {}
     parts = {key: told[key] for key in ("vcs_info", "archive_info", "dir_info") if isinstance(told.get(key), dict)}
+    if isinstance(told.get("subdirectory"), str):
+        parts["subdirectory"] = told["subdirectory"]
     return {"url": told["url"], **parts}
 
 
