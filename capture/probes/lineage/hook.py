@@ -319,8 +319,11 @@ def _on_system(args: tuple[Any, ...]) -> None:
 
 
 def _on_spawn(args: tuple[Any, ...]) -> None:
-    path, argv = args[-3], args[-2]
-    _event("process", "spawn", [_plain(part) for part in argv] or [_plain(path)])
+    argv = [_plain(part) for part in args[-2]] or [_plain(args[-3])]
+    for sightings in _targets():
+        if sightings.events[-1:] and sightings.events[-1][1:] == ("process", "subprocess", argv):
+            continue  # subprocess told of it
+        sightings.event("process", "spawn", argv)
 
 
 def _on_startfile(args: tuple[Any, ...]) -> None:
@@ -345,8 +348,7 @@ def _on_lookup(args: tuple[Any, ...]) -> None:
     host = _plain(args[0])
     if host:
         for sightings in _targets():
-            if len(sightings.hosts) < 1000:
-                sightings.hosts.add(host)
+            sightings.host(host)
 
 
 def _event(what: str, *details: Any) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MAX_PATHS = 1_000_000  #: read or written, of which one run is kept; about 300 bytes each
 MAX_EVENTS = 10_000
 MAX_URLS = 10_000
+MAX_HOSTS = 1_000
 
 NOISE_SUFFIXES = (".pyc", ".pyo", ".so", ".pyd", ".dylib")
 _CACHE = os.sep + "__pycache__" + os.sep
@@ -33,8 +34,10 @@ class Sightings:
     noise : tuple of str
         Absolute folders, each with a separator at its end, below which nothing is of interest.
     journal : callable, optional
-        Called with ``(kind, *details)`` for each thing that is first seen, in the thread that did it: how a child
-        process tells its parent.
+        Called with ``(what, *details)`` for each thing that is first seen, in the thread that did it: how a child
+        process tells its parent. OSError says that nobody listens any more.
+    folder : str, optional
+        Where child processes of this one are to tell what they see.
 
     Attributes
     ----------
@@ -68,11 +71,16 @@ class Sightings:
     """
 
     def __init__(
-        self, key: Any, noise: tuple[str, ...] = (), journal: Callable[..., None] | None = None
+        self,
+        key: Any,
+        noise: tuple[str, ...] = (),
+        journal: Callable[..., None] | None = None,
+        folder: str | None = None,
     ) -> None:
         self.key = key
         self.noise_folders = noise
         self.journal = journal
+        self.folder = folder
         self.started = perf_counter()
         self.reads: dict[str, Sight] = {}
         self.writes: dict[str, Sight] = {}
@@ -105,6 +113,7 @@ class Sightings:
             self._keep(self.reads, "r", path, (found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev))
         elif kind != _FOLDER:
             self.special[path] = _KINDS.get(kind, "special file")
+            self._tell("special", path, self.special[path])
             self._keep(self.reads, "r", path, None)
 
     def write(self, path: str) -> None:
@@ -146,28 +155,55 @@ class Sightings:
         """Keep something that happened."""
         if len(self.events) < MAX_EVENTS:
             self.events.append((perf_counter(), what, *details))
-            if self.journal is not None:
-                self.journal(what, *details)
+            self._tell(what, *details)
         else:
             self.lost += 1
+
+    def host(self, name: str) -> None:
+        """Keep the name or the address of a host."""
+        if name not in self.hosts and len(self.hosts) < MAX_HOSTS:
+            self.hosts.add(name)
+            self._tell("host", name)
 
     def url(self, entry: dict[str, Any]) -> None:
         """Keep a URL."""
         if len(self.urls) < MAX_URLS:
             self.urls.append(entry)
+            self._tell("url", entry)
         else:
             self.lost += 1
 
     def report(self, path: str, by: str) -> None:
         """Say who else saw a path; to be called before `read` or `write` is."""
         known = path in self.reads or path in self.writes
-        self.by.setdefault(path, {"audit"} if known else set()).add(by)
+        names = self.by.setdefault(path, {"audit"} if known else set())
+        if by not in names:
+            names.add(by)
+            self._tell("by", path, by)
 
     def failed(self, error: BaseException) -> None:
         """Count a failure to see."""
         self.hook_errors += 1
         if self.first_error is None:
             self.first_error = f"{type(error).__name__}: {error}"[:300]
+            self._tell("error", self.first_error)
+
+    def copy(self) -> Sightings:
+        """Return what was seen so far, for somebody who adds to it."""
+        new = Sightings(self.key, self.noise_folders)
+        for name in ("reads", "writes", "by", "noise", "special", "guesses", "databases", "hosts", "events", "urls"):
+            setattr(new, name, getattr(self, name).copy())
+        new.by = {path: names.copy() for path, names in new.by.items()}
+        new.started, new.lost = self.started, self.lost
+        new.hook_errors, new.first_error = self.hook_errors, self.first_error
+        return new
+
+    def _tell(self, what: str, *details: Any) -> None:
+        if self.journal is not None:
+            try:
+                self.journal(what, *details)
+            except OSError:
+                self.journal = None  # the run is over, or the disk is full; the child has other things to do
 
     def _is_noise(self, path: str) -> bool:
         if path.startswith(self.noise_folders) or path.endswith(NOISE_SUFFIXES) or _CACHE in path:
@@ -179,10 +215,9 @@ class Sightings:
         if len(kept) >= MAX_PATHS:
             self.lost += 1
             return
-        at = perf_counter()
-        kept[path] = (stat, at)
+        kept[path] = (stat, perf_counter())
         if self.journal is not None:
-            self.journal(kind, path, stat)
+            self._tell(kind, path, stat)
 
 
 _KINDS = {0o010000: "FIFO", 0o140000: "socket", 0o020000: "device", 0o060000: "device"}

@@ -1,0 +1,386 @@
+"""Child processes: Python ones tell what they open in journals of their own; the others are counted.
+
+The run's process makes a private folder. A forked child inherits the hook and begins a journal there at once; a Python
+that was started anew (spawn, forkserver, ``subprocess``) finds the folder in the environment variable `VARIABLE` when it
+imports this library. Each line is written when a path is first seen, since a child may end at any moment and often does
+so without clearing up (``os._exit``). When the run is over the folder goes, and a child that goes on tells nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from threading import get_ident
+from time import perf_counter
+
+from capture.probes.lineage import hook
+from capture.probes.lineage.sightings import Sightings
+from capture.unwatched import IDENTS, unwatched
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+VARIABLE = "CAPTURE_LINEAGE_JOURNAL"  #: environment variable that names the folders, as PATH does
+
+#: programs that tell about the system and touch nobody's data; libraries start them unasked
+_HARMLESS = frozenset(
+    {"uname", "lscpu", "ldconfig", "ldd", "nvidia-smi", "rocm-smi", "hostname", "sysctl", "getconf", "whoami", "id"}
+    | {"arch", "nproc", "tput", "stty", "which", "lsb_release", "sw_vers", "system_profiler", "ps", "sleep", "true"}
+)
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "cmd.exe", "cmd"})
+
+
+# --- in the run's process ---
+
+
+def make_folder() -> str:
+    """Make a private folder for the journals of children, and name it in the environment.
+
+    Raises
+    ------
+    OSError
+        If no folder can be made anywhere.
+    """
+    _register()
+    error: OSError | None = None
+    for parent in (os.environ.get("TMPDIR"), os.environ.get("TEMP"), "/tmp", os.getcwd()):
+        if parent:
+            folder = os.path.join(os.path.abspath(parent), f"capture-lineage-{os.getpid()}-{os.urandom(6).hex()}")
+            try:
+                os.mkdir(folder, 0o700)
+            except OSError as failed:
+                error = failed
+                continue
+            os.environ[VARIABLE] = os.pathsep.join([*_folders(), folder])
+            return folder
+    raise error or OSError("there is no folder for temporary files")
+
+
+def remove_folder(folder: str) -> None:
+    """Take a folder away, and its name out of the environment. What cannot be removed is left to the system."""
+    rest = [other for other in _folders() if other != folder]
+    if rest:
+        os.environ[VARIABLE] = os.pathsep.join(rest)
+    else:
+        os.environ.pop(VARIABLE, None)
+    for _ in range(3):  # a child may be writing a new journal at this moment
+        try:
+            for name in os.listdir(folder):
+                os.unlink(os.path.join(folder, name))
+            os.rmdir(folder)
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            continue
+
+
+def _folders() -> list[str]:
+    return [folder for folder in os.environ.get(VARIABLE, "").split(os.pathsep) if folder]
+
+
+class Child:
+    """What one child process told.
+
+    Attributes
+    ----------
+    pid : int
+    lives : list of dict
+        ``{"kind": "fork" | "python", "parent": pid, "argv": [...]}``: a process that replaces itself by another Python
+        has two. "exec" is added where it replaced itself.
+    seen : list of list
+        ``[when, what, *details]``, as `Sightings` told the journal.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.lives: list[dict[str, Any]] = []
+        self.seen: list[list[Any]] = []
+
+
+def collect(folder: str) -> list[Child]:
+    """Read the journals in a folder, by the ids of the processes."""
+    import json
+
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    children = []
+    for name in sorted(names, key=lambda name: (len(name), name)):
+        if not name.isdecimal():
+            continue
+        child = Child(int(name))
+        with open(os.path.join(folder, name), "rb") as stream:
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    break  # it is being written
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue  # of a child that died while it wrote, and whose id was given to another
+                if isinstance(entry, dict):
+                    child.lives.append(entry)
+                elif entry[1] == "exec" and child.lives:
+                    child.lives[-1]["exec"] = entry[2]
+                else:
+                    child.seen.append(entry)
+        if child.lives:
+            children.append(child)
+    return children
+
+
+def merge(sightings: Sightings, children: Iterable[Child]) -> None:
+    """Add what children saw to what the run saw."""
+    for child in children:
+        by = f"child {child.pid}"
+        for at, what, *details in child.seen:
+            if what in ("r", "w", "d"):
+                path, stat = details
+                kept = {"r": sightings.reads, "w": sightings.writes, "d": sightings.databases}[what]
+                known = path in sightings.reads or path in sightings.writes
+                sightings.by.setdefault(path, {"audit"} if known else set()).add(by)
+                before = kept.get(path)
+                if before is None or at < before[1]:
+                    kept[path] = (tuple(stat) if stat else None, at)
+            elif what == "by":
+                sightings.by.setdefault(details[0], set()).add(details[1])
+            elif what == "special":
+                sightings.special[details[0]] = details[1]
+            elif what == "host":
+                sightings.hosts.add(details[0])
+            elif what == "url":
+                sightings.urls.append({**details[0], "by": f"{details[0].get('by')}, {by}"})
+            elif what == "error":
+                sightings.hook_errors += 1
+                sightings.first_error = sightings.first_error or f"in {by}: {details[0]}"
+            else:
+                sightings.events.append((at, what, *details))
+                if what == "rename":
+                    _move_written(sightings, *details)
+    sightings.events.sort(key=lambda event: event[0])
+
+
+def _move_written(sightings: Sightings, source: str, target: str) -> None:
+    below = source + os.sep
+    for path, sight in list(sightings.writes.items()):
+        if path == source or path.startswith(below):
+            sightings.writes.setdefault(target + path[len(source) :], sight)
+
+
+def account(
+    events: Iterable[Sequence[Any]], children: Sequence[Child], pid: int, multiprocessing_made: int = 0
+) -> dict[str, Any]:
+    """Say how many child processes were observed, and which were not.
+
+    Parameters
+    ----------
+    events : iterable
+        Of the run's process alone; see `Sightings`.
+    children : sequence of Child
+    pid : int
+        Of the run's process.
+    multiprocessing_made : int
+        Processes that `multiprocessing` made in the run's process, by whatever means.
+
+    Returns
+    -------
+    dict
+        observed : int; not_observed : int; names : list of str, of what was not observed, sorted; harmless : list of
+        str, programs that were not observed and only tell about the system.
+    """
+    processes: list[list[str]] = []
+    forks: dict[int, int] = {}
+    for owner, told in [(pid, list(events)), *((child.pid, child.seen) for child in children)]:
+        for event in told:
+            if event[1] == "process":
+                processes.append(event[3])
+            elif event[1] == "fork":
+                forks[owner] = forks.get(owner, 0) + 1
+    observed = 0
+    missing: list[str] = []
+    forked: dict[int, int] = {}
+    made_by_multiprocessing = 0
+    for child in children:
+        for life in child.lives:
+            if life["kind"] == "fork":
+                forked[life["parent"]] = forked.get(life["parent"], 0) + 1
+                made_by_multiprocessing += 1
+            else:
+                made_by_multiprocessing += "--multiprocessing-fork" in life["argv"]
+                _take_started(processes, life["argv"])
+        if child.lives[-1].get("exec"):
+            missing.append(process_name(child.lives[-1]["exec"]))
+        else:
+            observed += 1
+    for owner in forks.keys() | forked.keys():
+        without_journal = forks.get(owner, 0) - forked.get(owner, 0)
+        if without_journal < 0:  # `preexec_fn` of subprocess: forked unannounced, and another program a moment later
+            observed = max(0, observed + without_journal)
+        missing += ["a forked process"] * without_journal
+    missing += ["multiprocessing"] * (multiprocessing_made - made_by_multiprocessing - len(missing))
+    missing += [process_name(argv) for argv in processes]
+    names = [name for name in missing if name not in _HARMLESS]
+    harmless = sorted(set(missing) & _HARMLESS)
+    return {"observed": observed, "not_observed": len(names), "names": sorted(set(names)), "harmless": harmless}
+
+
+def _take_started(processes: list[list[str]], argv: list[str]) -> None:
+    """Take away the start of a process that was observed."""
+    for index, started in enumerate(processes):
+        if started[1:] == argv[1:] or _words(started)[1:] == argv[1:]:
+            del processes[index]
+            return
+
+
+def _words(argv: list[str]) -> list[str]:
+    """Return what a shell is asked to run, if it is; else the arguments as they are."""
+    if len(argv) == 3 and _base(argv[0]) in _SHELLS and argv[1] == "-c":
+        text = argv[2]
+    elif len(argv) == 1:
+        text = argv[0]
+    else:
+        return argv
+    import shlex
+
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def process_name(argv: list[str]) -> str:
+    """Return the name of the program that was to run.
+
+    Examples
+    --------
+    >>> process_name(["/usr/bin/wc", "-l"]), process_name(["/bin/sh", "-c", "LANG=C sort a"]), process_name([])
+    ('wc', 'sort', 'unknown')
+    """
+    for word in _words(argv):
+        if "=" not in word.partition("/")[0]:
+            return _base(word) or "unknown"
+    return "unknown"
+
+
+def _base(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
+def multiprocessing_count() -> int:
+    """Return how many processes `multiprocessing` has made in this process; the newest may not have started yet."""
+    module = sys.modules.get("multiprocessing.process")
+    digits = "".join(filter(str.isdigit, repr(getattr(module, "_process_counter", None))))  # count(3)
+    return int(digits) - 1 if digits else 0
+
+
+# --- in a child ---
+
+
+class Journal:
+    """Where a child process writes what it sees, one line of JSON each.
+
+    Parameters
+    ----------
+    folder : str
+        The private folder of the run's process.
+    kind : str
+        "fork" or "python": how the child came to be watched.
+
+    Raises
+    ------
+    OSError
+        If the folder is gone: the run is over.
+    """
+
+    def __init__(self, folder: str, kind: str) -> None:
+        self._path = os.path.join(folder, str(os.getpid()))
+        self._open()
+        argv = [] if kind == "fork" else list(sys.orig_argv)
+        self._write({"kind": kind, "parent": os.getppid(), "argv": argv})
+
+    def __call__(self, what: str, *details: Any) -> None:
+        """Write a line. OSError if the run is over."""
+        self._write([perf_counter(), what, *details])
+
+    def _open(self) -> None:
+        # Without O_CREAT where the folder is gone this fails; so does it with it.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+        self._descriptor = os.open(self._path, flags, 0o600)
+        found = os.fstat(self._descriptor)
+        self._identity = (found.st_dev, found.st_ino)
+
+    def _write(self, entry: Any) -> None:
+        import json
+
+        if not self._is_ours():
+            self._open()
+        os.write(self._descriptor, json.dumps(entry).encode() + b"\n")
+
+    def _is_ours(self) -> bool:
+        """Say whether the descriptor is still ours: a daemon closes all it has, and may open files of its own."""
+        try:
+            found = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        if (found.st_dev, found.st_ino) != self._identity:
+            return False
+        if found.st_nlink == 0:
+            raise FileNotFoundError(self._path)
+        return True
+
+    def close(self) -> None:
+        """Close the file, if it is still ours."""
+        try:
+            if self._is_ours():
+                os.close(self._descriptor)
+        except OSError:
+            return
+
+
+def attach() -> None:
+    """Tell the process that started this one what is opened here; called when the library is imported."""
+    with unwatched():
+        folders = [folder for folder in _folders() if not any(other.folder == folder for other in hook.watched())]
+        if not folders:
+            return
+        from capture.probes.lineage.classify import noise_folders
+
+        _register()
+        for folder in folders:
+            try:
+                journal = Journal(folder, "python")
+            except OSError:
+                continue  # that run is over, or belongs to somebody else
+            hook.start(None, noise=noise_folders(), journal=journal, folder=folder)
+
+
+_registered = False
+
+
+def _register() -> None:
+    global _registered
+    if not _registered and hasattr(os, "register_at_fork"):
+        _registered = True
+        os.register_at_fork(after_in_child=_after_fork)
+
+
+def _after_fork() -> None:
+    parents = hook.watched()
+    if not parents:
+        return
+    hook.replace_all(())
+    IDENTS.intersection_update({get_ident()})  # the other threads are not here, and their ids will be given to others
+    if IDENTS:
+        return  # it works for the library
+    children = []
+    for parent in parents:
+        if parent.folder is not None:
+            try:
+                journal = Journal(parent.folder, "fork")
+            except OSError:
+                continue  # the run is over, or no file can be opened
+            children.append(Sightings(parent.key, parent.noise_folders, journal, parent.folder))
+    hook.replace_all(tuple(children))
