@@ -10,10 +10,10 @@ line is ignored. All of it may lag behind: then events are delivered twice, whic
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 
+from capture import plainjson
 from capture.codec import Opaque, decode, encode
 
 TYPE_CHECKING = False
@@ -71,7 +71,7 @@ class Acks:
         line.update({"missed": list(missed)} if missed else {})
         line.update({"made_up": list(made_up)} if made_up else {})
         line["done"] = done
-        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        data = plainjson.dumps(line, separators=(",", ":")).encode() + b"\n"
         with self._lock:
             if self._closed:
                 return
@@ -103,7 +103,7 @@ def read_acks(path: str) -> dict[str, Acknowledged]:
         return found
     for text in data.split(b"\n"):
         try:
-            line = json.loads(text)
+            line = plainjson.loads(text)
             known = found.setdefault(str(line["identity"]), Acknowledged())
             known.seq = max(known.seq, int(line["seq"]))
             label = decode(line.get("label"))

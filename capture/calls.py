@@ -8,9 +8,9 @@ when the calls are made, and what their errors mean.
 from __future__ import annotations
 
 import io
-import json
 from collections import namedtuple
 
+from capture import plainjson
 from capture.codec import decode, encode
 from capture.errors import HookError, ObserverError
 from capture.events import ENDINGS
@@ -353,7 +353,7 @@ class Calls:
     # Heartbeats, with all that Sacred's hook wants.
 
     def _take_output(self, line: Line, told: bool) -> None:
-        data = json.loads(line.data)
+        data = plainjson.loads(line.data)
         self._beat_time = _moment(data["t"])
         del self._output[data["offset"] :]
         self._output += json_text(data["text"]).encode("utf-8", "replace")
@@ -361,12 +361,12 @@ class Calls:
             self._untold_output = self._untold_output or line.seq
 
     def _take_heartbeat(self, line: Line) -> None:
-        data = json.loads(line.data)
-        self._beat_time = json.dumps(data["beat_time"]).encode()
+        data = plainjson.loads(line.data)
+        self._beat_time = plainjson.dumps(data["beat_time"]).encode()
         if data.get("info") is not None:
-            self._info = json.dumps(data["info"][0]).encode()
+            self._info = plainjson.dumps(data["info"][0]).encode()
         if data.get("result") is not None:
-            self._result = json.dumps(data["result"][0]).encode()
+            self._result = plainjson.dumps(data["result"][0]).encode()
 
     def _beat(self, seq: int) -> list[Call]:
         calls = self._metrics_call() if self._gathered else []
@@ -401,12 +401,12 @@ class Calls:
 
 def json_value(data: bytes) -> Any:
     """Decode a stored value."""
-    return decode(json.loads(data))
+    return decode(plainjson.loads(data))
 
 
 def _moment(time: float) -> bytes:
     """Return the stored form of a time given in seconds since the epoch."""
-    return json.dumps(encode(utc_from_microseconds(round(time * 1e6)))).encode()
+    return plainjson.dumps(encode(utc_from_microseconds(round(time * 1e6)))).encode()
 
 
 def json_text(data: Any) -> str:
@@ -418,7 +418,7 @@ def _by_name(lines: list[Line]) -> dict[str, Any]:
     """Join columns of metrics in the form of Sacred's `log_metrics`."""
     series: dict[str, Series] = {}
     for line in lines:
-        data = json.loads(line.data)
+        data = plainjson.loads(line.data)
         for name, column in data["columns"].items():
             series.setdefault(name, Series(name)).extend(column, data["start"])
     return {

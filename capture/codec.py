@@ -30,10 +30,10 @@ that knows the name of its type and encodes to the same JSON again.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 
+from capture import plainjson
 from capture.errors import RecordError
 
 TYPE_CHECKING = False
@@ -76,19 +76,19 @@ class Opaque:
         return isinstance(other, Opaque) and (self.type, self.data) == (other.type, other.data)
 
     def __hash__(self) -> int:
-        return hash((self.type, json.dumps(self.data, sort_keys=True)))
+        return hash((self.type, plainjson.dumps(self.data, sort_keys=True)))
 
 
 def dumps(value: object, **options: Any) -> str:
     """Encode `value` and write it as strict JSON text; `options` go to `json.dumps`."""
     options.setdefault("separators", None if "indent" in options else (",", ":"))
-    return json.dumps(encode(value), allow_nan=False, ensure_ascii=False, **options)
+    return plainjson.dumps(encode(value), allow_nan=False, ensure_ascii=False, **options)
 
 
 def loads(text: str | bytes) -> Any:
     """Read JSON text written by `dumps`, by Sacred or by jsonpickle; a `RecordError` names what is broken."""
     try:
-        return decode(json.loads(text))
+        return decode(plainjson.loads(text))
     except (ValueError, RecursionError) as error:
         if isinstance(error, RecordError):
             raise
@@ -188,7 +188,7 @@ def _plain_key(key: str) -> bool:
 
 
 def _key(key: object) -> str:
-    return "json://" + json.dumps(encode(key), allow_nan=False, sort_keys=True)
+    return "json://" + plainjson.dumps(encode(key), allow_nan=False, sort_keys=True)
 
 
 @_nested
@@ -369,8 +369,8 @@ def _object(value: Any, path: list[int]) -> Any:
     try:
         import jsonpickle
 
-        flat = json.loads(jsonpickle.encode(value, keys=True, max_depth=20, warn=False))
-        json.dumps(flat, allow_nan=False)  # bare NaN is not JSON
+        flat = plainjson.loads(jsonpickle.encode(value, keys=True, max_depth=20, warn=False))
+        plainjson.dumps(flat, allow_nan=False)  # bare NaN is not JSON
     except Exception:  # noqa: BLE001 - whatever the object's own hooks raise, its repr is what can be stored
         return _repr(value, path)
     return flat if isinstance(flat, dict) and "py/object" in flat else _repr(value, path)
@@ -459,7 +459,7 @@ def _decode_key(key: str) -> Any:
     if not key.startswith("json://"):
         return key
     try:
-        value = decode(json.loads(key[len("json://") :]))
+        value = decode(plainjson.loads(key[len("json://") :]))
         hash(value)
     except (ValueError, TypeError, RecursionError):
         return key

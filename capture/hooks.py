@@ -214,9 +214,9 @@ class MetricsBatch:
 
     def _load(self) -> dict[str, Any]:
         if self._data is None:
-            import json
+            from capture.plainjson import loads
 
-            self._data = json.loads(self.encoded)
+            self._data = loads(self.encoded)
         return self._data
 
     @property

@@ -8,7 +8,6 @@ specification is `docs/format.md`.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -16,6 +15,7 @@ import time
 from collections import deque, namedtuple
 from zlib import crc32
 
+from capture import plainjson
 from capture.codec import encode
 from capture.events import ENDINGS, Output, Unknown, from_json
 from capture.locks import LocksUnsupportedError, try_lock
@@ -37,12 +37,7 @@ STATE_CHANGES = frozenset({"queued", "started", "resumed"}) | ENDINGS  #: writte
 _BULK = frozenset({"metrics", "output", "heartbeat"})  #: what is given up first when memory runs short, too
 _CHUNK = 1 << 20
 
-_to_json = json.JSONEncoder(
-    separators=(",", ":"),
-    allow_nan=False,
-    ensure_ascii=False,
-    check_circular=False,  # `encode` has seen to both
-).encode
+_to_json = plainjson.encoder((",", ":"), ensure_ascii=False, allow_nan=False)
 _write = os.write  # tests put failing disks here
 _datasync = getattr(os, "fdatasync", os.fsync)
 
@@ -367,7 +362,7 @@ class Journal:
     def _take(self, kind: str, body: str, when: float | None) -> tuple[int, float]:
         seq = self.last_seq + 1
         when = round(self._now() if when is None else when, 6)
-        name = f'"{kind}"' if kind.isidentifier() and kind.isascii() else json.dumps(kind)
+        name = f'"{kind}"' if kind.isidentifier() and kind.isascii() else plainjson.dumps(kind)
         head = f'{{"e":{name},"s":{seq},"t":{when!r}{"," if body else ""}'.encode()
         fields = body.encode("utf-8", "surrogatepass")
         checksum = crc32(b"}", crc32(fields, crc32(head)))
@@ -628,7 +623,7 @@ def parse_line(data: bytes, end: int, verify: bool = True) -> Line | None:
         if name.isalnum() and number.isdigit():
             return Line(int(number), name.decode(), content, end)
     try:
-        event = json.loads(content)
+        event = plainjson.loads(content)
         return Line(int(event["s"]), str(event["e"]), content, end)
     except (ValueError, KeyError, TypeError):
         return None
@@ -645,7 +640,7 @@ def read_journal(path: str) -> Iterator[Event]:
 
 def event_of(data: bytes) -> Event:
     """Rebuild an event from the JSON of its line."""
-    return from_json(json.loads(data))
+    return from_json(plainjson.loads(data))
 
 
 def opened_of(path: str) -> Opened | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
+
+from capture import plainjson
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 MAX_POINTS = 8_192  #: points that are gathered before the thread that logs them hands them on itself
 MAX_AGE_US = 50_000  #: microseconds after the last hand-over from which a new point is handed on at once
 
-_dumps = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+_dumps = plainjson.encoder((",", ":"), allow_nan=False)
 
 
 class Column:

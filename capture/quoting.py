@@ -7,12 +7,12 @@ has no such short cut: there the escapes are two characters, and searching for p
 
 from __future__ import annotations
 
-import json
+from capture import plainjson
 
 LONG = 512  #: characters from which the passes pay
 _ESCAPES = ((b"\\", b"\\\\"), (b'"', b'\\"'), (b"\n", b"\\n"), (b"\r", b"\\r"), (b"\t", b"\\t"), (b"\x1b", b"\\u001b"))
 _OTHER_CONTROLS = bytes(code for code in range(32) if bytes([code]) not in dict(_ESCAPES))
-_quote = json.JSONEncoder(ensure_ascii=False).encode
+_quote = plainjson.encoder(ensure_ascii=False)
 
 
 def quote(text: str) -> str:

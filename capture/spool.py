@@ -13,7 +13,6 @@ twice, and a file that was recorded before is not even read again.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 import sys
@@ -21,6 +20,7 @@ import threading
 import time
 from collections import namedtuple
 
+from capture import plainjson
 from capture.digests import digests_of
 from capture.errors import RecordError, SpoolError
 from capture.unwatched import LibraryThread
@@ -308,7 +308,7 @@ class _Known:
             data = b""
         for line in data.split(b"\n"):
             try:
-                name, place, digest, md5 = json.loads(line)
+                name, place, digest, md5 = plainjson.loads(line)
                 self._taken[name] = (tuple(place), Taken(digest, md5, place[2]))
             except (ValueError, TypeError, IndexError):
                 continue  # torn by a death, or the empty piece behind the last line end
@@ -343,7 +343,7 @@ class _Known:
 
 
 def _known_line(path: str, place: tuple[int, ...], taken: Taken) -> bytes:
-    return json.dumps([path, list(place), taken.digest, taken.md5]).encode() + b"\n"
+    return plainjson.dumps([path, list(place), taken.digest, taken.md5]).encode() + b"\n"
 
 
 def _link(source: str, target: str) -> None:

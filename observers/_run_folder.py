@@ -8,9 +8,9 @@ again and this writer's own changes, which it keeps until they are written, are 
 
 from __future__ import annotations
 
-import json
 import os
 
+from capture import plainjson
 from capture._version import __version__
 from capture.codec import encode
 from capture.errors import RecordError
@@ -62,7 +62,7 @@ def read_document(path: str) -> Any:
     with open(path, "rb") as stream:
         data = stream.read()
     try:
-        return json.loads(data)
+        return plainjson.loads(data)
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", "?")
         raise RecordError(
@@ -440,7 +440,7 @@ class RunFolder:
                 content = self._sacred_run()
             elif name == "info" and not content and not os.path.exists(self.file(FILES["info"])):
                 continue
-            text = json.dumps(content, sort_keys=True, indent=2, allow_nan=False)
+            text = plainjson.dumps(content, sort_keys=True, indent=2, allow_nan=False)
             self._write(FILES[name], text.encode())
             documents.dirty.discard(name)
 
@@ -472,7 +472,7 @@ class RunFolder:
             own = dict.fromkeys(self._own, self._metrics_end)
             capture["metrics_bytes"] = {**capture.get("metrics_bytes", {}), **own}
         # one line a key: readable, and fast to write with a thousand files in it
-        dump = json.JSONEncoder(separators=(", ", ": "), sort_keys=True, allow_nan=False).encode
+        dump = plainjson.encoder(sort_keys=True, allow_nan=False)
         lines = ",\n".join(f"{dump(key)}: {dump(capture[key])}" for key in sorted(capture))
         self._write(EXTENSION, f"{{\n{lines}\n}}\n".encode())
         self._written = _signature(self.file(EXTENSION))

@@ -7,10 +7,10 @@ from it.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 
+from capture import plainjson
 from capture.codec import decode, encode
 from capture.observers import _atomic
 from capture.records import Series
@@ -27,14 +27,14 @@ _HELD = 8 << 20  #: characters of metrics.json that are held in memory before th
 
 _COLUMNS = ("steps", "timestamps", "values")  # in the order of sorted keys
 _LINE = ",\n      "  # between two entries, indented as `json.dumps(..., indent=2)` does
-_entries = json.JSONEncoder(separators=(_LINE, ": "), allow_nan=False).encode
+_entries = plainjson.encoder((_LINE, ": "), allow_nan=False)
 
 
 def mark_writer(line: bytes, writer: str) -> bytes:
     """Return the line that is stored for a batch of `writer`."""
     if writer == "main":
         return line + b"\n"
-    return b'{"w":' + json.dumps(writer).encode() + b"," + line[1:] + b"\n"
+    return b'{"w":' + plainjson.dumps(writer).encode() + b"," + line[1:] + b"\n"
 
 
 def read_place(line: bytes) -> tuple[str, int] | None:
@@ -42,7 +42,7 @@ def read_place(line: bytes) -> tuple[str, int] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        data = json.loads(line)
+        data = plainjson.loads(line)
         return data.get("w", "main"), data["s"]
     except (ValueError, KeyError, AttributeError):
         return None
@@ -57,7 +57,7 @@ def read_batches(path: str) -> Iterator[dict[str, Any]]:
     with stream:
         for number, line in enumerate(stream, 1):
             try:
-                data = json.loads(line)
+                data = plainjson.loads(line)
                 data["columns"], data["start"]
             except (ValueError, KeyError, TypeError):
                 if line.endswith(b"\n"):
@@ -156,7 +156,7 @@ def _write_columns(stream: BinaryIO, spill: _Spill) -> None:
     for name in sorted(spill.names()):
         stream.write(b"{\n  " if first else b",\n  ")
         first = False
-        stream.write(json.dumps(name).encode() + b": {")
+        stream.write(plainjson.dumps(name).encode() + b": {")
         for column in _COLUMNS:
             stream.write(b"" if column == "steps" else b",")
             stream.write(f'\n    "{column}": [\n      '.encode())
@@ -272,7 +272,7 @@ def _read_sacred(path: str) -> dict[str, Series]:
 
     try:
         with open(path, encoding="utf-8") as stream:
-            data = json.load(stream)
+            data = plainjson.loads(stream.read())
     except FileNotFoundError:
         return {}
     except ValueError as error:
@@ -322,7 +322,7 @@ def batch_line(metrics_by_name: Mapping[str, Any]) -> bytes:
         for name, column in metrics_by_name.items()
     }
     event = {"e": "metrics", "s": 0, "t": start / 1e6, "start": start, "columns": columns}
-    return json.dumps(event, separators=(",", ":"), allow_nan=False).encode()
+    return plainjson.dumps(event, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _plain(value: Any) -> Any:
