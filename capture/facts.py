@@ -138,6 +138,20 @@ class Facts:
         self._gpus_came.wait()
         return self._gpus[0]
 
+    @property
+    def base_dirs(self) -> list[str]:
+        """The base folders of the experiment and its ingredients."""
+        return list(dict.fromkeys(part.base_dir for part in self._parts))
+
+    @property
+    def added_dependencies(self) -> dict[str, str]:
+        """Name to version of the packages that the user has named."""
+        return {name: version for part in self._parts for name, version in part.added_dependencies}
+
+    def repositories(self) -> dict[str, Any]:
+        """Return, by root folder, what git tells; to be asked for beside the run, since git may take its time."""
+        return {root: look.result() for root, look in self._git.items()}
+
     def answered_late(self) -> list[dict[str, Any]]:
         """Return what the repositories told for which the start of the run did not wait."""
         found = {root: look.result(SETTINGS.GIT.TIMEOUT_S) for root, look in self.late_repositories.items()}

@@ -186,7 +186,7 @@ class Recorder(NullRecorder):
             observers=describe(observers),
             spool=spool,
         )
-        self._state, self._observers = place, list(observers)
+        self.state_dir, self._observers = place, list(observers)
         delivery = settings.DELIVERY
         options = DeliveryOptions(
             start_wait_s=delivery.START_WAIT_S, call_deadline_s=delivery.CALL_DEADLINE_S, stall_s=delivery.STALL_S
@@ -322,13 +322,13 @@ class Recorder(NullRecorder):
         from capture.journal import list_journals
 
         stores = [each for each in self._observers if identity_of(each) is not None and replays(each)]
-        if not stores or not list_journals(self._state):
+        if not stores or not list_journals(self.state_dir):
             return []
         from capture.delivery import sync
         from capture.lane import DeliveryOptions
 
         options = DeliveryOptions(stall_s=LEFTOVERS_STALL_S)
-        reports = sync(self._state, stores, options=options)
+        reports = sync(self.state_dir, stores, options=options)
         return [f"Delivered what an earlier run left behind: {report}" for report in reports if report.delivered]
 
     def _emit_ending(self, ending: Event | None) -> None:

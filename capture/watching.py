@@ -10,6 +10,7 @@ Whatever fails here is logged and left out of the record, and the run goes on.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -52,6 +53,8 @@ class Watching:
         self._telling = threading.Lock()  # held while it is recorded what was seen so far
         self._interim_every_s = FIRST_INTERIM_S
         self._next_interim = time.monotonic() + FIRST_INTERIM_S
+        self._sources = list(facts.files)
+        self._cache = os.path.join(run._recorder.state_dir, "cache")
         self._reporting = Reporting(self._probes, self._report)
 
     def beat(self) -> None:
@@ -118,22 +121,76 @@ class Watching:
 
     def _probes(self) -> list[Any]:
         """Return the probes that work while main does; called in a thread of its own."""
-        facts = self._facts
+        facts, settings = self._facts, SETTINGS
         found: list[Any] = []
         if facts.late_repositories:
-            found.append(FunctionProbe("repositories", facts.answered_late, timeout_s=SETTINGS.GIT.TIMEOUT_S))
+            found.append(FunctionProbe("repositories", facts.answered_late, timeout_s=settings.GIT.TIMEOUT_S))
         if facts.late_gpus:
             found.append(FunctionProbe("gpus", facts.gpus_answered_late, timeout_s=GPUS_TIMEOUT_S))
+        if settings.GIT.ENABLED and (settings.GIT.PATCH or settings.GIT.UNTRACKED_BYTES or settings.GIT.BUNDLE_BYTES):
+            found.append(FunctionProbe("git", self._git, timeout_s=2 * settings.GIT.TIMEOUT_S))
+        if settings.ENVIRONMENT:
+            found.append(FunctionProbe("environment", self._environment))
+        if settings.HOST_INFO.MACHINE:
+            found.append(FunctionProbe("machine", self._machine))
         others = list(getattr(facts.experiment, "additional_probes", ()))
-        if SETTINGS.PROBES.ENABLED:
+        if settings.PROBES.ENABLED:
             others += plugin_probes()
         return found + _distinct(others)
+
+    def _git(self) -> list[dict[str, Any]]:
+        """Look at the repositories of the sources, and of what is installed as a pointer to its folder."""
+        from capture.probes import git
+        from capture.probes.imports import editable_roots
+
+        found = self._facts.repositories()
+        distributions = {}
+        for name, folder in editable_roots().items() if found or SETTINGS.IMPORTS else ():
+            root = git.find_root(folder)
+            if root is not None:
+                distributions[root] = name
+        found.update({root: git.repository_facts(root) for root in distributions if root not in found})
+        return [self._repository(root, facts, distributions.get(root)) for root, facts in sorted(found.items())]
+
+    def _repository(self, root: str, facts: Any, distribution: str | None) -> dict[str, Any]:
+        from capture.probes.rebuild import repository_state
+
+        if not isinstance(facts, dict):
+            return {"root": root, **plain(facts)}
+        settings = SETTINGS.GIT
+        return repository_state(
+            root,
+            facts,
+            [path for path, _ in self._facts.files],
+            self._keep,
+            patch=settings.PATCH,
+            untracked_bytes=settings.UNTRACKED_BYTES,
+            bundle_bytes=settings.BUNDLE_BYTES,
+            timeout_s=settings.TIMEOUT_S,
+            distribution=distribution,
+            cache=os.path.join(self._cache, "bundles"),
+        )
+
+    def _environment(self) -> dict[str, Any]:
+        from capture.probes import environment
+
+        return environment.lock(self._keep, self._facts.experiment.base_dir, self._cache)
+
+    def _machine(self) -> dict[str, Any]:
+        from capture.probes import machine
+
+        facts = machine.machine_facts(cache_dir=self._cache)
+        if SETTINGS.HOST_INFO.INCLUDE_GPU_INFO:
+            facts["gpus"] = machine.gpu_details()
+        return facts
 
     # ---------------------------------------------------------------------------------------------- while it goes on
 
     def _tell_what_was_seen(self, final: bool, wait_s: float) -> None:
         """Record imports, lineage and usage as they are known now; each whether or not the others fail."""
         steps: list[Callable[[bool, float], None]] = []
+        if SETTINGS.IMPORTS:
+            steps.append(self._tell_imports)
         for step in steps:
             try:
                 with unwatched():
@@ -142,6 +199,26 @@ class Watching:
                 import logging
 
                 logging.getLogger("capture").exception("what the run was seen to do is not wholly recorded")
+
+    def _tell_imports(self, final: bool, wait_s: float) -> None:
+        from capture.probes.imports import imports_facts
+
+        facts, new = imports_facts(
+            self._facts.base_dirs,
+            self._loaded_before,
+            (),
+            SETTINGS.DISCOVER_SOURCES,
+            SETTINGS.DISCOVER_DEPENDENCIES,
+            self._sources,
+            self._facts.added_dependencies,
+        )
+        for path, name in new:
+            try:
+                self._keep_taken(name, self._run._recorder.take_file(path))
+            except OSError as error:
+                self._run.run_logger.warning("The source file %s cannot be stored: %s", path, error)
+            self._sources.append((path, name))
+        self._report("imports", facts)
 
 
 def plugin_probes() -> list[Any]:
