@@ -36,7 +36,7 @@ def after_import(name: str, callback: Callable[[Any], None]) -> None:
         if _FINDER not in sys.meta_path:
             sys.meta_path.insert(0, _FINDER)
     module = sys.modules.get(name)
-    if module is not None and not _is_being_imported(module):
+    if module is not None and not is_being_imported(module):
         _call(callback, module)
 
 
@@ -97,7 +97,8 @@ def _tell_when_done(loader: Any, name: str) -> None:
         _log().warning("cannot tell when %s has been imported: %s", name, error)
 
 
-def _is_being_imported(module: Any) -> bool:
+def is_being_imported(module: Any) -> bool:
+    """Say whether an import of a module is going on; also while callbacks are called that waited for it."""
     return getattr(getattr(module, "__spec__", None), "_initializing", False)
 
 

@@ -14,6 +14,7 @@ from time import time
 
 from capture.probes._modules import file_of, namespace_of
 from capture.probes.lineage import hook
+from capture.probes.lineage.imported import is_being_imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,22 +141,18 @@ def _lmdb_open(args: Sequence[Any], named: Mapping[str, Any]) -> Iterator[Note]:
 # --- what was opened, from the result ---
 
 
-def _dataset_files(dataset: Any, args: Sequence[Any], named: Mapping[str, Any], since: float) -> Iterator[Note]:
-    """The files of a pyarrow dataset: it knows them, and scans them later."""
-    children = getattr(dataset, "children", None)  # of a union
-    if children:
-        for child in children:
-            yield from _dataset_files(child, args, named, since)
-    elif _is_local(getattr(dataset, "filesystem", None)):
-        yield list(getattr(dataset, "files", ())), False
+def _dataset_files(name: str, place: int, of_self: bool = False) -> Opened:
+    """A function that makes a pyarrow dataset of a path or several: it knows its files, and scans them later.
 
+    Only of paths: asked for the file system of a dataset that was made of something else, pyarrow ends the process.
+    """
 
-def _parquet_dataset_files(
-    result: Any, args: Sequence[Any], named: Mapping[str, Any], since: float
-) -> Iterator[Note]:
-    """The same for `ParquetDataset`, of which `__init__` is wrapped."""
-    if _is_local(getattr(args[0], "filesystem", None)):
-        yield list(getattr(args[0], "files", ())), False
+    def opened(result: Any, args: Sequence[Any], named: Mapping[str, Any], since: float) -> Iterator[Note]:
+        source, dataset = _argument(args, named, place, name), args[0] if of_self else result
+        if _is_local(named.get("filesystem")) and any(True for _ in _paths(source, write=False)):
+            yield list(dataset.files), False
+
+    return opened
 
 
 def _new_files(name: str, place: int) -> Opened:
@@ -177,8 +174,10 @@ def _is_local(filesystem: Any) -> bool:
 
 # --- the table ---
 
-_POLARS_READERS = ("avro", "csv", "ipc", "ipc_schema", "ipc_stream", "json", "lines", "ndjson", "parquet")
-_POLARS_READERS += ("parquet_metadata", "parquet_schema")
+_POLARS_READERS = (
+    *("avro", "csv", "ipc", "ipc_schema", "ipc_stream", "json", "lines", "ndjson"),
+    *("parquet", "parquet_metadata", "parquet_schema"),
+)
 _POLARS_WRITERS = ("avro", "csv", "ipc", "ipc_stream", "json", "ndjson", "parquet")
 _SAFETENSORS = (
     Target("load_file", _reads("filename")),
@@ -197,7 +196,7 @@ TABLE: dict[str, tuple[Target, ...]] = {
     "pyarrow.parquet": (
         Target("ParquetFile.__init__", _reads("source", 1)),
         Target("ParquetWriter.__init__", _writes("where", 1)),
-        Target("ParquetDataset.__init__", opened=_parquet_dataset_files),
+        Target("ParquetDataset.__init__", opened=_dataset_files("path_or_paths", 1, of_self=True)),
         Target("read_table", _reads("source")),
         Target("read_metadata", _reads("where")),
         Target("read_schema", _reads("where")),
@@ -214,7 +213,7 @@ TABLE: dict[str, tuple[Target, ...]] = {
         Target("write_feather", _writes("dest", 1)),
     ),
     "pyarrow.dataset": (
-        Target("dataset", opened=_dataset_files),
+        Target("dataset", opened=_dataset_files("source", 0)),
         Target("write_dataset", opened=_new_files("base_dir", 1)),
     ),
     "pyarrow.ipc": (
@@ -297,15 +296,17 @@ def wrap(module: Any) -> None:
         original = namespace_of(owner).get(attribute) if owner is module else getattr(owner, attribute, None)
         if original is None or hasattr(original, "__capture_target__"):
             continue  # another version has no such function; or it is wrapped
-        wrapper = _wrapper(library, target, original)
+        _, wrapper = replaced.get(id(original)) or (None, _wrapper(library, target, original))  # it may have two names
         try:
             setattr(owner, attribute, wrapper)
         except (AttributeError, TypeError) as error:
             notes[f"{name}.{target.path} cannot be watched: {error}"] = None
             continue
-        if owner is module:
+        if owner is module and not isinstance(original, type):  # the class itself stays what it is elsewhere
             replaced[id(original)] = original, wrapper
     _replace(library, replaced)
+    if is_being_imported(module):
+        return  # nobody can have taken anything from it yet
     for holder, names in _held_by_users(library, replaced).items():
         sentence = f"{holder} took {', '.join(names)} from {library} before the run: what they open is not seen"
         notes[sentence] = None
@@ -313,7 +314,7 @@ def wrap(module: Any) -> None:
 
 def coverage() -> list[str]:
     """Say what the libraries that are imported may do unseen."""
-    sentences = []
+    sentences: list[str] = []
     for library, notes in _state.items():
         sentences += notes
         if library in UNSEEN and not _untested(library):
@@ -421,13 +422,13 @@ def _replace(library: str, replaced: dict[int, tuple[Any, Any]]) -> None:
     """Put the wrappers wherever the library itself keeps what they wrap: there pickle looks for them, too."""
     if not replaced:
         return
-    for name in ALIASES.get(library) or [*sys.modules]:
-        if name.partition(".")[0].lstrip("_") == library:
-            module = sys.modules.get(name)
-            for attribute, value in list(namespace_of(module).items()):
-                found = replaced.get(id(value))
-                if found is not None and found[0] is value:
-                    setattr(module, attribute, found[1])
+    own = library, "_" + library
+    for name in ALIASES.get(library) or [name for name in list(sys.modules) if name.startswith(own)]:
+        module = sys.modules.get(name)
+        for attribute, value in list(namespace_of(module).items()):
+            found = replaced.get(id(value))
+            if found is not None and found[0] is value:
+                setattr(module, attribute, found[1])
 
 
 def _held_by_users(library: str, replaced: dict[int, tuple[Any, Any]]) -> dict[str, list[str]]:

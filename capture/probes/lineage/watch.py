@@ -192,7 +192,7 @@ class FolderWatch:
 
     def _watch_below(self, folders: Iterable[str], made_now: bool = False) -> None:
         """Watch what lies below folders that are watched, breadth first, symbolic links last."""
-        level, links = list(folders), []
+        level, links = list(folders), list[str]()
         while level or links:
             below: list[str] = []
             for folder in level or links:
@@ -211,7 +211,7 @@ class FolderWatch:
 
     def _subfolders(self, folder: str, made_now: bool) -> tuple[list[str], list[str]]:
         """Return the folders in a watched folder, and the links to folders."""
-        real, linked = [], []
+        real, linked = list[str](), list[str]()
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -428,7 +428,7 @@ def instances_in_use(timeout_s: float, proc: str = "/proc") -> int | None:
     from time import monotonic
 
     end = monotonic() + timeout_s
-    user, count = os.getuid(), 0  # type: ignore[attr-defined,unused-ignore]
+    user, count = os.getuid(), 0
     try:
         processes = [name for name in os.listdir(proc) if name.isdigit()]
     except OSError:
