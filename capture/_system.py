@@ -55,3 +55,20 @@ def windows_memory() -> tuple[int, int] | None:
     if not ctypes.WinDLL("kernel32").GlobalMemoryStatusEx(ctypes.byref(status)):
         return None
     return status[1], status[2]
+
+
+def windows_peak_memory() -> int | None:
+    """Return the most resident memory that this process of Windows ever had, in bytes."""
+    if sys.platform != "win32":
+        return None
+    import ctypes
+
+    # PROCESS_MEMORY_COUNTERS: two numbers of 32 bits (its own length, page faults), then words; the first is the peak
+    word = ctypes.sizeof(ctypes.c_void_p)
+    counters = ctypes.create_string_buffer(8 + 8 * word)
+    kernel = ctypes.WinDLL("kernel32")
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    process = ctypes.c_void_p(kernel.GetCurrentProcess())
+    if not kernel.K32GetProcessMemoryInfo(process, counters, len(counters)):
+        return None
+    return int.from_bytes(counters.raw[8 : 8 + word], sys.byteorder)
