@@ -25,6 +25,7 @@
     ├── NoRunError                      there is no run for what needs one (also RuntimeError, AttributeError)
     ├── AmbiguousRunError               several runs are live and none is this context's (also RuntimeError)
     ├── RecordError                     a stored record cannot be read             (also ValueError)
+    ├── RestoringError                  a recorded state cannot be rebuilt there   (also OSError)
     ├── SpoolError                      the bytes of a file cannot be kept         (also OSError)
     └── RunNotFoundError                no such run in the store                   (also KeyError)
 
@@ -396,6 +397,10 @@ class AmbiguousRunError(CaptureError, RuntimeError):
 
 class RecordError(CaptureError, ValueError):
     """A stored record or journal cannot be read."""
+
+
+class RestoringError(CaptureError, OSError):
+    """A recorded state cannot be rebuilt in the folder that was named."""
 
 
 class SpoolError(CaptureError, OSError):

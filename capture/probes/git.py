@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from git import Repo
 
 DEFAULT_TIMEOUT_S = 5.0
-MASKED = "***"  #: in a URL, where a password or a token was
 
 #: "Which tracked files differ from the commit?" Unlike ``git diff``, this neither writes the index nor takes touched
 #: files for changed ones; a file system monitor that the repository's settings name is not started.
@@ -296,14 +295,10 @@ def _remote_url(config: dict[tuple[str, str], str], branch: str | None) -> str |
 
 def without_secrets(url: str) -> str:
     """Mask the password or token that a remote's URL holds; the user of ``git@host`` is none."""
-    scheme, found, rest = url.partition("://")
-    user, at, _ = rest.partition("/")[0].rpartition("@")
-    if not found or not (at or "?" in rest) or (scheme in ("ssh", "git+ssh") and ":" not in user):
+    if "@" not in url and "?" not in url:
         return url
-    try:
-        from capture.secrets import redact_url
-    except ImportError:
-        return f"{scheme}://{MASKED}@{rest[len(user) + 1 :]}" if at else url.partition("?")[0]
+    from capture.secrets import redact_url
+
     return redact_url(url)
 
 

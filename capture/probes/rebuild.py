@@ -34,6 +34,7 @@ FOLDER = ".capture/git/"  #: what is kept has names that begin so
 MOST_LISTED = 1000  #: untracked files that are named; the rest is counted
 MOST_KEPT = 100  #: untracked files that are kept although the run did not use them
 MOST_KEPT_BYTES = 10_000_000  #: of untracked files together
+MOST_PATCH_BYTES = 50_000_000  #: size of a patch where bundles, which have the same limit, are switched off
 MOST_REMEMBERED_BYTES = 200_000_000  #: of bundles in the cache
 _WORTH_REMEMBERING_S = 0.03  #: a bundle that took less is made again
 _LONGEST_LIST = 16_000_000  #: bytes of names
@@ -42,11 +43,14 @@ _LONGEST_LIST = 16_000_000  #: bytes of names
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _EMPTY_TREE_256 = "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"
 
-#: Plumbing: unlike ``git diff`` it never writes the index, and no setting of the user's changes its form. A submodule
-#: counts by its commit.
-_DIFF = ("diff-index", "--patch", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv",
-         "--no-color", "--unified=3", "--src-prefix=a/", "--dst-prefix=b/", "--submodule=short",
-         "--ignore-submodules=dirty")  # fmt: skip
+#: Plumbing: unlike ``git diff`` it never writes the index, and hardly a setting of the user changes its form. The rest
+#: is set, so that equal changes are equal bytes. A submodule counts by its commit.
+_DIFF = (
+    *("-c", "core.quotePath=true", "-c", "diff.suppressBlankEmpty=false", "diff-index", "--patch", "--binary"),
+    *("--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color", "--no-relative", "--unified=3"),
+    *("--inter-hunk-context=0", "--diff-algorithm=myers", "--indent-heuristic", "--src-prefix=a/", "--dst-prefix=b/"),
+    *("--submodule=short", "--ignore-submodules=dirty"),
+)
 _UNTRACKED = ("ls-files", "--others", "--exclude-standard", "-z")
 #: With several threads, equal objects can make different packs, of which each run would store its own.
 _BUNDLE = ("-c", "pack.threads=1", "bundle", "create", "--quiet", "-", "HEAD")
@@ -140,7 +144,7 @@ def _describe(
     untracked = look.ask(*_UNTRACKED, limit=_LONGEST_LIST)
     changes = None
     if patch and found.get("dirty") is not False:
-        changes = look.ask(*_DIFF, commit or look.empty_tree, "--", limit=max(bundle_bytes, 1_000_000))
+        changes = look.ask(*_DIFF, commit or look.empty_tree, "--", limit=bundle_bytes or MOST_PATCH_BYTES)
     submodules = look.ask_for_submodules()
     unpushed = bundle = None
     if commit is not None and not look.branch_is_pushed():
