@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 #: states that are written; DIED is inferred by readers and never written
 STATES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "PREEMPTED")
 
+#: sources whose name begins so are no code of the project: the library made them (a patch, a lock), or keeps them so that
+#: the run can be rebuilt (an untracked file)
+KEPT = ".capture/"
+
+FILES = ("sources", "kept", "resources", "artifacts")  #: attributes of a record that list files
+
 _SPECIAL = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
@@ -181,6 +187,9 @@ class RunRecord:
     tags : list of str
     notes : str
     sources, resources, artifacts : list of StoredFile
+    kept : list of StoredFile
+        What the library keeps beside the sources so that the run can be rebuilt: patches, the environment's lock, files
+        that are in no commit. Facts refer to them by name.
     metrics : mapping of str to Series
     writers : dict
         Writer name to the ``host`` part of its `Opened` event: who to ask whether the run is alive.
@@ -209,6 +218,7 @@ class RunRecord:
         self.tags: list[str] = []
         self.notes = ""
         self.sources: list[StoredFile] = []
+        self.kept: list[StoredFile] = []
         self.resources: list[StoredFile] = []
         self.artifacts: list[StoredFile] = []
         self.metrics: Mapping[str, Series] = {}
@@ -234,6 +244,17 @@ class RunRecord:
         known = ", ".join(stored.name for stored in self.artifacts) or "none"
         raise KeyError(f"run {self.label or self.uid} has no artifact {name!r}; it has: {known}")
 
+    def kept_file(self, name: str) -> StoredFile:
+        """Return what is kept under a name that facts refer to; KeyError if there is none."""
+        for stored in self.kept:
+            if stored.name == name:
+                return stored
+        raise KeyError(f"run {self.label or self.uid} keeps nothing called {name!r}")
+
+    def put_source(self, stored: StoredFile) -> None:
+        """Add a source, or what is kept beside them, in place of an earlier one of that name."""
+        _replace(self.kept if stored.name.startswith(KEPT) else self.sources, stored)
+
     def matches(self, where: Mapping[str, Any]) -> bool:
         """Say whether the record has exactly these values, by dotted path; a path that leads nowhere matches nothing.
 
@@ -257,9 +278,9 @@ class RunRecord:
         plain = {
             name: value
             for name, value in vars(self).items()
-            if name not in ("sources", "resources", "artifacts", "metrics", "read_output", "label")
+            if name not in (*FILES, "metrics", "read_output", "label")
         }
-        for kind in ("sources", "resources", "artifacts"):
+        for kind in FILES:
             plain[kind] = [stored.describe() for stored in getattr(self, kind)]
         if streams:
             plain["metrics"] = {
@@ -268,7 +289,7 @@ class RunRecord:
             plain["output"] = self.output
             plain["bytes"] = {
                 f"{kind}/{stored.name}": _digest_of(stored)
-                for kind in ("sources", "resources", "artifacts")
+                for kind in FILES
                 for stored in getattr(self, kind)
             }
         return plain
@@ -410,7 +431,7 @@ class Fold:
         return StoredFile(name, event.digest, event.size, metadata, content_type, opener)
 
     def _on_source(self, event: Any) -> None:
-        _replace(self.record.sources, self._stored(event, event.path))
+        self.record.put_source(self._stored(event, event.path))
 
     def _on_resource(self, event: Any) -> None:
         files = self.record.resources

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from capture.facts import Facts
     from capture.run import Run
 
-KEPT = ".capture/"  #: what this library makes and keeps with the sources of a run has a name that begins so
 GPUS_TIMEOUT_S = 30.0  #: a driver that has to wake up many GPUs takes its time
 FIRST_INTERIM_S, LONGEST_INTERIM_S = 5.0, 300.0  #: how soon what was seen so far is recorded, and how rarely
 

@@ -296,7 +296,8 @@ class FileStoreReader(Reader):
         record.heartbeat = _moment(times.get("heartbeat"), folder) or record.heartbeat
         record.resumed = [moment for each in capture.get("resumed", []) if (moment := _moment(each, folder))]
         files = capture.get("files", {})
-        record.sources = [self._stored(entry, self.basedir) for entry in files.get("sources", [])]
+        for entry in files.get("sources", []):
+            record.put_source(self._stored(entry, self.basedir))
         record.resources = [self._stored(entry, self.basedir) for entry in files.get("resources", [])]
         record.artifacts = [self._stored(entry, folder) for entry in files.get("artifacts", [])]
 

@@ -15,7 +15,7 @@ from capture._version import __version__
 from capture.codec import encode
 from capture.errors import RecordError
 from capture.observers import _atomic
-from capture.records import experiment_facts
+from capture.records import KEPT, experiment_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -447,7 +447,11 @@ class RunFolder:
     def _sacred_run(self) -> dict[str, Any]:
         """Return run.json, with the files where Sacred's readers look for them."""
         run, files = dict(self.documents.run), self.documents.capture["files"]
-        sources = [[entry["name"], entry["stored"] or entry.get("original", "")] for entry in files["sources"]]
+        sources = [
+            [entry["name"], entry["stored"] or entry.get("original", "")]
+            for entry in files["sources"]
+            if not str(entry["name"]).startswith(KEPT)
+        ]
         if run.get("status") == "QUEUED":
             if sources:
                 run["experiment"] = {**run["experiment"], "sources": sources}

@@ -28,6 +28,7 @@ from capture.calls import check_hooks, hooks_of
 from capture.codec import encode
 from capture.errors import RunNotFoundError
 from capture.hooks import CAPABILITIES, Curator, Reader
+from capture.records import FILES
 from capture.testing.feed import OPENINGS, START_US, Story, Teller, describe, tell, told
 
 TYPE_CHECKING = False
@@ -43,6 +44,7 @@ NEEDS = {
     "metrics": "metrics",
     "output": "output",
     "sources": "sources",
+    "kept": "sources",
     "resources": "resources",
     "artifacts": "artifacts",
     "facts": "facts",
@@ -113,14 +115,14 @@ def differences(
         if NEEDS.get(name, "") not in {"", *supports} or HOOK_OF.get(name, "") not in {"", *hooks}:
             continue
         if name == "bytes":
-            value = {file: digest for file, digest in value.items() if file.partition("/")[0] in supports}
-            actual["bytes"] = {
-                file: digest for file, digest in actual["bytes"].items() if file.partition("/")[0] in supports
-            }
+            value, actual["bytes"] = (
+                {file: digest for file, digest in each.items() if NEEDS[file.partition("/")[0]] in supports}
+                for each in (value, actual["bytes"])
+            )
         other = actual.get(name)
         if name == "experiment" and "facts" not in supports:  # which may tell of dependencies anew
             value, other = ({k: v for k, v in each.items() if k != "dependencies"} for each in (value, other or {}))
-        if not ordered and name in ("sources", "resources", "artifacts"):
+        if not ordered and name in FILES:
             value, other = sorted(value, key=str), sorted(other or (), key=str)
         lines += _compare(name, value, other)
     return lines
@@ -568,6 +570,16 @@ class ObserverContract:
         story.add(events.Facts(topic="gpu", facts=["replaced"])).complete()
         self.check(backend, tell(backend.writer, story), story)
 
+    def test_what_the_library_keeps_is_no_source(self, tmp_path):
+        """A patch or a lock is stored as sources are, and is none: who lists the code of a run does not want it."""
+        self.needs("sources")
+        backend = self.backend(tmp_path)
+        story = Story(tmp_path / "told", uid("01")).start()
+        story.source("main.py", b"print(1)\n").source(".capture/git/main.patch", b"\x00 changed").complete()
+        found = self.check(backend, tell(backend.writer, story), story)
+        assert [stored.name for stored in found.sources] == ["main.py"]
+        assert [(stored.name, stored.read()) for stored in found.kept] == [(".capture/git/main.patch", b"\x00 changed")]
+
     def test_imports_known_at_the_end_complete_the_dependencies(self, tmp_path):
         """What is imported inside of functions is known late, and belongs where viewers look for dependencies."""
         self.needs("facts")
@@ -807,7 +819,7 @@ class ObserverContract:
         if "metrics" in self.supports:
             assert record.metrics["loss"].values == [2.0]
             assert len(record.metrics) == 2
-        for kind in ("sources", "resources", "artifacts"):
+        for kind in FILES:
             for stored in getattr(record, kind):
                 digest = plain["bytes"].get(f"{kind}/{stored.name}")
                 assert digest == stored.digest, f"{kind}: the recorded digest of {stored.name} is not that of its bytes"

@@ -12,6 +12,7 @@ import pytest
 from capture import Experiment, Probe, Unavailable, start_run
 from capture.registry import PROBE_GROUP, declares
 from capture.testing import RecordingObserver
+from capture.watching import OWN_TOPICS
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def installed(tmp_path, monkeypatch):
 
 
 def facts_of(observer):
-    return {call["name"]: call["facts"] for call in observer.of("facts_event")}
+    facts = {call["name"]: call["facts"] for call in observer.of("facts_event")}
+    return {name: value for name, value in facts.items() if name not in OWN_TOPICS or name == "params"}
 
 
 def run(**options):

@@ -1,0 +1,3 @@
+"""Imported, used, and taken out of sys.modules again."""
+
+TEXT = "shared"
