@@ -8,6 +8,7 @@ from capture.errors import ConfigFileError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from capture.experiment import Experiment
@@ -48,18 +49,52 @@ def print_run_config(run: Run) -> None:
 
 
 def print_dependencies(_run: Run) -> None:
-    """Print the packages, sources and repositories that a run would record."""
+    """Print the packages, sources and repositories that a run would record.
+
+    Behind a package stands where it was taken from, if that is a repository or a folder. M marks a repository with
+    changes that are not committed, ? one of which that is not known. What main imports only when it runs is not there.
+    """
+    from capture.probes import imports
+
     info = _run.experiment_info
-    lines = ["Dependencies:", *(f"  {package.replace('==', ' == ')}" for package in info["dependencies"])]
+    origins = imports.origins()
+    lines = ["Dependencies:"]
+    pairs = [package.partition("==") for package in info["dependencies"]]
+    width = max((len(name) for name, _, _ in pairs), default=0)
+    lines += [f"  {name:<{width}} == {version}{_origin(origins.get(name, {}))}" for name, _, version in pairs]
     lines += ["", "Sources:"]
     width = max((len(name) for name, _ in info["sources"]), default=0)
     lines += [f"  {name:<{width}}  {digest}" for name, digest in info["sources"]]
-    if info["repositories"]:
-        lines += ["", "Version Control:"]
-        for repository in info["repositories"]:
-            mark = "M" if repository["dirty"] else " "
-            lines.append(f"{mark} {repository['url']}  {repository['commit']}")
+    named = {name for name, _, _ in pairs}
+    repositories = [_repository(facts) for facts in info["repositories"]]
+    repositories += _editable_repositories(origin for name, origin in origins.items() if name in named)
+    if repositories:
+        lines += ["", "Version Control:", *dict.fromkeys(repositories)]
     _write("\n".join(lines))
+
+
+def _origin(origin: dict[str, str]) -> str:
+    """Say in a few words where a distribution was taken from; "" where it is an index."""
+    if "editable" in origin:
+        return f"  (editable: {origin['editable']})"
+    if "url" in origin:
+        return f"  ({' @ '.join([origin['url'], *([origin['commit']] if 'commit' in origin else [])])})"
+    return ""
+
+
+def _editable_repositories(origins: Iterable[dict[str, str]]) -> list[str]:
+    from capture.probes import git
+    from capture.settings import SETTINGS
+
+    folders = [origin["editable"] for origin in origins if "editable" in origin]
+    if not folders or not SETTINGS.GIT.ENABLED:
+        return []
+    return [_repository(facts) for facts in git.repositories(folders, SETTINGS.GIT.TIMEOUT_S)]
+
+
+def _repository(facts: dict[str, Any]) -> str:
+    mark = "?" if facts["dirty"] is None else "M" if facts["dirty"] else " "
+    return f"{mark} {facts['url']}  {facts['commit']}"
 
 
 def save_config(_run: Run, _config: dict[str, Any], config_filename: str = "config.json") -> None:

@@ -190,7 +190,7 @@ def _described(distribution: Distribution, notes: list[str]) -> dict[str, Any]:
     if "direct_url.json" in inside:
         told = distribution.direct_url()
         if told:
-            entry["direct_url"] = {**told, "url": redacted(told["url"])}
+            entry["direct_url"] = told
             editable = distribution.editable_source()
             if editable:
                 entry["editable"] = editable
@@ -243,15 +243,6 @@ def _hidden(places: Mapping[str, int]) -> list[str]:
                     f"{_version_of(each)} in {each.folder}"
                 )
     return notes
-
-
-def redacted(url: str) -> str:
-    """Return a URL without its password or token."""
-    if "@" not in url and "=" not in url:
-        return url
-    from capture.secrets import redact_url
-
-    return redact_url(url)
 
 
 def _first_line(path: str) -> str:
@@ -324,7 +315,7 @@ def _conda_package(path: str) -> dict[str, str] | None:
         found[key] = data[at + len(start) : end].decode("utf-8", "replace")
     for key in ("channel", "url"):
         if key in found:
-            found[key] = _without_conda_token(redacted(found[key]))
+            found[key] = _public_channel(found[key])
     return found or None
 
 
@@ -336,14 +327,17 @@ def _conda_package_in_full(data: bytes) -> dict[str, str]:
     return {key: told[key] for key in _CONDA_KEYS if isinstance(told.get(key), str)} if isinstance(told, dict) else {}
 
 
-def _without_conda_token(url: str) -> str:
-    """Mask the token that private channels have in their path: ``https://host/t/TOKEN/channel``."""
-    before, slash, rest = url.partition("/t/")
-    if not slash or "://" not in before or not rest.partition("/")[2]:
+def _public_channel(url: str) -> str:
+    """Mask passwords, and the token that private channels have in their path: ``https://host/t/TOKEN/channel``."""
+    if "/t/" not in url and "@" not in url:
         return url
-    from capture.secrets import mask_of
+    from capture.secrets import mask_of, redact_url
 
-    return f"{before}/t/{mask_of('auth-token')}/{rest.partition('/')[2]}"
+    before, slash, rest = url.partition("/t/")
+    _, further, channel = rest.partition("/")
+    if slash and further and "://" in before:
+        url = f"{before}/t/{mask_of('auth-token')}/{channel}"
+    return redact_url(url)
 
 
 # ----------------------------------------------------------------------------------------------------------- lock files
@@ -437,12 +431,12 @@ class _Cache:
     ) -> None:
         """Leave the document for the next run, unless it may be wrong already."""
         settled = time.time_ns() - _SETTLED_NS
-        full = [[place, changed] for place, changed in places.items() if packages.distributions_in(place)]
+        full = [(place, changed) for place, changed in places.items() if packages.distributions_in(place)]
         filled = {place for place, _ in full}
         conda_changed = head["conda"][1] if head["conda"] else 0
-        if max((changed for _, changed in full), default=0) > settled or conda_changed > settled:
+        if conda_changed > settled or any(changed > settled for _, changed in full):
             return
-        empty = [[place, changed] for place, changed in places.items() if place not in filled and changed < settled]
+        empty = [(place, changed) for place, changed in places.items() if place not in filled and changed < settled]
         document, count, conda, notes = result
         told = {
             "head": head,

@@ -119,9 +119,26 @@ def editable_roots(modules: Mapping[str, Any] | None = None) -> dict[str, str]:
     modules : mapping of str to module, optional
         `sys.modules` if left out. This library itself does not count.
     """
+    found = {name: origin.get("editable") for name, origin in origins(modules).items()}
+    return {name: root for name, root in found.items() if root is not None}
+
+
+def origins(modules: Mapping[str, Any] | None = None) -> dict[str, dict[str, str]]:
+    """Return where the owners of modules were taken from, those from an index left out.
+
+    Parameters
+    ----------
+    modules : mapping of str to module, optional
+        `sys.modules` if left out. This library itself does not count.
+
+    Returns
+    -------
+    dict of str to dict
+        By distribution: ``editable``, a folder; or ``url`` and, from a repository, ``commit``.
+    """
     modules = sys.modules.copy() if modules is None else modules
     owned = _Owned({name: module for name, module in modules.items() if not name.startswith(_BY_THE_ENVIRONMENT)})
-    return {owner.identity()[0]: root for owner, root in owned.roots.items()}
+    return {owner.identity()[0]: origin for owner, origin in owned.origins.items() if origin}
 
 
 # --------------------------------------------------------------------------------------------- distributions of modules
@@ -136,6 +153,8 @@ class _Owned:
         By the module that tells it: the top-level one, or the first below a shared name; None: nobody's.
     files : dict of str to str
         The files of those modules.
+    origins : dict of Distribution to dict
+        Where each was taken from; see `_origin`.
     roots : dict of Distribution to str
         Where the editable installs among them point to.
     """
@@ -148,11 +167,11 @@ class _Owned:
                 owner = None  # a module that only says it is that file
             self.owners[name], self.files[name] = owner, path
         self.roots: dict[Distribution, str] = {}
-        self._origins: dict[Distribution, dict[str, str]] = {}
+        self.origins: dict[Distribution, dict[str, str]] = {}
         for name, owner in self.owners.items():
-            if owner is not None and owner not in self._origins:
-                self._origins[owner] = _origin(owner, name, self.files[name])
-                root = self._origins[owner].get("editable")
+            if owner is not None and owner not in self.origins:
+                self.origins[owner] = _origin(owner, name, self.files[name])
+                root = self.origins[owner].get("editable")
                 if root is not None:
                     self.roots[owner] = root
 
@@ -173,7 +192,7 @@ class _Owned:
             identity = owner.identity()
             if identity not in found:
                 found[identity] = {"name": identity[0], "version": identity[1], "modules": [], "late": True}
-                found[identity].update(self._origins[owner])
+                found[identity].update(self.origins[owner])
                 if owner in self.roots:
                     found[identity]["sources"] = sorted(files.by_owner.get(owner, ()))
             found[identity]["modules"].append(name)
@@ -189,9 +208,9 @@ def _origin(owner: Distribution, name: str, path: str) -> dict[str, str]:
     if told:
         if told.get("dir_info", {}).get("editable") is True:
             root = packages.path_of(told["url"])
-            return {"editable": root} if root else {"url": _public(told["url"])}
+            return {"editable": root} if root else {"url": told["url"]}
         commit = told.get("vcs_info", {}).get("commit_id")
-        return {"url": _public(told["url"]), **({"commit": commit} if isinstance(commit, str) else {})}
+        return {"url": told["url"], **({"commit": commit} if isinstance(commit, str) else {})}
     if owner is packages.OWN:
         return {}
     if owner.is_checkout():
@@ -215,14 +234,6 @@ def _project_around(folder: str) -> str | None:
         if any(os.path.exists(os.path.join(place, marker)) for marker in _MARKERS):
             return place
     return None
-
-
-def _public(url: str) -> str:
-    if "@" not in url and "?" not in url:
-        return url
-    from capture.secrets import redact_url
-
-    return redact_url(url)
 
 
 def _unmapped(modules: Mapping[str, Any], owned: _Owned, files: _LocalFiles) -> Iterator[str]:

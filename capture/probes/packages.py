@@ -191,8 +191,8 @@ class Distribution:
     def direct_url(self) -> dict[str, Any]:
         """Return what the installer noted of where it took this from; empty where it came from an index.
 
-        A dict with the keys ``url`` (str) and one of ``vcs_info``, ``archive_info``, ``dir_info`` (dict); a file that
-        says something else counts as none.
+        A dict with the keys ``url`` (str, without passwords) and one of ``vcs_info``, ``archive_info``, ``dir_info``
+        (dict), sometimes ``subdirectory`` (str), as PEP 610 has it; a file that says something else counts as none.
         """
         data = _read(os.path.join(self.info, "direct_url.json"))
         return {} if not data else parse_direct_url(data)
@@ -225,7 +225,15 @@ def parse_direct_url(data: bytes) -> dict[str, Any]:
     parts = {key: told[key] for key in ("vcs_info", "archive_info", "dir_info") if isinstance(told.get(key), dict)}
     if isinstance(told.get("subdirectory"), str):
         parts["subdirectory"] = told["subdirectory"]
-    return {"url": told["url"], **parts}
+    return {"url": _public(told["url"]), **parts}
+
+
+def _public(url: str) -> str:
+    if url.startswith("file:") or ("@" not in url and "=" not in url):
+        return url
+    from capture.secrets import redact_url
+
+    return redact_url(url)
 
 
 def path_of(url: str) -> str | None:
