@@ -111,14 +111,14 @@ def looks_secret_name(name: str) -> str | None:
     rule = None
     for hint in _HINTS:
         if hint in low:
-            rule = _rule_of_words(_words(name))
+            rule = _rule_of_words(words_of(name))
             break
     if len(_rules) < _MOST_NAMES:
         _rules[name] = rule
     return rule
 
 
-def _words(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
     """Split a name into lower-case words; numbers at its end, and a plural's s, are left out."""
     words: list[str] = []
     word = ""
@@ -159,6 +159,8 @@ def _rule_of_words(words: list[str]) -> str | None:
         return "auth-token" if before in _TOKENS else _PERHAPS
     if last == "pass" or last == "sshpass":
         return "password" if before in _PASSES or last == "sshpass" else None
+    if last == "value" and before == "secret":
+        return "secret"
     return _PERHAPS if last in ("cookie", "authorization") else None
 
 
@@ -177,7 +179,7 @@ def looks_random(text: str) -> bool:
             kinds.append("A" if char.isupper() else "a")
         elif char not in "_-+/=.~:|%":
             return False
-    steps = [pair for pair in zip(kinds, kinds[1:], strict=False) if pair[0] != pair[1]]
+    steps = [kinds[at - 1] + kinds[at] for at in range(1, len(kinds)) if kinds[at - 1] != kinds[at]]
     with_digits = sum("0" in pair for pair in steps)
     return with_digits >= 2 and len(steps) >= max(4, len(kinds) / 6) and _entropy(text) >= 3.0
 
@@ -218,6 +220,188 @@ def _is_path(text: str, rule: str) -> bool:
     return os.path.exists(os.path.expanduser(text))
 
 
+# ------------------------------------------------------------------------------------------------------------ values
+
+_HEADERS = ("earer ", "asic ")
+_START = r"(?<![A-Za-z0-9])"
+_START_OF_NAME = r"(?<![A-Za-z0-9_-])"
+_END = r"(?![A-Za-z0-9])"
+_CONNECTION = r"(?i)(?:^|[;\s\"'])(?:password|pwd)=('[^']+'|[^\s;'\",&()]+)(?=$|[\s;\"'])"
+#: A character, and for texts that have it: what a text must contain, the rule, and the pattern. A group is the secret
+#: where the pattern has one. Those of Telegram and the like, which have nothing of their own, are found by name only.
+_FORMS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    (
+        "_",
+        (
+            ("hf_", "huggingface-token", _START + r"hf_[A-Za-z0-9]{30,}" + _END),
+            *((f"gh{kind}_", "github-token", _START + rf"gh{kind}_[A-Za-z0-9]{{30,}}" + _END) for kind in "pousr"),
+            ("github_pat_", "github-token", _START + r"github_pat_[A-Za-z0-9_]{22,}"),
+            ("npm_", "npm-token", _START + r"npm_[A-Za-z0-9]{30,}" + _END),
+            ("k_live_", "stripe-key", _START + r"[sr]k_live_[A-Za-z0-9]{16,}" + _END),
+            ("whsec_", "webhook-secret", _START + r"whsec_[A-Za-z0-9+/=]{24,}"),
+            ("gsk_", "groq-key", _START + r"gsk_[A-Za-z0-9]{40,}" + _END),
+            ("r8_", "replicate-token", _START + r"r8_[A-Za-z0-9]{36,}" + _END),
+            ("dop_v1_", "digitalocean-token", _START + r"dop_v1_[a-f0-9]{64}" + _END),
+        ),
+    ),
+    (
+        "-",
+        (
+            ("sk-", "api-key", _START_OF_NAME + r"sk-(?:ant|proj|svcacct|admin|or)-[A-Za-z0-9_-]{20,}"),
+            ("sk-", "api-key", _START_OF_NAME + r"sk-(?=[A-Za-z]*[0-9])[A-Za-z0-9]{20,}" + _END),
+            ("glpat-", "gitlab-token", _START + r"glpat-[A-Za-z0-9_-]{20,}"),
+            ("xox", "slack-token", _START + r"xox[abeoprs]-[A-Za-z0-9-]{12,}"),
+            ("xapp-", "slack-token", _START + r"xapp-[0-9]-[A-Za-z0-9-]{20,}"),
+            ("pypi-", "pypi-token", _START + r"pypi-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{40,}"),
+            ("xai-", "api-key", _START + r"xai-[A-Za-z0-9]{40,}" + _END),
+            (
+                "PRIVATE KEY",
+                "private-key",
+                r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+                r"(?:.*?-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|[\sA-Za-z0-9+/=:,.\\-]*)",
+            ),
+        ),
+    ),
+    (
+        ".",
+        (
+            (".", "jwt", _START + r"eyJ[\w-]{8,}(?:\.[\w-]{4,}\.[\w-]*(?:\.[\w-]+){0,2}|\.\.[\w-]+\.[\w-]+\.[\w-]+)"),
+            ("ya29.", "google-token", _START + r"ya29\.[A-Za-z0-9_-]{20,}"),
+            ("SG.", "sendgrid-key", _START + r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
+            ("hooks.slack.com/", "slack-webhook", r"hooks\.slack\.com/services/([A-Za-z0-9/]{20,})"),
+        ),
+    ),
+    (
+        "A",
+        (
+            ("AKIA", "aws-key", _START + r"AKIA(?=[A-Z]*[0-9])[A-Z0-9]{16}" + _END),
+            ("ASIA", "aws-key", _START + r"ASIA(?=[A-Z]*[0-9])[A-Z0-9]{16}" + _END),
+            ("AIza", "google-key", _START + r"AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
+            ("AccountKey=", "azure-key", r"AccountKey=([A-Za-z0-9+/=]{20,})"),
+        ),
+    ),
+    (
+        " ",
+        (
+            ("earer ", "bearer", r"(?i:\bbearer)\s+(?=[A-Za-z._~+/=-]*[0-9])([A-Za-z0-9._~+/=-]{16,})"),
+            ("asic ", "basic-auth", r"(?i:\bbasic)\s+([A-Za-z0-9+/]{6,}={0,2})(?![A-Za-z0-9+/=])"),
+        ),
+    ),
+    (
+        "=",
+        tuple((hint, "password", _CONNECTION) for hint in ("assword=", "ASSWORD=", "wd=", "WD=")),
+    ),
+)
+
+
+#: every rule there is, as the masks name them
+RULES = frozenset(
+    {"api-key", "auth-token", "name", "password", "secret", "too-deep", "token", "url-password", "url-token"}
+    | {*_WORDS.values(), *_KEYS.values()}
+    | {rule for _, forms in _FORMS for _, rule, _ in forms}
+)
+
+
+def may_hold_token(text: str) -> bool:
+    """Say at little cost whether a text can have a token in it that says by its form what it is."""
+    if len(text) < SHORTEST_TOKEN:
+        return False
+    for char, forms in _FORMS:
+        if char in text:
+            for hint, _, pattern in forms:
+                if hint in text and _is_worth_a_look(text, hint, pattern):
+                    return True
+    return False
+
+
+def _is_worth_a_look(text: str, hint: str, pattern: str) -> bool:
+    """Say whether a hint is more than a part of a word: patterns are dear, since `re` is loaded for the first."""
+    if hint == ".":
+        return "eyJ" in text
+    if pattern is _CONNECTION:
+        return _names_a_server(text)
+    if not pattern.startswith((_START, _START_OF_NAME)):
+        return hint not in _HEADERS or _has_credentials(text, hint)
+    at = text.find(hint)
+    while at >= 0:
+        if not text[at - 1 : at].isalnum():
+            return True
+        at = text.find(hint, at + 1)
+    return False
+
+
+def _has_credentials(text: str, header: str) -> bool:
+    """Say whether something longer than most words follows a header, which is a word of everyday language, too."""
+    at = text.find(header)
+    while at >= 0:
+        word = "".join(text[at + len(header) : at + len(header) + 500].split(None, 1)[:1])
+        if len(word) >= 16 or (len(word) >= 6 and not (word.isalpha() and word.islower())):
+            return True
+        at = text.find(header, at + 1)
+    return False
+
+
+def _names_a_server(text: str) -> bool:
+    """Say whether a text with a password is a connection string, and not a piece of Python, say."""
+    low = text.lower()
+    return any(f"{other}=" in low for other in ("host", "server", "dbname", "database", "uid", "user id", "source"))
+
+
+def token_spans(text: str) -> list[Span]:
+    """Return where a text has tokens, keys and headers that say by their form what they are."""
+    import re
+
+    spans: list[Span] = []
+    for char, forms in _FORMS:
+        if char not in text:
+            continue
+        for hint, rule, pattern in forms:
+            if hint not in text or not _is_worth_a_look(text, hint, pattern):
+                continue
+            for found in re.compile(pattern, re.DOTALL).finditer(text):
+                group = 1 if found.re.groups else 0
+                if _is_meant(rule, found.group(group), text):
+                    spans.append((*found.span(group), rule))
+    return spans
+
+
+def _is_meant(rule: str, secret: str, text: str) -> bool:
+    """Say whether what has the form of a secret is one, where words can have that form, too."""
+    if MARK in secret:
+        return False
+    if rule == "basic-auth":
+        from binascii import Error, a2b_base64
+
+        try:
+            return b":" in (plain := a2b_base64(secret)) and plain.isascii()
+        except Error:
+            return False
+    if rule == "password":
+        return secret.lower() not in ("password", "pwd") and _names_a_server(text)
+    return True
+
+
+def looks_secret_value(text: str) -> str | None:
+    """Return the rule by which a text holds something secret, whatever it is called; None if it does not.
+
+    Examples
+    --------
+    >>> looks_secret_value("glpat-" + "x1Y2z3" * 4), looks_secret_value("https://bob:hunter2@example.org")
+    ('gitlab-token', 'url-password')
+    >>> looks_secret_value("risk-averse-portfolios-2024")
+    """
+    spans = secret_spans(text)
+    return spans[0][2] if spans else None
+
+
+def secret_spans(text: str) -> list[Span]:
+    """Return where a text holds what is secret by its form, in URLs and elsewhere."""
+    spans = url_spans(text) if may_hold_secret_url(text) else []
+    if may_hold_token(text):
+        spans += token_spans(text)
+    return spans
+
+
 # -------------------------------------------------------------------------------------------------------------- URLs
 
 #: parameters of URLs that give access, beside those of which the name says so
@@ -251,11 +435,11 @@ def redact_url(url: str) -> str:
     'git@github.com:team/project.git'
     """
     if "://" in url:
-        return redact_urls_in(url)
+        return replaced(url, [*url_spans(url), *(token_spans(url) if may_hold_token(url) else ())])
     user, colon, rest = url.partition(":")
     password, at, place = rest.rpartition("@")
     is_short_form = colon and at and ":" in place and user.isidentifier() and "/" not in password
-    if is_short_form and password and MARK not in password and not _has_space(url):
+    if is_short_form and password and MARK not in password and not has_space(url):
         return f"{user}:{mask_of('url-password')}@{place}"
     return url
 
@@ -268,7 +452,7 @@ def redact_urls_in(text: str) -> str:
     >>> redact_urls_in("cannot reach 'https://x.org/?user=1&access_token=abc', see http://a:b@c")
     "cannot reach 'https://x.org/?user=1&access_token=***masked:auth-token***', see http://a:***masked:url-password***@c"
     """
-    return _replaced(text, url_spans(text)) if may_hold_secret_url(text) else text
+    return replaced(text, url_spans(text)) if may_hold_secret_url(text) else text
 
 
 def may_hold_secret_url(text: str) -> bool:
@@ -291,18 +475,19 @@ def url_spans(text: str) -> list[Span]:
 
 def _end_of_url(text: str, at: int) -> int:
     """Return where the URL ends of which the scheme ends at `at`."""
-    import re
-
-    if text[:at].replace("+", "").replace("-", "").replace(".", "").isalnum() and not _has_space(text):
+    if text[:at].replace("+", "").replace("-", "").replace(".", "").isalnum() and not has_space(text):
         return len(text)  # the text is a URL and nothing else: a password may have any character
-    found = re.compile(r"[\s\"'`<>]").search(text, at, at + LONGEST_URL)
-    end = found.start() if found else min(len(text), at + LONGEST_URL)
+    end = min(len(text), at + LONGEST_URL)
+    for char in " \n\t\r\"'`<>":
+        found = text.find(char, at, end)
+        if found >= 0:
+            end = found
     while end > at and text[end - 1] in ".,;:)]}!?":
         end -= 1
     return end
 
 
-def _has_space(text: str) -> bool:
+def has_space(text: str) -> bool:
     return len(text.split(None, 1)) > 1 or text != text.strip()
 
 
@@ -355,21 +540,21 @@ def _rule_of_parameter(name: str, value: str) -> str | None:
     rule = looks_secret_name(name)
     if rule != _PERHAPS:
         return rule
-    if _words(name)[-1] != "token":
+    if words_of(name)[-1] != "token":
         return "url-token" if looks_random(value) else None
-    return None if value.isdigit() or _OTHER_TOKENS.intersection(_words(name)) else "url-token"
+    return None if value.isdigit() or _OTHER_TOKENS.intersection(words_of(name)) else "url-token"
 
 
-def _replaced(text: str, spans: Iterable[Span]) -> str:
+def replaced(text: str, spans: Iterable[Span]) -> str:
     """Return a text with masks in place of spans; of those that overlap, one mask stands for all."""
     pieces, done = [], 0
-    for start, end, rule in _merged(spans):
+    for start, end, rule in merged(spans):
         pieces += [text[done:start], mask_of(rule)]
         done = end
     return "".join([*pieces, text[done:]]) if pieces else text
 
 
-def _merged(spans: Iterable[Span]) -> list[Span]:
+def merged(spans: Iterable[Span]) -> list[Span]:
     merged: list[Span] = []
     for start, end, rule in sorted(spans, key=lambda span: (span[0], -span[1])):
         if merged and start < merged[-1][1]:
