@@ -39,3 +39,17 @@ def project(tmp_path, monkeypatch):
     yield ProjectFolder(folder)
     for name in set(sys.modules) - before:
         del sys.modules[name]
+
+
+@pytest.fixture
+def fake_git(tmp_path, monkeypatch):
+    """Return a function that puts a shell script where git would be found."""
+
+    def put(script):
+        program = tmp_path / "bin" / "git"
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\n" + script)
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(program.parent))
+
+    return put
