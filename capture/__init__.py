@@ -5,7 +5,14 @@ The names below are loaded when they are first used, so that importing the packa
 
 from __future__ import annotations
 
+import os as _os
+
 from capture._version import __version__
+
+if "CAPTURE_LINEAGE_JOURNAL" in _os.environ:  # a run started this process, and would like to know what it opens
+    from capture.probes.lineage import children as _children
+
+    _children.attach()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

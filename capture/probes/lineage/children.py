@@ -1,9 +1,9 @@
 """Child processes: Python ones tell what they open in journals of their own; the others are counted.
 
 The run's process makes a private folder. A forked child inherits the hook and begins a journal there at once; a Python
-that was started anew (spawn, forkserver, ``subprocess``) finds the folder in the environment variable `VARIABLE` when it
-imports this library. Each line is written when a path is first seen, since a child may end at any moment and often does
-so without clearing up (``os._exit``). When the run is over the folder goes, and a child that goes on tells nobody.
+that was started anew (spawn, forkserver, ``subprocess``) finds the folder in the environment variable `VARIABLE` when
+it imports this library. Each line is written when a path is first seen, since a child may end at any moment and often
+does so without clearing up (``os._exit``). When the run is over the folder goes, and a child that goes on tells nobody.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Child:
 
 def collect(folder: str) -> list[Child]:
     """Read the journals in a folder, by the ids of the processes."""
-    import json
+    from capture.plainjson import loads
 
     try:
         names = os.listdir(folder)
@@ -118,7 +118,7 @@ def collect(folder: str) -> list[Child]:
                 if not line.endswith(b"\n"):
                     break  # it is being written
                 try:
-                    entry = json.loads(line)
+                    entry = loads(line)
                 except ValueError:
                     continue  # of a child that died while it wrote, and whose id was given to another
                 if isinstance(entry, dict):
@@ -193,7 +193,8 @@ def account(
     """
     processes: list[list[str]] = []
     forks: dict[int, int] = {}
-    for owner, told in [(pid, list(events)), *((child.pid, child.seen) for child in children)]:
+    told_by: list[tuple[int, Sequence[Any]]] = [(pid, list(events)), *((child.pid, child.seen) for child in children)]
+    for owner, told in told_by:
         for event in told:
             if event[1] == "process":
                 processes.append(event[3])
@@ -313,11 +314,11 @@ class Journal:
         self._identity = (found.st_dev, found.st_ino)
 
     def _write(self, entry: Any) -> None:
-        import json
+        from capture.plainjson import dumps
 
         if not self._is_ours():
             self._open()
-        os.write(self._descriptor, json.dumps(entry).encode() + b"\n")
+        os.write(self._descriptor, dumps(entry).encode() + b"\n")
 
     def _is_ours(self) -> bool:
         """Say whether the descriptor is still ours: a daemon closes all it has, and may open files of its own."""

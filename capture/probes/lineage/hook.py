@@ -67,8 +67,11 @@ def note(path: Any, write: bool, by: str) -> None:
         return
     text = _absolute(text)
     for sightings in _targets():
-        sightings.report(text, by)
-        (sightings.write if write else sightings.read)(text)
+        try:
+            sightings.report(text, by)
+            (sightings.write if write else sightings.read)(text)
+        except Exception as error:  # noqa: BLE001 - it would come out of the user's call of a library; it is counted
+            sightings.failed(error)
 
 
 def note_url(entry: dict[str, Any]) -> None:
@@ -82,7 +85,10 @@ def note_url(entry: dict[str, Any]) -> None:
     """
     if _watched and get_ident() not in IDENTS:
         for sightings in _targets():
-            sightings.url(entry)
+            try:
+                sightings.url(entry)
+            except Exception as error:  # noqa: BLE001 - it would come out of the user's request; it is counted
+                sightings.failed(error)
 
 
 # --- for the front ---

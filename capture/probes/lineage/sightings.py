@@ -94,6 +94,7 @@ class Sightings:
         self.events: list[tuple[Any, ...]] = []
         self.urls: list[dict[str, Any]] = []
         self.lost = 0
+        self._limit = MAX_PATHS
         self.hook_errors = 0
         self.first_error: str | None = None
 
@@ -203,7 +204,8 @@ class Sightings:
             try:
                 self.journal(what, *details)
             except OSError:
-                self.journal = None  # the run is over, or the disk is full; the child has other things to do
+                self.journal = None  # the run is over, or the disk is full: from now on nothing is kept
+                self._limit = 0
 
     def _is_noise(self, path: str) -> bool:
         if path.startswith(self.noise_folders) or path.endswith(NOISE_SUFFIXES) or _CACHE in path:
@@ -212,7 +214,7 @@ class Sightings:
         return False
 
     def _keep(self, kept: dict[str, Sight], kind: str, path: str, stat: Stat | None) -> None:
-        if len(kept) >= MAX_PATHS:
+        if len(kept) >= self._limit:
             self.lost += 1
             return
         kept[path] = (stat, perf_counter())

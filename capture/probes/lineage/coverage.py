@@ -1,0 +1,124 @@
+"""What was watched, by what and since when, and what could not be seen: in words, and as a yes or no.
+
+"Complete" says that nothing is known to have gone unseen, not that all was seen: the limits of watching are told in the
+text of every statement.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+_NAMED = 5  #: names that are listed before "and so many more"
+
+
+def statement(
+    *,
+    since: str,
+    children: Mapping[str, Any] | None,
+    folders: int | None = None,
+    folder_problems: Sequence[str] = (),
+    nearby: int = 0,
+    libraries: Sequence[str] | None = None,
+    urls: bool = False,
+    hosts: Sequence[str] = (),
+    lost: int = 0,
+    hook_errors: int = 0,
+    first_error: str | None = None,
+    replaced: Sequence[str] = (),
+    undigested: int = 0,
+    failures: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Say what was watched and what could not be seen.
+
+    Parameters
+    ----------
+    since : str
+        Since when the run was watched, as people write it.
+    children : mapping or None
+        See `capture.probes.lineage.children.account`; None if children were not watched.
+    folders : int or None
+        How many folders were watched; None if none was to be.
+    folder_problems : sequence of str
+        Why no folder was watched, or not all of them.
+    nearby : int
+        Files that only the watch of folders saw.
+    libraries : sequence of str or None
+        Sentences on libraries that open files past Python; None if they were not asked.
+    urls : bool
+        Whether URLs were recorded.
+    hosts : sequence of str
+        To which there were connections that no URL explains.
+    lost : int
+        Things that were seen and not kept, there being too many.
+    hook_errors : int
+        How often seeing failed; `first_error` says how it did first.
+    replaced : sequence of str
+        Programs by which the run's own process tried to replace itself.
+    undigested : int
+        Inputs and outputs without a digest.
+    failures : sequence of str
+        Parts of watching that failed as a whole.
+
+    Returns
+    -------
+    dict
+        complete : bool; watched : list of str; unseen : list of str; text : str.
+    """
+    watched = [f"files that Python opened, by its audit hook, since {since}"]
+    unseen: list[str] = list(failures)
+    limits = ["what was opened before"]
+
+    if children is None:
+        limits.append("what child processes opened (not watched, by a setting)")
+    else:
+        if children["observed"]:
+            watched.append(f"files that {_count(children['observed'], 'Python child process', 'es')} opened")
+        if children["not_observed"]:
+            number = _count(children["not_observed"], "child process", "es")
+            unseen.append(f"{number} not observed ({_listed(children['names'])})")
+    if libraries is None:
+        limits.append("what libraries opened past Python (not asked, by a setting)")
+    else:
+        watched.append("files that libraries opened past Python, for those that are known and tested")
+        unseen += libraries
+    if urls:
+        watched.append("URLs fetched by http.client and httpx")
+    if hosts:
+        unseen.append(f"connections whose content is not recorded: {_listed(hosts)}")
+    if folders:
+        watched.append(f"{_count(folders, 'folder')}, for files that anybody opened there")
+    else:
+        limits.append("what C code opened past Python")
+    if nearby:
+        number = _count(nearby, "file")
+        were = "was" if nearby == 1 else "were"
+        unseen.append(f"{number} {were} opened nearby by nobody that was watched, perhaps by another process")
+    if lost:
+        unseen.append(f"{_count(lost, 'thing')} more than are kept")
+    if hook_errors:
+        unseen.append(f"what happened while watching failed, {_count(hook_errors, 'time')} ({first_error})")
+    if replaced:
+        unseen.append(f"what {_listed(replaced)} did, by which the process replaced itself")
+
+    complete = not unseen
+    sentences = [f"Watched: {'; '.join(watched)}."]
+    sentences.append("Nothing is known to have gone unseen." if complete else f"Not seen: {'; '.join(unseen)}.")
+    sentences.append(f"Out of sight: {'; '.join(limits)}.")
+    if folder_problems:
+        sentences.append(f"Folders: {'; '.join(folder_problems)}.")
+    if undigested:
+        have = "has" if undigested == 1 else "have"
+        sentences.append(f"{_count(undigested, 'file')} {have} no digest, for the reasons given there.")
+    return {"complete": complete, "watched": watched, "unseen": unseen, "text": " ".join(sentences)}
+
+
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED:,} more"
