@@ -13,6 +13,7 @@
     │   ├── ConfigScopeError            a function that cannot be a config scope   (also TypeError)
     │   │   └── ConfigScopeSyntaxError  ... because it yields or awaits            (also SyntaxError)
     │   ├── ScopeParameterError         a config scope asks for an unknown entry   (also KeyError)
+    │   ├── MaskedConfigError           an entry is a mask, where a secret was     (also ValueError)
     │   └── ConfigFileError             a config file cannot be read               (also ValueError)
     ├── ReadOnlyConfigError             a captured function changed its config     (also TypeError)
     ├── CircularDependencyError         an ingredient contains itself
@@ -287,6 +288,25 @@ class ScopeParameterError(ConfigError, KeyError):
             f" or pass {parameter}=VALUE"
         )
         super().__init__("\n".join(lines), **kwargs)
+
+
+class MaskedConfigError(ConfigError, ValueError):
+    """A configuration was taken from a record, in which secrets are masked, and a run cannot do with the masks.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        Dotted paths of the masked entries.
+    """
+
+    def __init__(self, paths: Iterable[str] = (), **kwargs: Any) -> None:
+        self.paths = tuple(paths)
+        super().__init__(
+            "the configuration comes from a record, in which secrets are masked, and holds masks in place of values."
+            f"\n  masked entries:     {', '.join(self.paths)}"
+            f"\n  to give the values: with {' '.join(f'{path}=VALUE' for path in self.paths)}",
+            **kwargs,
+        )
 
 
 class ConfigFileError(ConfigError, ValueError):

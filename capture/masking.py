@@ -539,29 +539,3 @@ def _path(place: Place | None, key: Any) -> str:
 
 class _Tangled(Exception):
     """A value holds itself, or is nested too deeply."""
-
-
-def masked_entries(config: Mapping[Any, Any]) -> list[str]:
-    """Return the dotted paths of entries that hold a mask, which cannot stand for the value.
-
-    Examples
-    --------
-    >>> masked_entries({"db": {"user": "bob", "password": "***masked:password***"}})
-    ['db.password']
-    """
-    found: list[str] = []
-
-    def look(value: Any, path: str, depth: int) -> None:
-        if isinstance(value, str):
-            if MARK in value:
-                found.append(path)
-        elif depth < MAX_DEPTH:
-            if isinstance(value, dict):
-                for key, item in value.items():
-                    look(item, f"{path}.{key}" if path else str(key), depth + 1)
-            elif isinstance(value, (list, tuple)):
-                for index, item in enumerate(value):
-                    look(item, f"{path}.{index}", depth + 1)
-
-    look(config, "", 0)
-    return found

@@ -148,6 +148,8 @@ class Recorder(NullRecorder):
         Id that the user asked for, or None.
     settings : Settings
         Only its ``DELIVERY`` is read.
+    masker : Masker, optional
+        Masks what is secret in each event before it is written anywhere.
 
     Raises
     ------
@@ -159,7 +161,7 @@ class Recorder(NullRecorder):
 
     observed = True
 
-    def __init__(self, uid: str, observers: Sequence[Any], label: Any, settings: Any) -> None:
+    def __init__(self, uid: str, observers: Sequence[Any], label: Any, settings: Any, masker: Any = None) -> None:
         from capture.calls import check_hooks, describe
         from capture.dispatch import DeliveryOptions, Dispatcher
         from capture.journal import Journal
@@ -168,6 +170,8 @@ class Recorder(NullRecorder):
 
         super().__init__(uid)
         self._pid = os.getpid()
+        self._masker = masker
+        self._masks_told = 0
         place, spool = places(uid, observers)
         journals = os.path.join(place, "journals")
         os.makedirs(journals, mode=0o700, exist_ok=True)
@@ -214,10 +218,18 @@ class Recorder(NullRecorder):
         """Put an event into the journal and wake the observers' threads; in a forked child, do nothing."""
         if os.getpid() != self._pid:
             return event
+        if self._masker is not None:
+            event = self._masker.event(event)
         return self.dispatcher.emit(event)
 
+    def _tell_masks(self) -> None:
+        """Record what was masked, if that was not recorded already."""
+        if self._masker is not None and len(self._masker.found) > self._masks_told:
+            self._masks_told = len(self._masker.found)
+            self.emit(events.Facts(topic="secrets", facts=self._masker.facts()))
+
     def output(self, text: str, offset: int) -> None:
-        """Record that the output is now ``old[:offset] + text``."""
+        """Record that the output, in which secrets are masked already, is now ``old[:offset] + text``."""
         self.kept.put(text, offset)
         self.emit(events.Output(text=text, offset=offset))
 
@@ -234,6 +246,7 @@ class Recorder(NullRecorder):
         self.emit(first)
         for event in after:
             self.emit(event)
+        self._tell_masks()
         self.dispatcher.start_lanes()
 
     def wait_started(self) -> Any:
@@ -334,6 +347,9 @@ class Recorder(NullRecorder):
     def _emit_ending(self, ending: Event | None) -> None:
         self.metrics.flush()
         if ending is not None and not self._ended:
+            if self._masker is not None:
+                ending = self._masker.event(ending)  # what is masked in it belongs on the list before it
+            self._tell_masks()
             self.emit(ending)
             self._ended = True  # if an interruption comes in between, it is there twice: stores take the first
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from capture import context, events
-from capture.errors import NoRunError, RequiredObserverError, SacredInterrupt, SpoolError
+from capture.errors import MaskedConfigError, NoRunError, RequiredObserverError, SacredInterrupt, SpoolError
 from capture.randomness import set_global_seed
 from capture.recorder import ChildRecorder, NullRecorder, Recorder, new_uid
 from capture.signals import Hold, Preempted, Preemption
@@ -114,6 +114,7 @@ class Run:
         self._recorder: NullRecorder = NullRecorder(self.uid)
         self._by_hand = False
         self._last_error: BaseException | None = None
+        self._masker: Any = None  # what keeps secrets out of the record
         self._capture: Any = None
         self._output_log: Any = None
         self._activation: Any = None
@@ -238,6 +239,15 @@ class Run:
     def _check_new(self) -> None:
         if self.status is not None:
             raise RuntimeError("A run can only be started once.")
+        if getattr(self.main_function, "__module__", None) != "capture.commands":  # those only show the configuration
+            self._check_masks()
+
+    def _check_masks(self) -> None:
+        """Refuse masks in the configuration: it was taken from a record, and the record has not the values."""
+        from capture.secrets import masked_entries
+
+        if masked := masked_entries(self.config):
+            raise MaskedConfigError(masked)
 
     def _observers_to_tell(self) -> list[Any]:
         if self.unobserved:
@@ -248,7 +258,7 @@ class Run:
         if not observers:
             return NullRecorder(self.uid)
         try:
-            return Recorder(self.uid, observers, self._id, self._settings)
+            return Recorder(self.uid, observers, self._id, self._settings, self._make_masker())
         except OSError as error:
             if any(getattr(observer, "required", False) for observer in observers):
                 raise RequiredObserverError(
@@ -260,6 +270,16 @@ class Run:
                 error,
             )
             return NullRecorder(self.uid)
+
+    def _make_masker(self) -> Any:
+        """Return what keeps secrets out of the record, or None if the settings ask for none of it."""
+        secrets = self._settings.SECRETS
+        if not secrets.ENABLED:
+            return None
+        from capture.masking import Masker
+
+        self._masker = Masker(secrets.NAMES, secrets.ALLOWED)
+        return self._masker
 
     def _command(self) -> str:
         return str(self.meta_info.get("command") or getattr(self.main_function, "__name__", "main"))
@@ -422,7 +442,8 @@ class Run:
             emit, clean = self._recorder.output, self._settings.OUTPUT.CLEAN or custom is not None
         else:
             emit, clean = self._keep_raw, False
-        self._output_log = OutputLog(emit, clean=clean, max_bytes=self._settings.OUTPUT.MAX_BYTES)
+        mask = self._masker.stream() if self._masker is not None else None
+        self._output_log = OutputLog(emit, clean=clean, max_bytes=self._settings.OUTPUT.MAX_BYTES, mask=mask)
         self._capture = stdio.start_capture(mode, self._output_log, owner=context.CONTEXT_RUN)
         self.capture_mode = mode
 

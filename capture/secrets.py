@@ -23,7 +23,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
     Span = tuple[int, int, str]  #: first character, the one behind the last, rule
 
@@ -47,6 +48,32 @@ def mask_of(rule: str) -> str:
 def is_mask(text: object) -> bool:
     """Say whether a value is a mask, and nothing but a mask."""
     return type(text) is str and text.startswith(MARK) and text.endswith("***") and text.count(MARK) == 1
+
+
+def masked_entries(config: Mapping[Any, Any]) -> list[str]:
+    """Return the dotted paths of entries that hold a mask, which cannot stand for the value.
+
+    Examples
+    --------
+    >>> masked_entries({"db": {"user": "bob", "password": "***masked:password***"}})
+    ['db.password']
+    """
+    found: list[str] = []
+
+    def look(value: Any, path: str, depth: int) -> None:
+        if isinstance(value, str):
+            if MARK in value:
+                found.append(path)
+        elif depth < 100:
+            if isinstance(value, dict):
+                for key, item in value.items():
+                    look(item, f"{path}.{key}" if path else str(key), depth + 1)
+            elif isinstance(value, (list, tuple)):
+                for index, item in enumerate(value):
+                    look(item, f"{path}.{index}", depth + 1)
+
+    look(config, "", 0)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------------- names

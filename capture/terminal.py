@@ -610,6 +610,9 @@ class OutputLog:
     min_interval_s : float
         Output is handed on at once if the last time is longer ago than this, and gathered otherwise; then the next
         `feed` or `flush` after it hands it on. The owner calls `flush` a few times per second.
+    mask : callable, optional
+        ``mask(text, last)`` is given all text as it was printed, before anything else is done with it, and returns
+        what of it may be recorded by now. It is called with "" at each `flush` without text.
 
     Notes
     -----
@@ -631,8 +634,9 @@ class OutputLog:
         max_bytes: int | None = None,
         now: Callable[[], float] = time.monotonic,
         min_interval_s: float = 0.05,
+        mask: Callable[[str, bool], str] | None = None,
     ) -> None:
-        self._emit, self._now, self._interval = emit, now, min_interval_s
+        self._emit, self._now, self._interval, self._mask = emit, now, min_interval_s, mask
         self._screen: Cleaner | Verbatim = Cleaner() if clean else Verbatim()
         self._cap = None if max_bytes is None else HeadAndTail(max_bytes)
         self._decoder = text_decoder()
@@ -718,6 +722,8 @@ class OutputLog:
         if last:
             text += self._decoder.decode(b"", True)
         text = without_surrogates(text)
+        if self._mask is not None:
+            text = self._mask(text, last)
         if text:
             self._gathered += len(text)
             self._screen.feed(text)
