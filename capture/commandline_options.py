@@ -158,12 +158,18 @@ def _priority(args: Any, run: Run) -> None:
 
 
 def _enforce_clean(args: Any, run: Run) -> None:
-    """Refuse to run if the sources are in no git repository, or have uncommitted changes."""
+    """Refuse to run if the sources are in no git repository, or are not what is committed there."""
     repositories = run.experiment_info.get("repositories", [])
     if not repositories:
         raise CommandLineError(
             "--enforce_clean: none of the sources lies in a git repository that can be read, so nothing says whether"
             " they are committed.\n  what can be done:  commit them to a repository, or leave the option out"
+        )
+    empty = [str(repository.get("url")) for repository in repositories if repository.get("commit") is None]
+    if empty:
+        raise CommandLineError(
+            f"--enforce_clean: nothing has been committed yet in {', '.join(empty)}."
+            "\n  what can be done:  commit the sources, or leave the option out"
         )
     unknown = [str(repository.get("url")) for repository in repositories if repository.get("dirty") is None]
     if unknown:

@@ -136,8 +136,8 @@ class _Restoration:
                 self._put_back(entry)
             elif entry.get("used"):
                 self._miss(f"it was not kept: {entry['left_out']}", path=entry.get("path"))
-        for entry in links:
-            self._link(entry)
+        made = [path for path in map(self._link, links) if path is not None]
+        self._remove_links_that_lead_out(made)
         for module in _entries(self.facts, "submodules"):
             self._check_out_submodule(module)
         if self.facts.get("lfs"):
@@ -271,25 +271,38 @@ class _Restoration:
             return
         self.written.append(str(entry["path"]))
 
-    def _link(self, entry: Mapping[str, Any]) -> None:
+    def _link(self, entry: Mapping[str, Any]) -> str | None:
+        """Make a symbolic link; return its path below the folder, or None where there is none."""
         parts, goal = _parts(entry.get("path")), str(entry["link"])
         if parts is None or self._leads_elsewhere(parts[:-1]):
             self._miss("its path leads out of the folder", path=entry.get("path"))
-            return
+            return None
         path = os.path.join(self.target, *parts)
-        end = os.path.realpath(os.path.join(os.path.dirname(path), goal))
-        if os.path.isabs(goal) or not (end + os.sep).startswith(self.target + os.sep):
+        if os.path.isabs(goal):
             self._miss(f"it is a link to {goal}, out of the folder", path=entry["path"])
-            return
+            return None
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             if os.path.lexists(path):
                 os.unlink(path)
             os.symlink(goal, path)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._miss(f"cannot be made: {error}", path=entry["path"])
-            return
+            return None
         self.written.append(str(entry["path"]))
+        return str(entry["path"])
+
+    def _remove_links_that_lead_out(self, made: list[str]) -> None:
+        """Look at where links end when all of them are there: one can bend the way of another."""
+        inside = self.target.rstrip(os.sep) + os.sep
+        outward = [path for path in made if not self._end_of(path).startswith(inside)]
+        for path in outward:
+            os.unlink(os.path.join(self.target, path))
+            self.written.remove(path)
+            self._miss("it is a link that leads out of the folder", path=path)
+
+    def _end_of(self, path: str) -> str:
+        return os.path.realpath(os.path.join(self.target, path)) + os.sep
 
     def _leads_elsewhere(self, parts: Iterable[str]) -> bool:
         """Say whether one of the folders on the way is a link; then the way may end anywhere."""
@@ -429,8 +442,9 @@ def _without_masks(address: str) -> str:
         return address
     place, slash, path = address.partition("/")
     login, at, host = place.rpartition("@")
-    user, _, password = login.partition(":")
-    login = "" if MARK in user else user if MARK in password else login
+    login = login.partition(f":{MARK}")[0]
+    if MARK in login:
+        login = ""
     path, question, query = path.partition("?")
     query = "&".join(part for part in query.split("&") if MARK not in part)
     return f"{login}{at if login else ''}{host}{slash}{path}{question if query else ''}{query}"
@@ -525,6 +539,8 @@ def compare(folder: str, facts: Mapping[str, Any], open_kept: OpenKept | None = 
 
 def _changes_that_differ(recorded: Any, now: Any, patch: bytes, open_kept: OpenKept | None) -> list[dict[str, Any]]:
     """Compare two patches by the contents that they lead to: their bytes depend on the version of git."""
+    from capture.digests import digests_of
+
     digests = [found.get("digest") if isinstance(found, dict) else None for found in (recorded, now)]
     if digests[0] == digests[1]:
         return []
@@ -535,9 +551,12 @@ def _changes_that_differ(recorded: Any, now: Any, patch: bytes, open_kept: OpenK
             return whole
         try:
             with open_kept(recorded["source"]) as file:
-                before = _contents_of(file.read())
+                data = file.read()
         except (OSError, KeyError):
             return whole
+        if digests_of(data, md5=False)[0] != digests[0]:
+            return whole
+        before = _contents_of(data)
     after = _contents_of(patch)
     return [
         {"what": "change", "path": path, "recorded": before.get(path), "now": after.get(path)}

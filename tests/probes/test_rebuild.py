@@ -41,8 +41,8 @@ def snapshot(folder):
         for name in files:
             full = os.path.join(path, name)
             status = os.lstat(full)
-            data = b"" if os.path.islink(full) else open(full, "rb").read()
-            found[full] = (status.st_mtime_ns, status.st_mode, hashlib.sha256(data).hexdigest())
+            with open(full, "rb") as file:
+                found[full] = (status.st_mtime_ns, status.st_mode, hashlib.sha256(file.read()).hexdigest())
     return found
 
 
@@ -119,7 +119,7 @@ def test_settings_of_the_user_do_not_change_the_patch(repo, tmp_path, kept):
     (repo / "train.py").write_text("print(2)\n")
     plain = kept.files[state(repo, kept)["patch"]["source"]]
     script = tmp_path / "evil"
-    script.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\ncat \"$1\"\n")
+    script.write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\ncat "$1"\n')
     script.chmod(0o755)
     (repo / ".git" / "info" / "attributes").write_text("*.py diff=evil\n")
     for name, value in {
@@ -218,7 +218,16 @@ def test_untracked_files_are_kept_and_ignored_ones_are_not(repo, tmp_path, kept)
 SECRET = [".env", ".env.local", "prod.env", "server.pem", "tls/host.key", "id_rsa", "id_rsa.pub", "id_ed25519", "a.p12",
           ".netrc", ".pypirc", "credentials", "credentials.json", "secrets.yaml", ".aws/config", "passwords.txt",
           "client_secret_12.json", "ID_RSA"]  # fmt: skip
-HARMLESS = ["environment.yml", "monkey.py", "keys.py", "secrets.py", "credentials.py", "token_dim.json", "env.py", "my_id_rsa.py"]
+HARMLESS = [
+    "environment.yml",
+    "monkey.py",
+    "keys.py",
+    "secrets.py",
+    "credentials.py",
+    "token_dim.json",
+    "env.py",
+    "my_id_rsa.py",
+]
 
 
 def test_passwords_and_keys_are_never_kept(repo, kept):
@@ -305,7 +314,11 @@ def test_commits_that_no_remote_has_are_bundled(repo, tmp_path, kept):
     (repo / "train.py").write_text("print(2)\n")
     run_git(repo, "commit", "-q", "-a", "-m", "local")
     found = state(repo, kept)
-    assert (found["pushed"], found["bundle"]["commits"], found["bundle"]["prerequisites"]) == (False, "unpushed", [pushed])
+    assert (found["pushed"], found["bundle"]["commits"], found["bundle"]["prerequisites"]) == (
+        False,
+        "unpushed",
+        [pushed],
+    )
     (tmp_path / "x.bundle").write_bytes(kept.files[found["bundle"]["source"]])
     run_git(tmp_path, "clone", "-q", str(origin), "clone")
     run_git(tmp_path / "clone", "bundle", "unbundle", str(tmp_path / "x.bundle"))
@@ -591,5 +604,10 @@ def test_gitpython_is_not_imported(repo):
         "rebuild.repository_state(facts['root'], facts, [], lambda name, data: {'source': name})\n"
         "print([name for name in ('git', 'subprocess', 'logging', 'hashlib', 're') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     assert done.stdout.strip() == "[]", done.stderr
