@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 #: states that are written; DIED is inferred by readers and never written
 STATES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "PREEMPTED")
 
-#: sources whose name begins so are no code of the project: the library made them (a patch, a lock), or keeps them so that
-#: the run can be rebuilt (an untracked file)
+#: sources whose name begins so are no code of the project: the library made them (a patch, a lock), or keeps them so
+#: that the run can be rebuilt (an untracked file)
 KEPT = ".capture/"
 
 FILES = ("sources", "kept", "resources", "artifacts")  #: attributes of a record that list files

@@ -163,8 +163,12 @@ class Spool:
             inner = os.listdir(self.directory)
         except FileNotFoundError:
             return
+        own = self.holder.startswith(os.path.basename(self.directory))  # nobody else will look for content in it
         for name in inner:
             if len(name) == 2 or name == "held":
+                if own and len(name) == 2:
+                    for digest in os.listdir(os.path.join(self.directory, name)):
+                        _remove(self._content(digest))
                 _remove_folder(os.path.join(self.directory, name))
         _remove_folder(self.directory)
 

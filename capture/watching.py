@@ -16,8 +16,10 @@ import threading
 import time
 
 from capture import events
+from capture.hooks import Unavailable
 from capture.probes.gather import FunctionProbe, Reporting
 from capture.probes.host import plain
+from capture.probes.usage import Usage
 from capture.settings import SETTINGS
 from capture.unwatched import LibraryThread, unwatched
 
@@ -53,8 +55,19 @@ class Watching:
         self._interim_every_s = FIRST_INTERIM_S
         self._next_interim = time.monotonic() + FIRST_INTERIM_S
         self._sources = list(facts.files)
+        self._usage = Usage()
         self._cache = os.path.join(run._recorder.state_dir, "cache")
+        if SETTINGS.PROCESS.ENABLED:
+            self._tell_process()  # now: main may change the environment and go to another folder
         self._reporting = Reporting(self._probes, self._report)
+
+    def _tell_process(self) -> None:
+        from capture.probes.process import process_facts
+
+        try:
+            self._report("process", process_facts(SETTINGS.PROCESS.ENV))
+        except Exception as error:  # noqa: BLE001 - it is logged, and recorded as the reason
+            self._report("process", _unavailable(error))
 
     def beat(self) -> None:
         """Record what was seen so far, once in a while: a run that is killed has told that much.
@@ -190,6 +203,8 @@ class Watching:
         steps: list[Callable[[bool, float], None]] = []
         if SETTINGS.IMPORTS:
             steps.append(self._tell_imports)
+        if final:
+            steps.append(self._tell_usage)
         for step in steps:
             try:
                 with unwatched():
@@ -219,6 +234,17 @@ class Watching:
             self._sources.append((path, name))
         self._report("imports", facts)
 
+    def _tell_usage(self, final: bool, wait_s: float) -> None:
+        self._report("usage", self._usage.facts())
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    """Log what should not have happened, and return what stands for the facts."""
+    import logging
+
+    logging.getLogger("capture").exception("facts of a run could not be gathered")
+    return Unavailable(f"{type(error).__name__}: {error}")
+
 
 def plugin_probes() -> list[Any]:
     """Return the probes that installed packages declare as entry points of the group ``capture.probes``.
@@ -226,7 +252,6 @@ def plugin_probes() -> list[Any]:
     An entry point is a `capture.hooks.Probe`, a class that makes one when it is called, or a function that returns
     facts; its name stands in for that of a probe that has none. One that cannot be loaded answers with the reason.
     """
-    from capture.hooks import Unavailable
     from capture.registry import PROBE_GROUP, declares, package_of, plugin_classes
 
     if not declares(PROBE_GROUP):

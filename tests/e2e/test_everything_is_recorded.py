@@ -112,13 +112,13 @@ def check_lineage(record, project, data, server):
 def check_imports(record):
     imports = record.facts["imports"]
     found = {entry["name"] for entry in imports["distributions"]}
-    assert DISTRIBUTIONS <= found, f"missing: {DISTRIBUTIONS - found}"
-    assert SOURCES <= {stored.name for stored in record.sources}
+    assert found >= DISTRIBUTIONS, f"missing: {DISTRIBUTIONS - found}"
+    assert {stored.name for stored in record.sources} >= SOURCES
     for stored in record.sources:
         if stored.name in SOURCES:
             assert stored.read() == (HERE / stored.name).read_bytes()
     listed = {line.partition("==")[0] for line in record.experiment["dependencies"]}
-    assert DISTRIBUTIONS <= listed
+    assert listed >= DISTRIBUTIONS
 
 
 def test_in_a_folder_without_git(project, data, server):
