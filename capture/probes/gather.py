@@ -160,12 +160,11 @@ class Reporting:
 
             logging.getLogger("capture").info("the run ended while probes were still being loaded: none is recorded")
         for name in unanswered or ():
-            self._report(name, Unavailable("the run ended before there was an answer"))
+            self._report_or_say_why(name, Unavailable("the run ended before there was an answer"))
 
     def _work(self) -> None:
         try:
-            probes = list(self._find())
-            _check_names(probes)
+            probes = _usable(self._find())
         except Exception:
             import logging
 
@@ -177,13 +176,17 @@ class Reporting:
             self._unanswered = [probe.name for probe in probes]
         started = time.monotonic()
         threads = []
-        for probe in sorted(probes, key=_timeout_of):
-            name = f"capture-probe-{probe.name}"
-            threads.append((probe, LibraryThread(target=self._ask, args=(probe,), name=name)))
-            threads[-1][1].start()
-        for probe, thread in threads:
-            thread.join(max(0.0, started + _timeout_of(probe) - time.monotonic()))
-            self._tell(probe.name, Unavailable(f"no answer within {_timeout_of(probe):g} s"), only_if_unanswered=True)
+        for timeout_s, probe in sorted(((_timeout_of(probe), probe) for probe in probes), key=lambda pair: pair[0]):
+            thread = LibraryThread(target=self._ask, args=(probe,), name=f"capture-probe-{probe.name}")
+            try:
+                thread.start()
+            except RuntimeError as error:  # there are as many threads as there may be; the others may have an answer
+                self._tell(probe.name, Unavailable(f"it was not asked: {error}"))
+            else:
+                threads.append((timeout_s, probe, thread))
+        for timeout_s, probe, thread in threads:
+            thread.join(max(0.0, started + timeout_s - time.monotonic()))
+            self._tell(probe.name, Unavailable(f"no answer within {timeout_s:g} s"), only_if_unanswered=True)
 
     def _ask(self, probe: Any) -> None:
         self._tell(probe.name, _ask(probe))
@@ -194,7 +197,19 @@ class Reporting:
             if self._closed or (only_if_unanswered and name not in unanswered):
                 return
             self._unanswered = [other for other in unanswered if other != name]
+            self._report_or_say_why(name, facts)
+
+    def _report_or_say_why(self, name: str, facts: Any) -> None:
+        """Report facts; where they cannot be recorded (they may be anything that a plug-in returns), the reason."""
+        try:
             self._report(name, facts)
+        except Exception as error:
+            import logging
+
+            logging.getLogger("capture").exception("facts of the probe %r cannot be recorded", name)
+            if not isinstance(facts, Unavailable):
+                reason = f"its answer cannot be recorded: {type(error).__name__}: {error}"
+                self._report_or_say_why(name, Unavailable(reason))
 
 
 class _Job:
@@ -209,7 +224,37 @@ class _Job:
 
 
 def _timeout_of(probe: Any) -> float:
-    return float(getattr(probe, "timeout_s", _DEFAULT_TIMEOUT_S))
+    """Return how long a probe may take; what is no such time (plug-ins are anybody's) counts as the usual one."""
+    try:
+        timeout_s = float(getattr(probe, "timeout_s", _DEFAULT_TIMEOUT_S))
+    except (TypeError, ValueError):
+        timeout_s = -1.0
+    if timeout_s >= 0:  # which NaN is not
+        return min(timeout_s, threading.TIMEOUT_MAX / 2)  # longer ones cannot be waited for, nor be added to the clock
+    import logging
+
+    logging.getLogger("capture").warning(
+        "the probe %r has timeout_s = %r, which is no number of seconds: it gets %g",
+        probe,
+        probe.timeout_s,
+        _DEFAULT_TIMEOUT_S,
+    )
+    return _DEFAULT_TIMEOUT_S
+
+
+def _usable(probes: Iterable[Any]) -> list[Any]:
+    """Leave out, and log, probes that are called nothing or like one before them: they must not cost the others."""
+    found: list[Any] = []
+    for probe in probes:
+        try:
+            _check_names([*found, probe])
+        except ValueError as error:
+            import logging
+
+            logging.getLogger("capture").error("a probe is not asked: %s", error)
+        else:
+            found.append(probe)
+    return found
 
 
 def _ask(probe: Any) -> Any:

@@ -111,25 +111,21 @@ class _Question:
     """A question to the driver in a thread of its own, since a broken driver keeps whoever asks it for ever."""
 
     def __init__(self, ask: Callable[[], dict[str, Any] | Unavailable]) -> None:
-        import threading
+        from capture.unwatched import LibraryThread
 
         self._ask = ask
         self._answer: dict[str, Any] | Unavailable | None = None
-        # A daemon: it must not keep the process from ending either.
-        self._thread = threading.Thread(target=self._work, name="capture-probe-gpus", daemon=True)
+        self._thread = LibraryThread(target=self._work, name="capture-probe-gpus")
         self._thread.start()
 
     def _work(self) -> None:
-        from capture.unwatched import unwatched
+        try:
+            self._answer = self._ask()
+        except Exception as error:  # recorded as the reason
+            import logging
 
-        with unwatched():
-            try:
-                self._answer = self._ask()
-            except Exception as error:  # recorded as the reason
-                import logging
-
-                logging.getLogger("capture").info("the GPUs cannot be described", exc_info=True)
-                self._answer = Unavailable(f"{type(error).__name__}: {error}")
+            logging.getLogger("capture").info("the GPUs cannot be described", exc_info=True)
+            self._answer = Unavailable(f"{type(error).__name__}: {error}")
 
     def answer(self, timeout_s: float) -> dict[str, Any] | Unavailable | None:
         """Return the answer; None if there is none within `timeout_s` seconds."""
