@@ -158,7 +158,7 @@ def _priority(args: Any, run: Run) -> None:
 
 
 def _enforce_clean(args: Any, run: Run) -> None:
-    """Refuse to run if the sources are in no git repository, or are not what is committed there."""
+    """Refuse to run if the sources are in no git repository, or have uncommitted changes."""
     repositories = run.experiment_info.get("repositories", [])
     if not repositories:
         raise CommandLineError(
