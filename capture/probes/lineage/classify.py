@@ -65,9 +65,9 @@ def noise_folders(own: Iterable[str] = (), base_dir: str | None = None) -> tuple
             folders += [os.path.join(prefix, name) for name in _INSTALLED]
         else:
             folders.append(prefix)
+    folders += own
     folders.append(os.path.dirname(os.__file__))
     folders += [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    folders += own
     home = os.path.expanduser("~")
     if home not in ("~", _SEP):
         folders += [os.path.join(home, *name.split("/")) for name in _CACHES]
@@ -75,8 +75,10 @@ def noise_folders(own: Iterable[str] = (), base_dir: str | None = None) -> tuple
         folders += [os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ]
     found = dict.fromkeys(_SYSTEM.get(sys.platform, ()))
     for folder in folders:
-        for form in (os.path.abspath(folder), os.path.realpath(folder)):
-            found[form.rstrip(_SEP) + _SEP] = None
+        path = os.path.abspath(folder).rstrip(_SEP) + _SEP
+        if path == _SEP or path.startswith(tuple(found)):
+            continue
+        found[path] = found[os.path.realpath(folder).rstrip(_SEP) + _SEP] = None
     found.pop(_SEP, None)
     return tuple(found)
 

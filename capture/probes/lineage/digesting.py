@@ -17,13 +17,14 @@ import stat
 import sys
 import threading
 import time
+from io import FileIO
 
 from capture.digests import hash_functions
 from capture.unwatched import unwatched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any
 
     from capture.probes.lineage.digest_cache import DigestCache
@@ -423,7 +424,7 @@ class _Reading:
     """
 
     def __init__(self, path: str) -> None:
-        self.file = open(_open(path), "rb", buffering=0)
+        self.file = FileIO(_open(path))
         self.info = os.fstat(self.file.fileno())
         self.attempt = 1
         self.begun = 0.0  # Unix time, s

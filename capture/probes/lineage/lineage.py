@@ -169,6 +169,11 @@ class Lineage:
             if self._digester is not None:
                 self._digester.finish(0.0)
 
+    @property
+    def imports(self) -> set[str]:
+        """The modules that import statements have asked for."""
+        return set() if self._sightings is None else self._sightings.imports.copy()
+
     def interim_due(self) -> bool:
         """Say whether anything was seen since it was told last. What children saw does not count. Costs nothing."""
         return self._sightings is not None and self._seen_so_far() != self._told

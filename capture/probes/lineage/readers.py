@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 #: Library: oldest and newest version that the tests were run with.
 TESTED = {
-    "h5py": ("3.16", "3.16"),
+    "h5py": ("3.8", "3.16"),
     "netCDF4": ("1.7", "1.7"),
-    "pyarrow": ("26.0", "26.0"),
-    "polars": ("2.1", "2.1"),
-    "duckdb": ("2.0", "2.0"),
-    "cv2": ("5.0", "5.0"),
-    "safetensors": ("0.8", "0.8"),
-    "lmdb": ("3.0", "3.0"),
-    "soundfile": ("0.14", "0.14"),
+    "pyarrow": ("15.0", "26.0"),
+    "polars": ("1.0", "2.1"),
+    "duckdb": ("1.0", "2.0"),
+    "cv2": ("4.8", "5.0"),
+    "safetensors": ("0.4", "0.8"),
+    "lmdb": ("1.4", "3.0"),
+    "soundfile": ("0.12", "0.14"),
     "torch": ("2.13", "2.13"),
 }
 

@@ -358,7 +358,7 @@ class _Inotify:
         self._errno = ctypes.get_errno
         library = ctypes.CDLL(None, use_errno=True)
         self._add: Callable[[int, bytes, int], int] = library.inotify_add_watch
-        self._add.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)  # type: ignore[attr-defined]
+        self._add.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
         self._remove: Callable[[int, int], int] = library.inotify_rm_watch
         self._header = struct.Struct("iIII").unpack_from
         self.descriptor: int = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
