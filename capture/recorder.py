@@ -75,6 +75,7 @@ class NullRecorder:
     """Takes what a `Recorder` takes and keeps nothing but the output: for runs that nobody observes."""
 
     observed = False
+    state_dir = ""  #: folder of what is not delivered yet
 
     def __init__(self, uid: str) -> None:
         self.uid = uid

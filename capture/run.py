@@ -122,6 +122,7 @@ class Run:
         self._signals: Any = None
         self._watching: Any = None
         self._artifact_names: dict[str, str | None] = {}
+        self._resources: set[tuple[str, str]] = set()
         self._params: dict[str, Any] = {}
         self._known_info = self._known_result = "null"
         self._filtered = ""
@@ -592,12 +593,20 @@ class Run:
             If there is no such file.
         """
         self._check_live("add_resource")
-        path = os.path.abspath(os.fspath(filename))
+        self.keep_resource(os.path.abspath(os.fspath(filename)))
+
+    def keep_resource(self, path: str) -> None:
+        """Record a file by its absolute path, also at the end of the run; what is recorded already is not again."""
         taken = self._take(lambda: self._recorder.take_file(path), f"The resource {path}")
-        if taken is not None:
+        if taken is not None and (path, taken.digest) not in self._resources:
+            self._resources.add((path, taken.digest))
             self._recorder.emit(
                 events.Resource(filename=path, digest=taken.digest, size=taken.size, md5=taken.md5)
             )
+
+    def artifact_named(self, digest: str | None) -> str | None:
+        """Return the name of an artifact with these bytes, or None."""
+        return next((name for name, known in self._artifact_names.items() if digest and known == digest), None)
 
     def open_resource(self, filename: str | os.PathLike[str], mode: str = "r", **options: Any) -> Any:
         """Record a file as `add_resource` does, and open it."""

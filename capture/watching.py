@@ -16,6 +16,8 @@ import threading
 import time
 
 from capture import events
+from capture.calls import identity_of
+from capture.context import CONTEXT_RUN
 from capture.hooks import Unavailable
 from capture.probes.gather import FunctionProbe, Reporting
 from capture.probes.host import plain
@@ -56,10 +58,62 @@ class Watching:
         self._next_interim = time.monotonic() + FIRST_INTERIM_S
         self._sources = list(facts.files)
         self._usage = Usage()
+        self._system: Any = None
+        self._lineage: Any = None
         self._cache = os.path.join(run._recorder.state_dir, "cache")
         if SETTINGS.PROCESS.ENABLED:
             self._tell_process()  # now: main may change the environment and go to another folder
+        self._begin("lineage", SETTINGS.LINEAGE.ENABLED, self._watch_files)
+        self._begin("system metrics", SETTINGS.SYSTEM_METRICS.INTERVAL_S, self._measure_system)
         self._reporting = Reporting(self._probes, self._report)
+
+    def _begin(self, what: str, wanted: Any, begin: Callable[[], None]) -> None:
+        if wanted:
+            try:
+                begin()
+            except Exception:
+                import logging
+
+                logging.getLogger("capture").exception("%s of the run are not recorded", what)
+
+    def _watch_files(self) -> None:
+        from capture.probes.lineage.lineage import Lineage
+
+        run, settings = self._run, SETTINGS.LINEAGE
+        own = [getattr(observer, "local_folder", None) or identity_of(observer) for observer in run.observers]
+        self._lineage = Lineage(
+            run,
+            CONTEXT_RUN,
+            self._facts.experiment.base_dir,
+            [*(os.fspath(place) for place in own if place), run._recorder.state_dir],
+            watch_folders=settings.WATCH_FOLDERS,
+            adapters=settings.ADAPTERS,
+            urls=settings.URLS,
+            children=settings.CHILDREN,
+            copy_inputs_bytes=settings.COPY_INPUTS_BYTES,
+            copy_outputs_bytes=settings.COPY_OUTPUTS_BYTES,
+            copy_total_bytes=settings.COPY_TOTAL_BYTES,
+            hash_limit_bytes=settings.HASH_LIMIT_BYTES,
+            hash_budget_bytes=settings.HASH_BUDGET_BYTES,
+            end_wait_s=settings.END_WAIT_S,
+            manifest_files=settings.MANIFEST_FILES,
+            config_strings=[*strings_in(run.config), *sys.argv[1:]],
+            keep=self._keep,
+            state_dir=self._cache,
+        )
+        self._lineage.start()
+
+    def _measure_system(self) -> None:
+        from capture.probes.system import SystemMetrics
+
+        metrics = self._run._recorder.metrics
+        system = SystemMetrics(
+            lambda values: metrics.log_many(values, round(system.elapsed_s, 3)),
+            SETTINGS.SYSTEM_METRICS.INTERVAL_S,
+            gpus=SETTINGS.HOST_INFO.INCLUDE_GPU_INFO,
+        )
+        system.start()
+        self._system = system
 
     def _tell_process(self) -> None:
         from capture.probes.process import process_facts
@@ -101,10 +155,14 @@ class Watching:
         """
         self._closing = True
         try:
+            if self._system is not None:
+                self._system.stop()
             self._reporting.close(wait_s)
             with self._telling:
                 self._tell_what_was_seen(final=True, wait_s=digests_wait_s)
         finally:
+            if self._lineage is not None:
+                self._lineage.stop()
             with self._lock:
                 self._over = True
 
@@ -203,6 +261,8 @@ class Watching:
         steps: list[Callable[[bool, float], None]] = []
         if SETTINGS.IMPORTS:
             steps.append(self._tell_imports)
+        if self._lineage is not None and (final or self._lineage.interim_due()):
+            steps.append(self._tell_lineage)
         if final:
             steps.append(self._tell_usage)
         for step in steps:
@@ -220,7 +280,7 @@ class Watching:
         facts, new = imports_facts(
             self._facts.base_dirs,
             self._loaded_before,
-            (),
+            self._lineage.imports if self._lineage is not None else (),
             SETTINGS.DISCOVER_SOURCES,
             SETTINGS.DISCOVER_DEPENDENCIES,
             self._sources,
@@ -234,8 +294,50 @@ class Watching:
             self._sources.append((path, name))
         self._report("imports", facts)
 
+    def _tell_lineage(self, final: bool, wait_s: float) -> None:
+        facts, copies = self._lineage.report(final, wait_s)
+        described = {(kind, entry["path"]): entry for kind in ("inputs", "outputs") for entry in facts[kind]}
+        for kind, path, name in copies:
+            entry = described[f"{kind}s", path]
+            try:
+                entry["copied" if kind == "input" else "artifact"] = self._copy(kind, path, name, entry["digest"])
+            except OSError as error:  # it went away, or may not be read
+                entry["why"] = f"it could not be copied: {error.strerror or error}"
+        self._report("lineage", facts)
+
+    def _copy(self, kind: str, path: str, name: str, digest: str | None) -> Any:
+        """Put a file into the store as a resource or an artifact, unless the user did; return the artifact's name."""
+        run = self._run
+        if kind == "input":
+            run.keep_resource(path)
+            return True
+        return run.artifact_named(digest) or run._add_file(path, name, {"output": path}, None)
+
     def _tell_usage(self, final: bool, wait_s: float) -> None:
         self._report("usage", self._usage.facts())
+
+
+def strings_in(value: Any, most: int = 1000) -> list[str]:
+    """Return the strings in a configuration, `most` of them at most.
+
+    Examples
+    --------
+    >>> strings_in({"data": "train.csv", "lr": 0.1, "folds": ["a", {"b": "c"}]})
+    ['train.csv', 'a', 'c']
+    """
+    found: list[str] = []
+    waiting = [value]
+    while waiting and len(found) < most:
+        item = waiting.pop()
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, os.PathLike):
+            found.append(str(item))
+        elif isinstance(item, dict):
+            waiting += reversed(list(item.values()))
+        elif isinstance(item, (list, tuple)):
+            waiting += reversed(item)
+    return found
 
 
 def _unavailable(error: Exception) -> Unavailable:
