@@ -151,13 +151,15 @@ def resolve_config(
 ) -> Resolved:
     """Resolve the whole configuration of an experiment, its seed included."""
     from capture.config.origin import Origin
+    from capture.journal import own_cache_dir
 
-    rules = key_rules()
+    rules, cache_dir = key_rules(), own_cache_dir()
     root = node_of(experiment)
     for part in experiment.all_parts():
         for source in (*part.configurations, *part.named_configs.values()):
             if hasattr(source, "ignored_comments"):  # a scope; the settings may have been made after it
                 source.rules, source.ignored_comments = rules, tuple(SETTINGS.CONFIG.IGNORED_COMMENTS)
+                source.cache_dir = cache_dir
     resolved = resolve(
         root,
         config_updates,

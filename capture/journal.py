@@ -110,6 +110,12 @@ def state_dirs(fallback: str | None = None) -> list[str]:
     return [place for place in dict.fromkeys(places) if os.path.isdir(place)]
 
 
+def own_cache_dir() -> str | None:
+    """Return where what was worked out may be kept for this user's next runs; None if no run was recorded so far."""
+    state = os.path.expanduser(_asked_for() or _home_state_dir() or "")
+    return os.path.join(state, "cache") if os.path.isdir(state) else None
+
+
 def _temporary_state_dir() -> str:
     import tempfile
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 from types import CodeType, ModuleType
 
-from capture.config.comments import docs_from_comments, names_imported, names_in, statements_in
+from capture.config.comments import IGNORED_COMMENTS, docs_from_comments, names_imported, names_in, statements_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,60 +22,42 @@ if TYPE_CHECKING:
     from typing import Any
 
     Function = ast.FunctionDef | ast.AsyncFunctionDef
+    Recipe = tuple[CodeType, str, dict[str, str], dict[str, int]]
 
-#: Stands for the hook in the rewritten tree, which can hold strings but no objects; replaced after compiling. As a
-#: constant of the code, and no argument or global, it shows neither in the scope's `locals()` nor in its module.
+#: Stands for the hook in rewritten code, which can be kept only while it holds no objects. As a constant of the code,
+#: and no argument or global, the hook shows neither in the scope's `locals()` nor in its module.
 _PLACEHOLDER = "\0config hook\0"
 
 _IS_FUNCTION = 0x2  # CO_NEWLOCALS: tells a function's code from a class body's
 
 
-class Rewritten:
-    """What the source of a scope yields.
-
-    Attributes
-    ----------
-    function : function
-        Binds through the hook.
-    docs : dict of str to str
-        What its comments say about each entry.
-    parameter_lines : dict of str to int
-    """
-
-    __slots__ = ("docs", "function", "parameter_lines")
-
-    def __init__(self, function: FunctionType, docs: dict[str, str], parameter_lines: dict[str, int]) -> None:
-        self.function, self.docs, self.parameter_lines = function, docs, parameter_lines
-
-
-def rewrite(func: Any, hook: Any, ignored_comments: tuple[str, ...] = ()) -> Rewritten | None:
-    """Recompile `func` so that it binds names through `hook`.
+def rewrite(func: Any, ignored_comments: tuple[str, ...] | None = None) -> Recipe | None:
+    """Recompile `func` so that it binds names through a hook.
 
     Parameters
     ----------
     func : function
-    hook : object
-        Has ``bind(name, value, line) -> value``, ``leave(local_variables)`` and, as ``locals``, the builtin.
-    ignored_comments : tuple of str
+    ignored_comments : tuple of str, optional
         Regular expressions of comments that describe no entry.
 
     Returns
     -------
-    Rewritten or None
-        None where there is no source, or where it is not the source of the running code.
+    (code, str, dict of str to str, dict of str to int) or None
+        The code, the constant in it that the hook is to replace, what comments say about each entry, the line of each
+        parameter. None where there is no source, or where it is not the source of the running code.
     """
     lines = source_lines(func)
     found = find_definition(func, lines)
     if found is None:
         return None
     node, imported = found
-    docs = docs_from_comments(node, lines, ignored_comments)
+    docs = docs_from_comments(node, lines, IGNORED_COMMENTS if ignored_comments is None else ignored_comments)
     parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     parameter_lines = {parameter.arg: parameter.lineno for parameter in parameters}
     _insert_hook(node, lines)
     code = _compile_in_place(func, node, imported)
     assert code is not None, "it compiled before the hook was put in"
-    return Rewritten(_same_function(func, _with_hook(code, hook)), docs, parameter_lines)
+    return code, _PLACEHOLDER, docs, parameter_lines
 
 
 # ---------------------------------------------------------------------------------------------- finding the source
@@ -248,27 +230,6 @@ def _find_code(code: CodeType, name: str) -> CodeType | None:
                     return constant
                 waiting.append(constant)
     return None
-
-
-def _with_hook(code: CodeType, hook: Any) -> CodeType:
-    """Put `hook` in the place of its placeholder; also in comprehensions, which were functions before 3.12."""
-
-    def replaced(constant: Any) -> Any:
-        if isinstance(constant, CodeType):
-            return _with_hook(constant, hook)
-        return hook if constant == _PLACEHOLDER else constant
-
-    return code.replace(co_consts=tuple([replaced(constant) for constant in code.co_consts]))
-
-
-def _same_function(func: FunctionType, code: CodeType) -> FunctionType:
-    """Return a function like `func` that runs `code`: same globals, same closure cells, same defaults."""
-    cells = dict(zip(func.__code__.co_freevars, func.__closure__ or ()))
-    closure = tuple([cells[name] for name in code.co_freevars])
-    function = type(func)(code, func.__globals__, func.__name__, func.__defaults__, closure)
-    function.__kwdefaults__ = func.__kwdefaults__
-    function.__qualname__ = func.__qualname__
-    return function
 
 
 # ---------------------------------------------------------------------------------------------- rewriting

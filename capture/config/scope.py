@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-    from capture.config.rewrite import Rewritten
+    from capture.config.rewritten import Rewritten
 
 _FunctionType = type(lambda: None)
 _ModuleType = type(sys)
@@ -56,6 +56,8 @@ class ConfigScope:
     docs : dict of str to str
         What its comments say about each entry; its docstring is ``__doc__``.
     parameters : tuple of str
+    cache_dir : str or None
+        The user's own folder, in which the recompiled function may be kept for the next time.
     conform : callable
         Only if it has typed parameters with defaults: converts updates to their types.
 
@@ -91,6 +93,7 @@ class ConfigScope:
         _refuse_unsuitable(function, code, self.origin)
         self.rules = rules
         self.ignored_comments = None if ignored_comments is None else tuple(ignored_comments)
+        self.cache_dir: str | None = None
         self._signature = _Signature(function)
         if self._signature.defaults and _is_annotated(function):
             self.conform = self._conform
@@ -123,11 +126,9 @@ class ConfigScope:
     def _prepare(self) -> None:
         if self._engine is not None:
             return
-        from capture.config.comments import IGNORED_COMMENTS
-        from capture.config.rewrite import rewrite
+        from capture.config.rewritten import rewritten
 
-        ignored = IGNORED_COMMENTS if self.ignored_comments is None else self.ignored_comments
-        self._rewritten = rewrite(self.__wrapped__, _HOOK, ignored)
+        self._rewritten = rewritten(self.__wrapped__, _HOOK, self.ignored_comments, self.cache_dir)
         self._engine = "bytecode" if self._rewritten is None else "source"
 
     def __call__(
