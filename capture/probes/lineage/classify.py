@@ -192,7 +192,7 @@ def classify(
         if exists:
             if kind == _REGULAR:
                 found.outputs.append(file)
-        elif _is_input(file) or file.path in renamed or file.path in sightings.guesses:
+        elif _is_input(file) or _new_name(file.path, renamed) or file.path in sightings.guesses:
             pass  # told of already, known by another name now, or never there
         elif file.read_at is not None and not file.path.startswith(temporary_folders):
             file.why = "removed before the end of the run"
@@ -275,7 +275,7 @@ def _judge_input(file: File, exists: bool, sightings: Sightings, renamed: Mappin
         file.why = f"{article} {special}: what came through it is gone"
         return
     if not exists:
-        target = renamed.get(file.path)
+        target = _new_name(file.path, renamed)
         file.why = f"renamed to {target}" if target is not None else "removed during the run"
     elif file.first is not None and file.first != file.last:
         file.changed = True
@@ -302,6 +302,17 @@ def _stat(path: str) -> Stat | None:
 def _renames(sightings: Sightings) -> dict[str, str]:
     """Return what became of names, the last time: old to new, of files and folders."""
     return {event[2]: event[3] for event in list(sightings.events) if event[1] == "rename"}
+
+
+def _new_name(path: str, renamed: Mapping[str, str]) -> str | None:
+    """Return what became of a path whose name, or that of a folder it lies in, was changed; None for others."""
+    folder = path
+    while renamed and folder not in renamed:
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+    return renamed[folder] + path[len(folder) :] if renamed else None
 
 
 def _is_rename_target(file: File, renamed: Mapping[str, str]) -> bool:
