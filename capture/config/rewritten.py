@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from capture.config.rewrite import Recipe
 
+FORMAT = 2  #: of what is kept; to be raised when scopes are rewritten in another way
 UNUSED_S = 30 * 86400.0  #: what is older is made anew, and removed when something else is kept
 
 
@@ -123,7 +124,7 @@ class _Kept:
 
         name = f"{os.path.basename(source)}-{crc32(repr((source, func.__qualname__)).encode('utf-8', 'replace')):08x}"
         made_for = (
-            *(__version__, sys.version, func.__code__.co_filename, func.__qualname__),
+            *(FORMAT, __version__, sys.version, func.__code__.co_filename, func.__qualname__),
             *(now.st_mtime_ns, now.st_size, now.st_ino, ignored_comments),
         )
         return cls(os.path.join(cache_dir, "scopes", name), made_for, func.__code__)
