@@ -295,6 +295,7 @@ class Watching:
         self._report("imports", facts)
 
     def _tell_lineage(self, final: bool, wait_s: float) -> None:
+        self._lineage.known_sources.update(path for path, _ in self._sources)
         facts, copies = self._lineage.report(final, wait_s)
         described = {(kind, entry["path"]): entry for kind in ("inputs", "outputs") for entry in facts[kind]}
         for kind, path, name in copies:

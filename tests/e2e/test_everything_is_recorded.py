@@ -101,7 +101,7 @@ def check_lineage(record, project, data, server):
     for path, text in (("/fetched.txt", "fetched " * 1000), ("/fetched_too.txt", "fetched, too " * 1000)):
         entry = next(entry for url, entry in urls.items() if url.split("?")[0] == path)
         assert entry["digest"] == hashlib.sha256(text.encode()).hexdigest(), entry
-    assert lineage["children"]["unobserved"] == 2, lineage["children"]
+    assert lineage["children"]["not_observed"] == 2, lineage["children"]
     assert "2 child processes not observed" in coverage["text"]
     assert not coverage["complete"]
 
@@ -180,15 +180,12 @@ def test_with_an_editable_install(project, data, server, tmp_path):
     git(package, "commit", "-q", "-m", "begin")
     (package / "lab_tools" / "__init__.py").write_text("VALUE = 42  # changed\n")
     place = tmp_path / "installed"
-    # An environment of its own: nothing is installed into the one that runs the tests.
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", place], check=True, capture_output=True
-    )
+    # An environment of its own, which finds all that this one has: nothing is installed into the one that runs the tests.
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True, capture_output=True)
     python = str(place / "bin" / "python")
-    site = subprocess.run(
-        [python, "-c", "import site; print(site.getsitepackages()[0])"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    Path(site, "from_the_tests.pth").write_text("\n".join(path for path in sys.path if "site-packages" in path) + "\n")
+    (site,) = place.glob("lib/python*/site-packages")
+    ours = [path for path in sys.path if os.path.basename(path) == "site-packages"]
+    (site / "zz_all_of_this.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in ours))
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--prefix", place, "-e", package],
         check=True,
@@ -197,7 +194,7 @@ def test_with_an_editable_install(project, data, server, tmp_path):
     script = project / "experiment.py"
     script.write_text(script.read_text().replace("    names = sorted", "    import lab_tools\n\n    names = sorted"))
 
-    record = run(project, server, python=python, PYTHONPATH=str(Path(__file__).parents[2]))
+    record = run(project, server, python=python)
 
     check_lineage(record, project, data, server)
     (entry,) = [each for each in record.facts["imports"]["distributions"] if each["name"] == "lab-tools"]

@@ -117,6 +117,8 @@ class Lineage:
         self._keep = keep
         self._state_dir = state_dir
 
+        self.known_sources: set[str] = set()  # paths of sources whose modules may be gone from `sys.modules`
+
         self._process = os.getpid()
         self._since = ""
         self._noise: tuple[str, ...] = ()
@@ -238,7 +240,7 @@ class Lineage:
         with self._looking:
             reads = list(sightings.reads.items())
             new, self._looked_at = reads[self._looked_at :], len(reads)
-            sources = imported_sources(sys.modules)
+            sources = imported_sources(sys.modules) | self.known_sources
             for path, (stat, _) in new:
                 if stat is None or path in sources or is_noise(path, self._noise):
                     continue
@@ -293,7 +295,7 @@ class Lineage:
             self._end_watching()
         self._told = self._seen_so_far()
         children_facts, seen = self._with_children(own)
-        sources = imported_sources(sys.modules)
+        sources = imported_sources(sys.modules) | self.known_sources
         found = classify(seen, self._noise, sources, temporary_folders())
         contents = self._contents(found, final, wait_s)
 
