@@ -114,10 +114,17 @@ if sys.platform != "win32":
         def kill(self) -> None:
             """End it; nothing else may be called afterwards."""
             self._close()
+            self.signal()
+            try:
+                os.waitpid(self._pid, 0)
+            except ChildProcessError:  # someone else was told that it has ended
+                pass
+
+        def signal(self) -> None:
+            """Tell it to end, from any thread; `poll` in its own will see that it has."""
             try:
                 os.killpg(self._pid, 9)  # with what it started for submodules
-                os.waitpid(self._pid, 0)
-            except (ProcessLookupError, ChildProcessError):  # it has ended, and someone else was told
+            except ProcessLookupError:
                 pass
 
         def _close(self) -> None:
@@ -177,3 +184,5 @@ else:
 
         def kill(self) -> None:
             self._process.kill()
+
+        signal = kill

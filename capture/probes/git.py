@@ -193,10 +193,7 @@ def _read_facts(path: str, timeout_s: float) -> dict[str, Any] | Unavailable:
     if not os.path.lexists(os.path.join(git_dir, "HEAD")):
         return Unavailable(f"{os.path.join(root, '.git')} points to {git_dir}, which is no repository")
     common = common_dir_of(git_dir)
-    if os.path.isdir(os.path.join(common, "reftable")):
-        branch, commit = _asked_head(root, timeout_s)
-    else:
-        branch, commit = read_head(git_dir, common)
+    branch, commit = head_of(root, timeout_s)
     url = _remote_url(parse_config(os.path.join(common, "config")), branch)
     url = without_secrets(url) if url else f"git:/{root}"
     facts: dict[str, Any] = {"url": url, "commit": commit, "dirty": None, "branch": branch, "root": root}
@@ -226,8 +223,16 @@ def common_dir_of(git_dir: str) -> str:
         return git_dir
 
 
-def read_head(git_dir: str, common: str) -> tuple[str | None, str | None]:
-    """Return branch and commit; no branch if HEAD is detached, no commit before the first one."""
+def head_of(root: str, timeout_s: float) -> tuple[str | None, str | None]:
+    """Return branch and commit of a working tree; no branch if HEAD is detached, no commit before the first one."""
+    git_dir = git_dir_of(root)
+    common = common_dir_of(git_dir)
+    if os.path.isdir(os.path.join(common, "reftable")):
+        return _asked_head(root, timeout_s)
+    return _read_head(git_dir, common)
+
+
+def _read_head(git_dir: str, common: str) -> tuple[str | None, str | None]:
     head = os.path.join(git_dir, "HEAD")
     # In old repositories HEAD is a link to the branch's file.
     told = f"ref: {os.readlink(head)}" if os.path.islink(head) else _text(head).strip()

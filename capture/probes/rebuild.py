@@ -15,6 +15,7 @@ for this at its end; `capture.probes.restoring` does the way back, where time is
 
 from __future__ import annotations
 
+import atexit
 import os
 import stat
 import time
@@ -120,6 +121,7 @@ def repository_state(
     if distribution is not None:
         found["distribution"] = distribution
     look = _Look(root, found, time.monotonic() + timeout_s, cache)
+    atexit.register(look.abandon)  # the thread that does this is not waited for without end
     try:
         _describe(look, used_files, keep, patch, untracked_bytes, bundle_bytes)
     except Exception as error:  # whatever lies on a disk must not end a run
@@ -128,6 +130,7 @@ def repository_state(
         logging.getLogger("capture").warning("the state of %s is not recorded in full", root, exc_info=True)
         found["incomplete"] = f"{type(error).__name__}: {error}"
     finally:
+        atexit.unregister(look.abandon)
         look.close()
     return found
 
@@ -232,6 +235,12 @@ class _Question:
                 self._child.wait(left_s)
         return self._answer
 
+    def abandon(self) -> None:
+        """Tell git to end; to be called from another thread."""
+        child = self._child
+        if child is not None:
+            child.signal()
+
     def close(self) -> None:
         """End git, if it is still at work."""
         if self._child is not None:
@@ -265,6 +274,7 @@ class _Look:
         self._git_dir = self._common = os.path.join(root, ".git")
         self._environment = {**git.quiet_environment(), **_READ_ONLY}
         self._questions: list[_Question] = []
+        self._pid = os.getpid()
 
     def read_settings(self) -> None:
         """Read what git's files say about the remotes and the kind of repository."""
@@ -295,6 +305,12 @@ class _Look:
         """Leave no process behind."""
         for question in self._questions:
             question.close()
+
+    def abandon(self) -> None:
+        """Leave no process behind where the interpreter goes, and this thread with it."""
+        if os.getpid() == self._pid:  # and not a fork of it
+            for question in self._questions:
+                question.abandon()
 
     def branch_is_pushed(self) -> bool:
         """Say whether a remote's branch of the same name is at this very commit: mostly so, and known without git."""
@@ -362,7 +378,7 @@ class _Look:
                     "path": path,
                     "url": git.without_secrets(settings.get((section, "url"), "")),
                     "recorded": asked_for.get(path),
-                    "commit": _checked_out(os.path.join(self.root, path)),
+                    "commit": _checked_out(os.path.join(self.root, path), max(self.until - time.monotonic(), 0.1)),
                     "dirty": path in modified if modified is not None else None,
                 }
                 for section, path in sorted(paths.items(), key=lambda pair: pair[1])
@@ -399,13 +415,12 @@ def _modified_submodules(states: bytes) -> Iterable[str]:
             yield fields[8]
 
 
-def _checked_out(folder: str) -> str | None:
+def _checked_out(folder: str, timeout_s: float) -> str | None:
     """Return the commit of a submodule's working tree; None where it has none."""
     if not os.path.lexists(os.path.join(folder, ".git")):
         return None
     try:
-        git_dir = git.git_dir_of(folder)
-        return git.read_head(git_dir, git.common_dir_of(git_dir))[1]
+        return git.head_of(folder, timeout_s)[1]
     except OSError:
         return None
 

@@ -611,3 +611,37 @@ def test_gitpython_is_not_imported(repo):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_run_that_ends_earlier_leaves_no_git_behind(repo, tmp_path, fake_git):
+    """The end of a run does not wait for a slow disk for ever, and its processes must not either."""
+    facts = {**git.repository_facts(str(repo)), "dirty": True}
+    path = os.environ["PATH"]
+    fake_git(f"echo $$ > {tmp_path}/pid-$$\nPATH={path} exec sleep 60\n")
+    code = (
+        "import os, threading, time\nfrom capture.probes import rebuild\n"
+        f"arguments = ({facts['root']!r}, {facts!r}, [], lambda name, data: dict())\n"
+        "threading.Thread(target=rebuild.repository_state, args=arguments, daemon=True).start()\n"
+        f"while len([name for name in os.listdir({str(tmp_path)!r}) if name.startswith('pid-')]) < 3: time.sleep(0.01)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    pids = [int(path.name[4:]) for path in tmp_path.glob("pid-*")]
+    assert len(pids) == 3
+    for pid in pids:
+        try:
+            assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE or _ends(pid)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _ends(pid):
+    """Say whether a process is about to be over."""
+    try:
+        psutil.Process(pid).wait(10)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired:
+        return False
+    return True
