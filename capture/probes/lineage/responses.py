@@ -272,7 +272,7 @@ def wrap_httpx(module: Any) -> None:
         return
     handle, handle_async = wanted
 
-    class ReadAlong(module.SyncByteStream):  # type: ignore[misc, name-defined]
+    class ReadAlong(module.SyncByteStream):
         def __init__(self, stream: Any, body: Body) -> None:
             self._stream, self._body = stream, body
 
@@ -286,7 +286,7 @@ def wrap_httpx(module: Any) -> None:
             self._body.left()
             self._stream.close()
 
-    class ReadAlongAsync(module.AsyncByteStream):  # type: ignore[misc, name-defined]
+    class ReadAlongAsync(module.AsyncByteStream):
         def __init__(self, stream: Any, body: Body) -> None:
             self._stream, self._body = stream, body
 
