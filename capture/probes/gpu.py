@@ -138,14 +138,15 @@ class _Question:
 
 
 def _within(timeout_s: float, ask: Callable[[], dict[str, Any] | Unavailable]) -> dict[str, Any] | Unavailable:
-    waits = bool(_asked) and _asked[0].at_work
-    if not waits:
+    earlier = _asked[0] if _asked else None
+    if earlier is None or not (
+        earlier.at_work or earlier.answer(0) is not None
+    ):  # a fork takes the question along, not its thread
         try:
             _asked[:] = [_Question(ask)]
         except RuntimeError as error:  # the interpreter is going down, or there are too many threads
             return Unavailable(str(error))
-    question = _asked[0]
-    answer = question.answer(0 if waits else timeout_s)
+    answer = _asked[0].answer(0 if _asked[0] is earlier else timeout_s)
     if answer is None:
         return Unavailable(f"NVIDIA's driver did not answer within {timeout_s:g} s")
     _asked.clear()

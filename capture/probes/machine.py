@@ -122,7 +122,7 @@ def machine_facts(
     still = _still(cache_dir, root)
     groups = _Groups(root) if linux else None
     return {
-        "cpu": dict(still["cpu"]),
+        "cpu": {name: list(fact) if isinstance(fact, list) else fact for name, fact in still["cpu"].items()},
         "cores": {**still["cores"], **_usable(groups)},
         "memory": {**(_linux_memory(root) if linux else _other_memory()), **_memory_limit(groups)},
         "container": _container(root, environ, groups),
