@@ -7,11 +7,11 @@ path have not changed, the document of the last run is still right.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 
+from capture import plainjson
 from capture._version import __version__
 from capture.probes import packages
 
@@ -57,7 +57,8 @@ def lock(
     project_folder : str, optional
         Lock files are looked for there and, inside a git repository, above it up to the top.
     cache_dir : str, optional
-        A folder of this library's own, in which the document is left for the next run; None: nothing is left.
+        A folder of this library's own, made if need be, in which the document is left for the next run; None: nothing
+        is left.
 
     Returns
     -------
@@ -93,7 +94,7 @@ def read(document: bytes) -> dict[str, Any]:
     ValueError
         If they are no lock, or of a later format.
     """
-    found = json.loads(document)
+    found = plainjson.loads(document)
     if not isinstance(found, dict) or not isinstance(found.get("distributions"), list):
         raise ValueError(f"no lock of an environment: {document[:50]!r}...")
     if found.get("format") != FORMAT:
@@ -168,7 +169,7 @@ def _document(cache_dir: str | None) -> tuple[bytes, int, list[str], list[str]]:
     notes += _hidden(places)
     archives = [place for place in places if os.path.isfile(place)]
     notes += [f"what is installed in {archive} is not listed: it is no folder" for archive in archives]
-    data = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    data = plainjson.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     result = (
         data.encode("utf-8", "surrogateescape"),
         len(found),
@@ -321,7 +322,7 @@ def _conda_package(path: str) -> dict[str, str] | None:
 
 def _conda_package_in_full(data: bytes) -> dict[str, str]:
     try:
-        told = json.loads(data)
+        told = plainjson.loads(data)
     except ValueError:
         return {}
     return {key: told[key] for key in _CONDA_KEYS if isinstance(told.get(key), str)} if isinstance(told, dict) else {}
@@ -412,7 +413,7 @@ class _Cache:
         try:
             with open(self._path, "rb") as file:
                 first, _, document = file.read().partition(b"\n")
-            told = json.loads(first)
+            told = plainjson.loads(first)
             if told["checksum"] != self._checksum(document) or told["head"] != head:
                 return None
             full, empty = dict(told["full"]), dict(told["empty"])
@@ -449,8 +450,9 @@ class _Cache:
         }
         temporary = f"{self._path}.{os.getpid()}"
         try:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
             with open(temporary, "wb") as file:
-                file.write(json.dumps(told).encode() + b"\n" + document)
+                file.write(plainjson.dumps(told).encode() + b"\n" + document)
             os.replace(temporary, self._path)
         except OSError as error:
             import logging

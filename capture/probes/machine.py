@@ -157,7 +157,7 @@ def _ask(root: str) -> dict[str, Any]:
 
 def _from_file(cache_dir: str, root: str) -> dict[str, Any]:
     """Return what stays, from the file if that was written in this boot, by this format, with these cores."""
-    import json
+    from capture.plainjson import dumps, loads
 
     identity = machine_identity()
     # A home folder is shared by many machines: each has a file, which a later boot replaces.
@@ -167,7 +167,7 @@ def _from_file(cache_dir: str, root: str) -> dict[str, Any]:
     made_for = [_FORMAT, identity["boot_id"], read(root + "/sys/devices/system/cpu/online", 4096), root]
     try:
         with open(path, encoding="utf-8") as file:
-            kept = json.load(file)
+            kept = loads(file.read())
         if identity["boot_id"] and kept["made_for"] == made_for and _is_whole(kept):
             return {name: _revived(kept[name]) for name in _PARTS}
     except FileNotFoundError:
@@ -176,7 +176,7 @@ def _from_file(cache_dir: str, root: str) -> dict[str, Any]:
         _log().info("the facts kept in %s cannot be read, and are gathered again: %s", path, error)
     found = _ask(root)
     if identity["boot_id"]:
-        _keep(path, json.dumps({"made_for": made_for, **{name: _kept(found[name]) for name in _PARTS}}))
+        _keep(path, dumps({"made_for": made_for, **{name: _kept(found[name]) for name in _PARTS}}))
     return found
 
 

@@ -214,10 +214,10 @@ class Distribution:
 
 def parse_direct_url(data: bytes) -> dict[str, Any]:
     """Read a ``direct_url.json``; empty where it is none."""
-    import json
+    from capture.plainjson import loads
 
     try:
-        told = json.loads(data)
+        told = loads(data)
     except ValueError:
         return {}
     if not isinstance(told, dict) or not isinstance(told.get("url"), str):
