@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LARGEST_SOURCE = 50_000_000  #: bytes; a larger file (a compiled module, an archive) is named but not kept
 MOST_STRAY = 500  #: files that belong neither to a project nor to a distribution; code generators make thousands
 
+_TOO_MANY = f"more than {MOST_STRAY} files belong neither to a project nor to a distribution"
+
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _MAIN = ("__main__", "__mp_main__")
 #: Loaded by the .pth files of an environment whenever Python starts, asked for or not.
@@ -69,7 +71,7 @@ def imports_facts(
         ``late_sources``: those that were loaded during the run. ``unmapped``: top-level modules of unknown origin.
         ``missing``: modules that were asked for and are neither loaded nor on the search path, such as optional
         packages. ``modules``: how many there are. ``left_out``, where it applies: list of dict with ``path`` and
-        ``reason``, files that are not kept.
+        ``reason``, files that are not kept; ``files`` says how many there are like that one.
     new_sources : list of (str, str)
         Absolute path and name of the local files that are not among the known ones.
 
@@ -106,8 +108,9 @@ def imports_facts(
     dependencies.update(added_dependencies)
     pairs = sorted(dependencies.items(), key=lambda pair: pair[0].lower())
     facts["dependencies"] = [f"{name}=={version}" for name, version in pairs]
-    if files.left_out:
-        facts["left_out"] = files.left_out
+    left_out = files.left_out()
+    if left_out:
+        facts["left_out"] = left_out
     return facts, files.new
 
 
@@ -275,8 +278,6 @@ class _LocalFiles:
         Names of the files of editable installs.
     tops : set of str
         Top-level modules of the project.
-    left_out : list of dict
-        What is not kept, with the reason.
     """
 
     def __init__(self, base_dirs: Iterable[str], known: Iterable[tuple[str, str]]) -> None:
@@ -287,13 +288,22 @@ class _LocalFiles:
         self.late: set[str] = set()
         self.by_owner: dict[Distribution, list[str]] = {}
         self.tops: set[str] = set()
-        self.left_out: list[dict[str, str]] = []
-        self._stray = 0
+        self._left_out: dict[str, str] = {}
+        self._stray = sum(path == name for path, name in self.names.items())
+
+    def left_out(self) -> list[dict[str, Any]]:
+        """Return what is not kept, with the reason; of those that are too many the first, and how many."""
+        found: list[dict[str, Any]] = []
+        paths = sorted(path for path, reason in self._left_out.items() if reason == _TOO_MANY)
+        found += [{"path": path, "reason": why} for path, why in sorted(self._left_out.items()) if why != _TOO_MANY]
+        return found + ([{"path": paths[0], "files": len(paths), "reason": _TOO_MANY}] if paths else [])
 
     def collect(self, modules: Mapping[str, Any], owned: _Owned, before: Collection[str]) -> None:
         """Find those that modules were loaded from."""
         early: set[str] = set()
-        for name, module, path in self._possible(modules):
+        # Of these, files in folders that installers fill may be links to where the sources are.
+        pointing = {name.partition(".")[0] for name, owner in owned.owners.items() if owner in owned.roots}
+        for name, module, path in self._possible(modules, pointing):
             found = self._find(name, module, path, owned)
             if found is None:
                 continue
@@ -306,7 +316,7 @@ class _LocalFiles:
         self.late -= early
         self.new.sort(key=lambda pair: pair[1])
 
-    def _possible(self, modules: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    def _possible(self, modules: Mapping[str, Any], pointing: Collection[str]) -> Iterator[tuple[str, Any, str]]:
         """Yield the few of all modules whose files can be local."""
         bases = tuple(project.folder.rstrip(os.sep) + os.sep for project in self._projects)
         elsewhere = (_STANDARD, packages.OWN_FOLDER)
@@ -315,7 +325,7 @@ class _LocalFiles:
             path = file_of(module)
             if path is None or path.startswith(others):
                 continue
-            if _is_installed(path):
+            if _is_installed(path) and not (pointing and name.partition(".")[0] in pointing):
                 if not path.startswith(bases):
                     continue
                 base = max((base for base in bases if path.startswith(base)), key=len)
@@ -359,13 +369,13 @@ class _LocalFiles:
         else:
             if size > LARGEST_SOURCE:
                 reason = f"it has {size} bytes, more than the {LARGEST_SOURCE} that are kept of one file"
-        if name == path:
-            self._stray += 1
-            if self._stray > MOST_STRAY:
-                reason = f"more than {MOST_STRAY} files belong neither to a project nor to a distribution"
+        if name == path and reason is None:
+            if self._stray >= MOST_STRAY:
+                reason = _TOO_MANY
+            else:
+                self._stray += 1
         if reason is not None:
-            if all(each["path"] != path for each in self.left_out):
-                self.left_out.append({"path": path, "reason": reason})
+            self._left_out[path] = reason
             return False
         name = path if name in self._taken else name
         self._taken.add(name)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from .installs import installed  # noqa: F401 - a fixture
+
 
 class ProjectFolder:
     """A folder on the search path whose modules can be imported."""
