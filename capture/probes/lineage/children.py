@@ -210,7 +210,7 @@ def account(
                 forked[life["parent"]] = forked.get(life["parent"], 0) + 1
                 made_by_multiprocessing += 1
             else:
-                made_by_multiprocessing += "--multiprocessing-fork" in life["argv"]
+                made_by_multiprocessing += _is_by_multiprocessing(life, pid)
                 _take_started(processes, life["argv"])
         if child.lives[-1].get("exec"):
             missing.append(process_name(child.lives[-1]["exec"]))
@@ -226,6 +226,13 @@ def account(
     names = [name for name in missing if name not in _HARMLESS]
     harmless = sorted(set(missing) & _HARMLESS)
     return {"observed": observed, "not_observed": len(names), "names": sorted(set(names)), "harmless": harmless}
+
+
+def _is_by_multiprocessing(life: dict[str, Any], pid: int) -> bool:
+    """Say whether a Python is a process of `multiprocessing`, and none that helps it, such as its fork server."""
+    if "--multiprocessing-fork" in life["argv"]:
+        return True
+    return life["parent"] != pid and any("multiprocessing.forkserver" in argument for argument in life["argv"])
 
 
 def _take_started(processes: list[list[str]], argv: list[str]) -> None:

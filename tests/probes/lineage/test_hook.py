@@ -96,7 +96,7 @@ def test_what_cannot_be_opened_is_not_read(here, seen):
     """Programs try whether a file is there; a try is no input. The error must be the user's own."""
     for path in ("missing.csv", "data.csv/below", "with\0nul"):
         with pytest.raises((OSError, ValueError)):
-            open(path)
+            open(path).close()
     assert names(seen.reads, here) == []
 
 
