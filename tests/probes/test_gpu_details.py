@@ -47,16 +47,28 @@ def test_each_card_is_described(monkeypatch, library):
         "cuda_version": "12.4",
         "gpus": [
             {
-                **{"vendor": "NVIDIA", "model": "NVIDIA H100 80GB HBM3", "uuid": "GPU-0", "pci_id": "00000000:17:00.0"},
-                **{"memory_total_mib": 81920, "memory_used_mib": 1, "compute_mode": "default", "mig": True},
+                "vendor": "NVIDIA",
+                "model": "NVIDIA H100 80GB HBM3",
+                "uuid": "GPU-0",
+                "pci_id": "00000000:17:00.0",
+                "memory_total_mib": 81920,
+                "memory_used_mib": 1,
+                "compute_mode": "default",
+                "mig": True,
                 "mig_parts": [
                     {"uuid": "MIG-8", "memory_total_mib": 10240, "memory_used_mib": 9},
                     {"uuid": "MIG-9", "memory_total_mib": 10240, "memory_used_mib": 10},
                 ],
             },
             {
-                **{"vendor": "NVIDIA", "model": "NVIDIA T4", "uuid": "GPU-1", "pci_id": "00000000:18:00.0"},
-                **{"memory_total_mib": 81920, "memory_used_mib": 2, "compute_mode": "exclusive process", "mig": False},
+                "vendor": "NVIDIA",
+                "model": "NVIDIA T4",
+                "uuid": "GPU-1",
+                "pci_id": "00000000:18:00.0",
+                "memory_total_mib": 81920,
+                "memory_used_mib": 2,
+                "compute_mode": "exclusive process",
+                "mig": False,
             },
         ],
         "asked": "NVML",
@@ -175,12 +187,21 @@ def test_nvidia_smi_tells_the_same_where_nvml_does_not_load(tmp_path):
     facts = gpu.gpu_details()
     assert (facts["driver_version"], facts["cuda_version"], facts["asked"]) == ("550.54.15", "12.4", "nvidia-smi")
     assert facts["gpus"][0] == {
-        **{"vendor": "NVIDIA", "model": "NVIDIA A100", "uuid": "GPU-1", "pci_id": "00000000:17:00.0"},
-        **{"memory_total_mib": 40960, "memory_used_mib": 12, "compute_mode": "exclusive process", "mig": True},
+        "vendor": "NVIDIA",
+        "model": "NVIDIA A100",
+        "uuid": "GPU-1",
+        "pci_id": "00000000:17:00.0",
+        "memory_total_mib": 40960,
+        "memory_used_mib": 12,
+        "compute_mode": "exclusive process",
+        "mig": True,
         "mig_parts": [{"memory_total_mib": 4864, "memory_used_mib": 3}],
     }
     assert plain(facts["gpus"][1]) == {
-        **{"vendor": "NVIDIA", "model": "NVIDIA T4", "pci_id": "00000000:18:00.0", "mig": False},
+        "vendor": "NVIDIA",
+        "model": "NVIDIA T4",
+        "pci_id": "00000000:18:00.0",
+        "mig": False,
         "uuid": {"unavailable": "nvidia-smi does not tell"},
         "compute_mode": {"unavailable": "nvidia-smi does not tell"},
         "memory_total_mib": {"unavailable": "nvidia-smi tells 'Insufficient Permissions'"},
@@ -205,10 +226,14 @@ def amd(tmp_path, monkeypatch):
     return write_tree(
         tmp_path,
         {
-            **{card.format(1) + "/vendor": "0x1002\n", card.format(1) + "/device": "0x740f\n"},
-            **{card.format(1) + "/product_name": "AMD Instinct MI210\n", card.format(1) + "/unique_id": "a1b2\n"},
-            **{card.format(1) + "/mem_info_vram_total": f"{2**36}\n", card.format(1) + "/mem_info_vram_used": f"{2**30}\n"},
-            **{card.format(0) + "/vendor": "0x1a03\n", "/sys/class/drm/card1-DP-1/status": "connected\n"},
+            card.format(1) + "/vendor": "0x1002\n",
+            card.format(1) + "/device": "0x740f\n",
+            card.format(1) + "/product_name": "AMD Instinct MI210\n",
+            card.format(1) + "/unique_id": "a1b2\n",
+            card.format(1) + "/mem_info_vram_total": f"{2**36}\n",
+            card.format(1) + "/mem_info_vram_used": f"{2**30}\n",
+            card.format(0) + "/vendor": "0x1a03\n",
+            "/sys/class/drm/card1-DP-1/status": "connected\n",
             "/sys/module/amdgpu/version": "6.7.0\n",
         },
     )
@@ -218,8 +243,13 @@ def test_amd_s_cards_are_described_by_their_driver_s_files(amd):
     """They compute, too; the chip that shows the console is no such card."""
     (card,) = gpu.gpu_details(root=amd)["gpus"]
     assert card == {
-        **{"vendor": "AMD", "model": "AMD Instinct MI210", "uuid": "a1b2", "pci_id": card["pci_id"]},
-        **{"memory_total_mib": 65536, "memory_used_mib": 1024, "driver_version": "6.7.0"},
+        "vendor": "AMD",
+        "model": "AMD Instinct MI210",
+        "uuid": "a1b2",
+        "pci_id": card["pci_id"],
+        "memory_total_mib": 65536,
+        "memory_used_mib": 1024,
+        "driver_version": "6.7.0",
     }
 
 

@@ -25,7 +25,9 @@ ARM = (
     "processor\t: 0\nBogoMIPS\t: 243.75\nFeatures\t: fp asimd sve\nCPU implementer\t: 0x41\nCPU architecture: 8\n"
     "CPU variant\t: 0x1\nCPU part\t: 0xd40\nCPU revision\t: 1\n\n"
 )
-MEMINFO = "MemTotal:       1048576 kB\nMemFree: 1 kB\nMemAvailable:    524288 kB\nSwapTotal:     2048 kB\nSwapFree: 1024 kB\n"
+MEMINFO = (
+    "MemTotal:       1048576 kB\nMemFree: 1 kB\nMemAvailable:    524288 kB\nSwapTotal:     2048 kB\nSwapFree: 1024 kB\n"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +46,9 @@ def topology(cores, cpus_of_socket):
         for number in numbers:
             folder = f"/sys/devices/system/cpu/cpu{number}/topology"
             files[f"{folder}/thread_siblings_list"] = ",".join(map(str, numbers)) + "\n"
-            files[f"{folder}/core_siblings_list"] = next(text for first, last, text in cpus_of_socket if first <= number <= last)
+            files[f"{folder}/core_siblings_list"] = next(
+                text for first, last, text in cpus_of_socket if first <= number <= last
+            )
     last = max(number for numbers in cores for number in numbers)
     return {**files, "/sys/devices/system/cpu/online": f"0-{last}\n"}
 
@@ -92,7 +96,10 @@ def test_describing_the_machine_imports_nothing_slow():
 
 def test_a_folder_that_is_gone_is_a_reason(tmp_path):
     """A run may work in a folder that somebody deletes."""
-    assert isinstance(machine.machine_facts(folder=str(tmp_path / "gone"))["folder"], Unavailable) or sys.platform == "win32"
+    assert (
+        isinstance(machine.machine_facts(folder=str(tmp_path / "gone"))["folder"], Unavailable)
+        or sys.platform == "win32"
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- processors
@@ -102,7 +109,11 @@ def test_the_first_processor_stands_for_all(tmp_path):
     """The list of a big machine is hundreds of kilobytes."""
     cpu = facts_of(tmp_path, {"/proc/cpuinfo": X86.format(more=" hypervisor")})["cpu"]
     assert cpu == {
-        **{"vendor": "GenuineIntel", "family": "6", "model": "143", "stepping": "8", "microcode": "0x2b0004b1"},
+        "vendor": "GenuineIntel",
+        "family": "6",
+        "model": "143",
+        "stepping": "8",
+        "microcode": "0x2b0004b1",
         "flags": ["amx_bf16", "avx512f", "fpu", "hypervisor", "sse2", "vme"],
     }
 
@@ -111,7 +122,10 @@ def test_arm_has_other_words_for_the_same(tmp_path):
     """Much computing is done on Arm; it has no family, no microcode, and says nothing of hypervisors."""
     facts = facts_of(tmp_path, {"/proc/cpuinfo": ARM, "/proc/device-tree/model": "Raspberry Pi 5\0"})
     assert facts["cpu"] == {
-        **{"vendor": "0x41", "family": "8", "model": "0xd40", "stepping": "1"},
+        "vendor": "0x41",
+        "family": "8",
+        "model": "0xd40",
+        "stepping": "1",
         "flags": ["asimd", "fp", "sve"],
     }
     assert isinstance(facts["virtualisation"]["hypervisor"], Unavailable)
@@ -127,7 +141,12 @@ def test_a_kernel_that_names_no_flags_leaves_a_reason(tmp_path):
 def test_cores_sockets_and_nodes_are_counted(tmp_path):
     """Two sockets of 64 cores, two threads each, are 256 processors but not 256 cores."""
     cores = [[number, number + 128] for number in range(128)]
-    sockets = [(0, 63, "0-63,128-191"), (64, 127, "64-127,192-255"), (128, 191, "0-63,128-191"), (192, 255, "64-127,192-255")]
+    sockets = [
+        (0, 63, "0-63,128-191"),
+        (64, 127, "64-127,192-255"),
+        (128, 191, "0-63,128-191"),
+        (192, 255, "64-127,192-255"),
+    ]
     files = {**topology(cores, sockets), "/sys/devices/system/node/online": "0-7\n"}
     found = facts_of(tmp_path, files)["cores"]
     assert [found[name] for name in ("logical", "physical", "sockets", "numa_nodes")] == [256, 128, 2, 8]
@@ -143,7 +162,12 @@ def test_a_processor_of_unequal_cores_is_counted_core_by_core(tmp_path):
 def test_a_machine_that_tells_nothing_has_reasons_and_no_errors(tmp_path):
     """Sandboxes hide /proc and /sys."""
     facts = facts_of(tmp_path, {"/empty/": ""})
-    for value in (facts["cpu"]["flags"], facts["cores"]["physical"], facts["cores"]["numa_nodes"], facts["memory"]["total_bytes"]):
+    for value in (
+        facts["cpu"]["flags"],
+        facts["cores"]["physical"],
+        facts["cores"]["numa_nodes"],
+        facts["memory"]["total_bytes"],
+    ):
         assert isinstance(value, Unavailable)
     assert facts["cores"]["logical"] == os.cpu_count() and facts["memory"]["limit_bytes"] is None
     assert isinstance(facts["boot"]["uptime_s"], Unavailable)
@@ -157,7 +181,10 @@ def test_memory_is_read_in_bytes(tmp_path):
     """The kernel counts in KiB."""
     memory = facts_of(tmp_path, {"/proc/meminfo": MEMINFO})["memory"]
     assert memory == {
-        **{"total_bytes": 2**30, "available_bytes": 2**29, "swap_total_bytes": 2**21, "swap_free_bytes": 2**20},
+        "total_bytes": 2**30,
+        "available_bytes": 2**29,
+        "swap_total_bytes": 2**21,
+        "swap_free_bytes": 2**20,
         "limit_bytes": None,
     }
 
@@ -217,7 +244,11 @@ def test_no_limit_is_none(monkeypatch, tmp_path):
     ("files", "environ", "kinds"),
     [
         ({"/.dockerenv": ""}, {}, ["docker"]),
-        ({"/run/.containerenv": 'engine="podman-4.9"\nimage="docker.io/lab/train:3"\n'}, {"container": "podman"}, ["podman"]),
+        (
+            {"/run/.containerenv": 'engine="podman-4.9"\nimage="docker.io/lab/train:3"\n'},
+            {"container": "podman"},
+            ["podman"],
+        ),
         ({"/proc/self/cgroup": "0::/kubepods.slice/pod1/cri-containerd-1.scope\n"}, {}, ["kubernetes", "containerd"]),
         ({}, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, ["kubernetes"]),
         ({"/.singularity.d/": ""}, {"APPTAINER_CONTAINER": "/images/train.sif"}, ["apptainer"]),
@@ -235,12 +266,16 @@ def test_containers_are_known_by_what_they_leave(tmp_path, files, environ, kinds
     assert found["kinds"] == kinds
     assert len(found["hints"]) >= len(kinds)
     image = found.get("image")
-    assert image == {"podman": "docker.io/lab/train:3", "apptainer": "/images/train.sif", "singularity": "/images/train.sif"}.get(
-        kinds[0] if kinds else ""
-    )
+    assert image == {
+        "podman": "docker.io/lab/train:3",
+        "apptainer": "/images/train.sif",
+        "singularity": "/images/train.sif",
+    }.get(kinds[0] if kinds else "")
 
 
-@pytest.mark.parametrize(("more", "xen", "hypervisor"), [("", False, False), (" hypervisor", False, True), ("", True, True)])
+@pytest.mark.parametrize(
+    ("more", "xen", "hypervisor"), [("", False, False), (" hypervisor", False, True), ("", True, True)]
+)
 def test_virtual_machines_are_known_by_flag_and_firmware(tmp_path, more, xen, hypervisor):
     """The firmware's words alone do not tell: a cloud's bare metal has them, too."""
     files = {
@@ -256,7 +291,9 @@ def test_virtual_machines_are_known_by_flag_and_firmware(tmp_path, more, xen, hy
     }
 
 
-@pytest.mark.parametrize(("folder", "expected"), [("/data/my set/x", "nfs4"), ("/data", "ext4"), ("/database", "overlay")])
+@pytest.mark.parametrize(
+    ("folder", "expected"), [("/data/my set/x", "nfs4"), ("/data", "ext4"), ("/database", "overlay")]
+)
 def test_the_file_system_is_that_of_the_innermost_mount(tmp_path, folder, expected):
     """A name that begins alike is another folder; the later of two mounts at one place hides the earlier one."""
     mounts = (
