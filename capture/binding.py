@@ -474,7 +474,8 @@ def _with_debug_log(call: Callable[..., Any], function: Any, logger: logging.Log
     Of coroutines and generators the time counts until they are exhausted.
     """
     import time
-    from datetime import timedelta
+
+    from capture.moments import timedelta
 
     def finished(start: float) -> None:
         logger.debug("Finished after %s.", timedelta(seconds=round(time.monotonic() - start)))

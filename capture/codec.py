@@ -560,13 +560,13 @@ def _decode_object(data: dict[str, Any]) -> Any:
 
 def _pickled_time(name: str, packed: bytes) -> Any:
     # The ten (four) bytes are year, month, day, hour, minute, second, microsecond: the documented pickle state.
-    import datetime
+    from capture.moments import date, datetime
 
     year, month, day = packed[0] * 256 + packed[1], packed[2] & 0x7F, packed[3]
     if name == "datetime.date":
-        return datetime.date(year, month, day)
+        return date(year, month, day)
     hour, minute, second = packed[4:7]
-    return datetime.datetime(year, month, day, hour, minute, second, int.from_bytes(packed[7:10], "big"))
+    return datetime(year, month, day, hour, minute, second, int.from_bytes(packed[7:10], "big"))
 
 
 def _time_free_path(parts: list[str]) -> Any:
@@ -583,7 +583,9 @@ def _unb64(text: str) -> bytes:
 
 def _from_module(module: str, build: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def decoder(data: Any, classes: Any) -> Any:
-        return build(__import__(module), data)  # `module` is one of the literals below, never from the data
+        from importlib import import_module
+
+        return build(import_module(module), data)  # `module` is one of the literals below, never from the data
 
     return decoder
 
@@ -598,10 +600,10 @@ _DECODERS: dict[str, Callable[[Any, Any], Any]] = {
     "capture/float": lambda data, classes: float(data),
     "capture/int": lambda data, classes: int(data),
     "capture/str": lambda data, classes: _unb64(data).decode("utf-8", "surrogatepass"),
-    "capture/datetime": _from_module("datetime", lambda m, data: m.datetime.fromisoformat(data)),
-    "capture/date": _from_module("datetime", lambda m, data: m.date.fromisoformat(data)),
-    "capture/time": _from_module("datetime", lambda m, data: m.time.fromisoformat(data)),
-    "capture/timedelta": _from_module("datetime", lambda m, data: m.timedelta(seconds=data)),
+    "capture/datetime": _from_module("capture.moments", lambda m, data: m.datetime.fromisoformat(data)),
+    "capture/date": _from_module("capture.moments", lambda m, data: m.date.fromisoformat(data)),
+    "capture/time": _from_module("capture.moments", lambda m, data: m.time.fromisoformat(data)),
+    "capture/timedelta": _from_module("capture.moments", lambda m, data: m.timedelta(seconds=data)),
     "capture/path": _from_module("pathlib", lambda m, data: m.Path(data)),
     "capture/decimal": _from_module("decimal", lambda m, data: m.Decimal(data)),
     "capture/fraction": _from_module("fractions", lambda m, data: m.Fraction(data)),

@@ -130,7 +130,7 @@ class Series:
 
 def utc_from_microseconds(time: int) -> datetime:
     """Return the aware UTC datetime that lies `time` microseconds after the epoch, exactly."""
-    from datetime import datetime, timedelta, timezone
+    from capture.moments import datetime, timedelta, timezone
 
     return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=time)
 

@@ -753,13 +753,13 @@ def _shown(result: Any) -> str:
 
 
 def _now() -> datetime:
-    from datetime import datetime, timezone
+    from capture.moments import datetime, timezone
 
     return datetime.now(timezone.utc)
 
 
 def _rounded(elapsed: Any) -> Any:
-    from datetime import timedelta
+    from capture.moments import timedelta
 
     return timedelta(seconds=round(elapsed.total_seconds()))
 

@@ -35,7 +35,7 @@ _HELD = 256 << 10  #: bytes of output or measurements that are held in memory be
 def naive(moment: datetime) -> str:
     """Return a time as Sacred stores it: UTC, ISO 8601, without an offset."""
     if moment.tzinfo is not None:
-        from datetime import timezone
+        from capture.moments import timezone
 
         moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
     return moment.isoformat()
@@ -44,7 +44,7 @@ def naive(moment: datetime) -> str:
 def aware(moment: datetime) -> str:
     """Return a time with its offset; one without is UTC, as Sacred's are."""
     if moment.tzinfo is None:
-        from datetime import timezone
+        from capture.moments import timezone
 
         moment = moment.replace(tzinfo=timezone.utc)
     return moment.isoformat()

@@ -290,14 +290,14 @@ def _numbers(values: list[Any]) -> list[Any]:
 
 
 def _read_times(texts: list[str]) -> list[int]:
-    from datetime import datetime
+    from capture.moments import datetime
 
     return _microseconds([datetime.fromisoformat(text) for text in texts])
 
 
 def _microseconds(moments: list[datetime]) -> list[int]:
     """Return microseconds since the epoch, exactly; a time without an offset is UTC."""
-    from datetime import datetime, timedelta, timezone
+    from capture.moments import datetime, timedelta, timezone
 
     epoch, unit = datetime(1970, 1, 1, tzinfo=timezone.utc), timedelta(microseconds=1)
     return [((each if each.tzinfo else each.replace(tzinfo=timezone.utc)) - epoch) // unit for each in moments]
