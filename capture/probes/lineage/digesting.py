@@ -205,6 +205,7 @@ class _Worker:
         self, work: _Work, state_dir: str | None, limit: int, budget: int, now: Callable[[], float], nice: bool
     ) -> None:
         self._work = work
+        self._results = work.results  # which are others, once time is up
         self._state_dir = state_dir
         self._limit = limit
         self._budget = budget
@@ -272,7 +273,7 @@ class _Worker:
                 break
             result = self._tried(self._digest_small, path, info)
             if isinstance(result, _Result):
-                work.results[path] = result
+                self._results[path] = result
             elif result is not None:
                 big[path] = result
         if not big:
@@ -282,7 +283,7 @@ class _Worker:
         with work.lock:
             for path, place in big.items():
                 if path in known:
-                    work.results[path] = _Result(known[path], place)
+                    self._results[path] = _Result(known[path], place)
                 else:
                     work.big.append((place[2], path))
             work.big.sort(reverse=True)
@@ -300,7 +301,7 @@ class _Worker:
         with work.lock:
             work.at_big = work.at_big and not self._nice
             if result is not None:
-                work.results[path] = result
+                self._results[path] = result
             else:
                 work.big.append((size, path))  # for the other thread to go on with
         self._save(SAVE_S)
@@ -325,7 +326,7 @@ class _Worker:
                 after = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
-            work.spent += len(data)
+            work.spend(len(data))
             place = place_of(after)
             if len(data) == size and place == place_of(info):
                 return _Result(hash_functions(work.spent)[0](data).hexdigest(), place)
@@ -373,7 +374,7 @@ class _Worker:
                 return False
             if work.waiting:
                 self._take_waiting()
-            work.spent += reading.read(buffer)
+            work.spend(reading.read(buffer))
         return True
 
     def _tried(self, digest: Callable[..., Any], path: str, *arguments: Any) -> Any:
@@ -502,7 +503,7 @@ class _Work:
         self.at_big = False  # the first thread is
         self.begun: dict[str, _Reading] = {}  # by path, for the other thread to go on with
         self.big_bytes = 0  # of all big files that were submitted
-        self.spent = 0  # bytes that were read; two threads may lose a few of them, which no budget minds
+        self.spent = 0  # bytes that were read
         self.closing = False  # nothing more is submitted
         self.stop = False
         self.complete = False  # all is hashed; as `finish` found it
@@ -513,7 +514,7 @@ class _Work:
         self.threads = 0
         self.stepped_back = False  # the first thread has, behind everybody else
         self.relieved = False  # of what it has not begun, by a second one
-        self.lock = threading.Lock()  # of `big` and `threads`, between these two
+        self.lock = threading.Lock()  # of `big`, `spent` and `threads`, between these two
         self.done = threading.Event()  # and both are gone
         self.asleep = False
         # A bare lock as the bell: an Event holds one while it is set, and a signal handler may come between.
@@ -522,6 +523,10 @@ class _Work:
 
     def stopped(self) -> bool:
         return self.stop or (self.deadline is not None and time.monotonic() > self.deadline)
+
+    def spend(self, count: int) -> None:
+        with self.lock:
+            self.spent += count
 
     def unfinished(self) -> list[str]:
         """Return the files that have no result, or one from before they were submitted again."""
