@@ -82,7 +82,8 @@ class FolderWatch:
         self._seen: dict[str, str] = {}
         self._process = os.getpid()
         self._state = "new"  # -> "started" -> "stopped"; or "ended" by the thread itself
-        self._asleep = allocate_lock()  # held while the thread waits before it begins; freeing it wakes the thread
+        # Held while the thread waits: before it begins, and between two looks. Freeing one ends that waiting for good.
+        self._asleep, self._pausing = allocate_lock(), allocate_lock()
         self._running = allocate_lock()  # held by the thread
         self._first = allocate_lock()  # held until the given folders are watched
         self._kernel: _Inotify | None = None
@@ -100,7 +101,7 @@ class FolderWatch:
             self.problems.append(f"folders can be watched on Linux only, not on {sys.platform}")
             self._state = "ended"
             return
-        for lock in (self._asleep, self._running, self._first):
+        for lock in (self._asleep, self._pausing, self._running, self._first):
             lock.acquire()
         try:
             # Not a `Thread`: making one waits until it runs, ten times as long as this takes.
@@ -139,6 +140,7 @@ class FolderWatch:
         if self._state == "started":
             self._state = "stopped"
             _free(self._asleep)
+            _free(self._pausing)
             self._wake()
             if not self._running.acquire(timeout=STOP_WAIT_S):
                 self.problems.append(f"watching did not come to an end within {STOP_WAIT_S:g} s")
@@ -150,8 +152,8 @@ class FolderWatch:
         with unwatched():
             try:
                 delay = 0.0 if "ctypes" in sys.modules else DELAY_S
-                if delay and self._asleep.acquire(timeout=delay):
-                    _free(self._asleep)
+                if delay:
+                    self._asleep.acquire(timeout=delay)
                 if self._stopping:
                     self._fail("the run was over before folders were watched")
                 elif self._open():
@@ -278,8 +280,7 @@ class FolderWatch:
             for descriptor, _ in poll.poll():
                 if descriptor == self._wake_ends[0]:
                     os.read(descriptor, 4096)
-            if not self._stopping and self._asleep.acquire(timeout=PAUSE_S):
-                _free(self._asleep)
+            self._pausing.acquire(timeout=PAUSE_S)
             self._drain()
         self._watch_added()
         self._drain()
