@@ -66,7 +66,8 @@ def run(tmp_path):
         script = tmp_path / "script.py"
         script.write_text(SCRIPT.format(library=LIBRARY, body=textwrap.indent(textwrap.dedent(body), "    ")))
         done = subprocess.run(
-            [sys.executable, str(script)],
+            # since 3.12 Python warns of forks beside threads, of which a run has some
+            [sys.executable, "-W", "ignore:This process:DeprecationWarning", str(script)],
             cwd=tmp_path,
             capture_output=True,
             text=True,
