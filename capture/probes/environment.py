@@ -489,6 +489,8 @@ def _requirement(entry: Mapping[str, Any]) -> str:
         url, vcs, archive = told["url"], told.get("vcs_info", {}), told.get("archive_info", {})
         if vcs:
             url = f"{vcs.get('vcs', 'git')}+{url}@{vcs.get('commit_id')}"
+            if told["url"].startswith("file:"):  # no host in it: older versions of pip take only this form
+                return f"{url}#egg={name}" + (f"&subdirectory={told['subdirectory']}" if "subdirectory" in told else "")
         marks = [f"subdirectory={told['subdirectory']}"] if "subdirectory" in told else []
         sha256 = archive.get("hashes", {}).get("sha256") or archive.get("hash", "").partition("sha256=")[2]
         marks += [f"sha256={sha256}"] if sha256 else []
