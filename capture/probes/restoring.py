@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from capture.errors import RestoringError
 from capture.hooks import Unavailable
@@ -470,7 +471,11 @@ def _delete(folder: str) -> None:
         os.chmod(path, stat.S_IWRITE)  # git's objects are read-only, which Windows takes seriously
         function(path)
 
-    if os.path.isdir(folder):
+    if not os.path.isdir(folder):
+        return
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(folder, onexc=make_writable)
+    else:
         shutil.rmtree(folder, onerror=make_writable)
 
 

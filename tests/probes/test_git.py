@@ -412,3 +412,21 @@ def test_gitpython_opens_the_same_repository(repo):
     with git.repository(str(repo / "deep")) as opened:
         assert opened.head.commit.hexsha == git.repository_facts(str(repo))["commit"]
         assert os.path.realpath(opened.working_dir) == os.path.realpath(repo)
+
+
+# ------------------------------------------------------------------------------------- secrets in addresses
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("https://me:hunter2hunter2@example.org/a.git", "hunter2"),
+        ("https://ghp_0123456789abcdefghijABCDEFGHIJ012345@github.com/a.git", "ghp_"),
+        ("https://example.org/a.git?access_token=0123456789abcdef0123", "0123456789"),
+    ],
+)
+def test_what_gives_access_is_masked_in_the_remote_s_address(repo, url, secret):
+    """Continuous integration clones with a token in the URL, and records are shown to others."""
+    run_git(repo, "remote", "add", "origin", url)
+    found = git.repository_facts(str(repo))["url"]
+    assert secret not in found and found.startswith("https://")

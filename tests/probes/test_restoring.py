@@ -192,6 +192,27 @@ def test_remotes_are_asked_only_if_they_may_be(repo, tmp_path, kept, target):
     assert "not to be asked" in report["missing"][0]["reason"]
 
 
+def test_contents_outside_git_are_named_as_missing(repo, kept, target):
+    """What git has of such a file is a pointer; whoever runs it again must fetch the rest."""
+    (repo / ".gitattributes").write_text("*.bin filter=lfs -text\n")
+    (repo / "x.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    run_git(repo, "add", ".")
+    run_git(repo, "commit", "-q", "-m", "lfs")
+    report = restoring.restore(target, record(repo, kept), kept.open)
+    assert report["commit"] and [entry["what"] for entry in report["missing"]] == ["lfs"]
+
+
+def test_a_sparse_checkout_comes_back_whole(repo, kept, target):
+    """What was not checked out was not changed either."""
+    (repo / "deep").mkdir()
+    (repo / "deep" / "x.py").write_text("x")
+    run_git(repo, "add", ".")
+    run_git(repo, "commit", "-q", "-m", "deep")
+    run_git(repo, "sparse-checkout", "set", "--cone")
+    report = restoring.restore(target, record(repo, kept), kept.open)
+    assert report["complete"] and os.path.exists(os.path.join(target, "deep", "x.py"))
+
+
 def test_a_remote_that_lost_the_commit_is_reported(repo, tmp_path, kept, target):
     """After a forced push, git's own words say what is wrong."""
     origin = publish(repo, tmp_path)
