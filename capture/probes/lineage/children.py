@@ -171,7 +171,11 @@ def _move_written(sightings: Sightings, source: str, target: str) -> None:
 
 
 def account(
-    events: Iterable[Sequence[Any]], children: Sequence[Child], pid: int, multiprocessing_made: int = 0
+    events: Iterable[Sequence[Any]],
+    children: Sequence[Child],
+    pid: int,
+    multiprocessing_made: int = 0,
+    from_before: int = 0,
 ) -> dict[str, Any]:
     """Say how many child processes were observed, and which were not.
 
@@ -184,6 +188,8 @@ def account(
         Of the run's process.
     multiprocessing_made : int
         Processes that `multiprocessing` made in the run's process, by whatever means.
+    from_before : int
+        Processes that `multiprocessing` had made before, which may have worked for the run.
 
     Returns
     -------
@@ -223,6 +229,7 @@ def account(
         missing += ["a forked process"] * without_journal
     missing += ["multiprocessing"] * (multiprocessing_made - made_by_multiprocessing - len(missing))
     missing += [process_name(argv) for argv in processes]
+    missing += ["a process from before the run"] * from_before
     names = [name for name in missing if name not in _HARMLESS]
     harmless = sorted(set(missing) & _HARMLESS)
     return {"observed": observed, "not_observed": len(names), "names": sorted(set(names)), "harmless": harmless}
@@ -282,6 +289,12 @@ def multiprocessing_count() -> int:
     module = sys.modules.get("multiprocessing.process")
     digits = "".join(filter(str.isdigit, repr(getattr(module, "_process_counter", None))))  # count(3)
     return int(digits) - 1 if digits else 0
+
+
+def multiprocessing_alive() -> int:
+    """Return how many processes of `multiprocessing`, such as workers of a pool, this process has at the moment."""
+    module = sys.modules.get("multiprocessing.process")
+    return sum(process.exitcode is None for process in list(getattr(module, "_children", ())))
 
 
 # --- in a child ---

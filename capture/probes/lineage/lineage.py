@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 FOLDER_LIMIT = 2_000  #: folders that are watched
 FIRST_LOOK_S, LOOK_EVERY_S = 0.25, 1.0  #: at what was read since, to hash it; a shorter run hashes at its end
+LOOK_FILES = 500  #: that are hashed after one look: 15 ms of Python's lock if they are small; the rest later
 MAX_NEARBY = 1_000
 
 
@@ -126,7 +127,7 @@ class Lineage:
         self._digester: Digester | None = None
         self._watch: FolderWatch | None = None
         self._journals: str | None = None
-        self._made_before = 0  # processes, by multiprocessing
+        self._made_before = self._alive_before = 0  # processes, by multiprocessing
         self._failures: list[str] = []
         self._looking = allocate_lock()  # held while new inputs are looked for
         self._looked_at = 0
@@ -202,7 +203,7 @@ class Lineage:
     def _watch_children(self) -> None:
         from capture.probes.lineage import children
 
-        self._made_before = children.multiprocessing_count()
+        self._made_before, self._alive_before = children.multiprocessing_count(), children.multiprocessing_alive()
         self._journals = children.make_folder()
 
     def _watch_folders(self) -> None:
@@ -238,8 +239,8 @@ class Lineage:
         from capture.probes.lineage.classify import imported_sources, is_noise
 
         with self._looking:
-            reads = list(sightings.reads.items())
-            new, self._looked_at = reads[self._looked_at :], len(reads)
+            new = list(sightings.reads.items())[self._looked_at :][:LOOK_FILES]
+            self._looked_at += len(new)
             sources = imported_sources(sys.modules) | self.known_sources
             for path, (stat, _) in new:
                 if stat is None or path in sources or is_noise(path, self._noise):
@@ -328,7 +329,7 @@ class Lineage:
 
         told = children.collect(self._journals)
         made = children.multiprocessing_count() - self._made_before
-        facts = children.account(own.events, told, self._process, made)
+        facts = children.account(own.events, told, self._process, made, self._alive_before)
         children.merge(seen, told)
         return facts, seen
 

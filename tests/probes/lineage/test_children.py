@@ -224,6 +224,23 @@ def test_a_child_that_replaces_itself_is_not_observed_from_then_on(run):
     assert facts["children"]["names"] == ["cat"] and facts["children"]["observed"] == 0
 
 
+def test_workers_from_before_the_run_are_not_observed(run):
+    """A pool that is kept for many runs was started when nobody watched; its files cannot be seen, which must be said."""
+    facts = run("""
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(1) as pool:
+            pool.map(read, "a")
+            inner = Lineage(object(), None, None, watch_folders=False, adapters=False, urls=False)
+            inner.start()
+            assert pool.map(read, "b") == ["b"]
+            facts, _ = inner.report()
+            inner.stop()
+        assert facts["inputs"] == [], facts
+        assert facts["children"]["names"] == ["a process from before the run"], facts
+    """)
+    assert names(facts["inputs"]) == ["a", "b"] and facts["children"]["not_observed"] == 0
+
+
 @needs_fork
 def test_a_forked_copy_of_the_run_tells_nothing_and_clears_nothing_up(run):
     """A child that leaves main as the parent does must not take the journals of its siblings away."""
