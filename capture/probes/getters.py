@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 #: Keys that are always there; an addition of one of these names is refused.
 DEFAULT_KEYS = ("hostname", "os", "python_version", "cpu", "gpus", "ENV")
 
+ADDITION_WAIT_S = 10.0  #: how long the start of a run waits for what users have added
+
 #: Additions for every experiment of the process, by name (made with `host_info_getter`).
 host_info_gatherers: dict[str, HostInfoGetter] = {}
 
@@ -47,6 +49,8 @@ class HostInfoGetter:
 
 def host_info_gatherer(name: str) -> Callable[[Callable[[], Any]], HostInfoGetter]:
     """Make a function one that adds ``name`` to the host info of experiments that are given it.
+
+    It is called before the main function, in a thread of its own; one that takes long is left out (`get_host_info`).
 
     Parameters
     ----------
@@ -123,6 +127,7 @@ def get_host_info(
     captured_env: Iterable[str] | None = None,
     wait_s: float = 2.0,
     on_late: Callable[[str, Any], None] | None = None,
+    addition_wait_s: float = ADDITION_WAIT_S,
 ) -> dict[str, Any]:
     """Gather the facts about this machine under Sacred's keys.
 
@@ -137,13 +142,15 @@ def get_host_info(
     wait_s : float
         How long to wait for the GPUs, in seconds; a driver that has to wake up can take long.
     on_late : callable, optional
-        ``on_late("gpus", facts)`` hears of GPUs that were not known by then.
+        ``on_late("gpus", facts)`` hears of GPUs that were not known by then, or why the driver does not tell them.
+    addition_wait_s : float
+        How long to wait for the additions, in seconds. They work side by side, each in a thread of its own.
 
     Returns
     -------
     dict
         ``hostname``, ``os``, ``python_version``, ``cpu``, ``gpus``, ``ENV``, and the additions. What this machine does
-        not tell is left out, and so is an addition that raised (which is logged).
+        not tell is left out, and so is an addition that raised or was late (which is logged).
 
     Raises
     ------
@@ -164,7 +171,7 @@ def get_host_info(
     facts = host_facts(captured_env, bool(include_cpu))
     facts["gpus"] = _gpus(wait_s, on_late) if include_gpu else None
     known = {name: value for name, value in facts.items() if not isinstance(value, Unavailable)}
-    return {**known, **_gathered(additions)}
+    return {**known, **_gathered(additions, addition_wait_s)}
 
 
 def _gpus(wait_s: float, on_late: Callable[[str, Any], None] | None) -> Any:
@@ -174,18 +181,50 @@ def _gpus(wait_s: float, on_late: Callable[[str, Any], None] | None) -> Any:
         return Unavailable("no NVIDIA driver")
     from capture.probes.gather import FunctionProbe, gather
 
-    return gather([FunctionProbe("gpus", gpu.gpu_facts, timeout_s=wait_s)], wait_s, on_late)["gpus"]
+    answers: list[Any] = []
+
+    def ask() -> Any:
+        answers.append(gpu.gpu_facts())
+        return answers[0]
+
+    found = gather([FunctionProbe("gpus", ask, timeout_s=wait_s)], wait_s, on_late)["gpus"]
+    refused = isinstance(found, Unavailable) and any(found is answer for answer in answers)
+    if refused and on_late is not None:  # nothing comes later, and whoever waits for it has to know why
+        on_late("gpus", found)
+    return found
 
 
-def _gathered(additions: Iterable[HostInfoGetter]) -> dict[str, Any]:
+def _gathered(additions: Iterable[HostInfoGetter], wait_s: float) -> dict[str, Any]:
+    getters = {getter.name: getter for getter in additions}
+    if not getters:
+        return {}
+    from contextvars import copy_context
+
+    from capture.probes.gather import FunctionProbe, gather
+
+    # In the context of the caller, as if it called them: they may ask for what is current there.
+    probes = [
+        FunctionProbe(name, copy_context().run, _answer, getter, timeout_s=wait_s) for name, getter in getters.items()
+    ]
     found = {}
-    for getter in additions:
-        try:
-            found[getter.name] = getter()
-        except IgnoreHostInfo:
-            continue
-        except Exception:
+    for name, answer in gather(probes, wait_s).items():
+        if isinstance(answer, list):
+            found[name] = answer[0]
+        elif isinstance(answer, Unavailable):
             import logging
 
-            logging.getLogger("capture").exception("host info %r could not be gathered and is left out", getter.name)
+            logging.getLogger("capture").warning("host info %r is left out: %s", name, answer.reason)
     return found
+
+
+def _answer(getter: HostInfoGetter) -> list[Any] | None:
+    """Return what a getter says, in a list; None if it is to be left out."""
+    try:
+        return [getter()]
+    except IgnoreHostInfo:
+        return None
+    except Exception:
+        import logging
+
+        logging.getLogger("capture").exception("host info %r could not be gathered and is left out", getter.name)
+        return None

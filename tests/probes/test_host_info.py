@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 
 import pytest
 
 import capture.host_info as module
+from capture.hooks import Unavailable
 from capture.host_info import HostInfoGetter, IgnoreHostInfo, get_host_info, host_info_gatherer, host_info_getter
 from capture.probes import getters, gpu
 from capture.settings import SETTINGS
@@ -117,3 +119,49 @@ def test_the_module_offers_sacred_s_names():
     """Scripts import them from here."""
     names = {"HostInfoGetter", "IgnoreHostInfo", "get_host_info", "host_info_gatherer", "host_info_getter"}
     assert names <= set(module.__all__)
+
+
+def test_an_addition_that_hangs_is_left_out_and_logged(caplog):
+    """A scheduler that does not answer must not keep an experiment from starting."""
+    release = threading.Event()
+    additions = [HostInfoGetter(lambda: release.wait(30), "queue"), HostInfoGetter(lambda: 7, "rack")]
+    facts = get_host_info(additions, include_gpu=False, include_cpu=False, addition_wait_s=0.05)
+    release.set()
+    assert facts["rack"] == 7 and "queue" not in facts
+    assert "host info 'queue' is left out: no answer within" in caplog.text
+
+
+def test_additions_work_side_by_side():
+    """The slowest one decides how long a start takes, not the sum."""
+    meeting = threading.Barrier(3)
+    additions = [HostInfoGetter(lambda: meeting.wait(30) >= 0, name) for name in ("a", "b", "c")]
+    facts = get_host_info(additions, include_gpu=False, include_cpu=False)
+    assert [facts[name] for name in ("a", "b", "c")] == [True, True, True]
+
+
+def test_an_addition_sees_the_context_of_the_run():
+    """It may ask for what is current there; that it has a thread of its own must not show."""
+    current = contextvars.ContextVar("current")
+    current.set("here")
+    facts = get_host_info([HostInfoGetter(current.get, "where")], include_gpu=False, include_cpu=False)
+    assert facts["where"] == "here"
+
+
+def test_an_addition_that_ends_the_process_is_left_out(caplog):
+    """Whatever it raises is about itself, not about the run."""
+
+    def leave():
+        raise SystemExit(3)
+
+    facts = get_host_info([HostInfoGetter(leave, "queue")], include_gpu=False, include_cpu=False)
+    assert "queue" not in facts and "SystemExit" in caplog.text
+
+
+def test_a_driver_that_refuses_is_told_of_at_once(monkeypatch):
+    """Nobody must wait for an answer that will not come; the reason is what is left to record."""
+    reason = Unavailable("nvmlInit_v2 of NVML failed with code 18; nvidia-smi ended with code 255")
+    monkeypatch.setattr(gpu, "driver_present", lambda: True)
+    monkeypatch.setattr(gpu, "gpu_facts", lambda: reason)
+    heard = []
+    facts = get_host_info(wait_s=30, on_late=lambda *told: heard.append(told), include_cpu=False)
+    assert "gpus" not in facts and heard == [("gpus", reason)]

@@ -110,3 +110,76 @@ def test_an_end_that_comes_while_probes_are_still_loaded_is_logged(caplog):
     release.set()
     reporting.close(10)
     assert (reports, asked) == ([], [])
+
+
+def test_facts_that_cannot_be_recorded_are_replaced_by_the_reason(caplog):
+    """A plug-in returns anything; its topic must not be missing without a word, nor a traceback land on the terminal."""
+    told = []
+
+    def report(name, facts):
+        if facts == "unwritable":
+            raise TypeError("a lock is no JSON")
+        told.append((name, facts))
+
+    Reporting(lambda: [FunctionProbe("odd", lambda: "unwritable"), FunctionProbe("good", dict)], report).close(10)
+    reason = "its answer cannot be recorded: TypeError: a lock is no JSON"
+    assert sorted(told, key=lambda pair: pair[0]) == [("good", {}), ("odd", Unavailable(reason))]
+    assert "facts of the probe 'odd' cannot be recorded" in caplog.text
+
+
+def test_a_store_of_facts_that_is_gone_does_not_break_the_end(caplog):
+    """The end of a run has more to tell than the facts of a probe."""
+    release, started = threading.Event(), threading.Event()
+
+    def report(name, facts):
+        raise OSError("no space left on device")
+
+    def hang():
+        started.set()
+        release.wait(10)
+
+    reporting = Reporting(lambda: [FunctionProbe("hanging", hang, timeout_s=60)], report)
+    assert started.wait(10)
+    reporting.close(0.01)
+    release.set()
+    assert "no space left" in caplog.text
+
+
+@pytest.mark.parametrize("bad", [FunctionProbe("good", list), FunctionProbe("", list), object()])
+def test_a_probe_without_a_name_of_its_own_costs_the_others_nothing(bad, caplog):
+    """Packages that know nothing of each other declare them."""
+    reports = Reports()
+    Reporting(lambda: [FunctionProbe("good", dict), bad], reports).close(10)
+    assert reports == [("good", {})]
+    assert "a probe is not asked" in caplog.text
+
+
+@pytest.mark.parametrize("timeout_s", ["soon", None, float("nan"), -1])
+def test_a_time_limit_that_is_none_is_replaced_and_logged(timeout_s, caplog):
+    """Plug-ins are anybody's code."""
+    reports = Reports()
+    Reporting(lambda: [FunctionProbe("odd", dict, timeout_s=timeout_s), FunctionProbe("good", dict)], reports).close(10)
+    assert dict(reports) == {"odd": {}, "good": {}}
+    assert "is no number of seconds" in caplog.text
+
+
+def test_a_probe_may_have_all_the_time_in_the_world():
+    """What nobody can wait for must not break the waiting."""
+    reports = Reports()
+    Reporting(lambda: [FunctionProbe("patient", dict, timeout_s=float("inf"))], reports).close(10)
+    assert reports == [("patient", {})]
+
+
+def test_where_no_thread_can_be_started_the_topic_says_so(monkeypatch):
+    """Shared machines limit the number of threads of a user."""
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "capture-probe-unlucky":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    reports = Reports()
+    Reporting(lambda: [FunctionProbe("unlucky", dict), FunctionProbe("lucky", dict)], reports).close(10)
+    assert dict(reports) == {"unlucky": Unavailable("it was not asked: can't start new thread"), "lucky": {}}
