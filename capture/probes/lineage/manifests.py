@@ -206,10 +206,10 @@ def collapse(entries: list[Entry], threshold: int, keep: Keep, roots: Iterable[s
     Returns
     -------
     list of dict
-        In the order of the first file of each. A folder has "path", "name", "files" (how many), "size" (bytes,
-        together), "digest" (SHA-256 of the manifest) and "manifest" (of `keep`); "incomplete", how many files have no
-        digest, if some have none; and of what its files have, "by", all of them together, "sampled" and "changed" if
-        one of them is so.
+        In the order of the first file of each. A folder has "path", "name" (where its files are named from a folder
+        that is not below it), "files" (how many), "size" (bytes, together), "digest" (SHA-256 of the manifest) and
+        "manifest" (of `keep`); "incomplete", how many files have no digest, if some have none; and of what its files
+        have, "by", all of them together, "sampled" and "changed" if one of them is so.
 
     Notes
     -----
@@ -217,6 +217,8 @@ def collapse(entries: list[Entry], threshold: int, keep: Keep, roots: Iterable[s
     in ``data/train``. It is the folder below that counts if a few stray files lie beside it (``data/labels.csv``), and
     it is several if they are folders of folders (``data/train`` and ``data/val``), which often are used one by one.
     """
+    if len(entries) <= threshold:
+        return entries
     files = {entry["path"]: index for index, entry in enumerate(entries) if "files" not in entry}
     if len(files) <= threshold:
         return entries
@@ -264,7 +266,7 @@ def folder_digest(path: str, digest_of: Callable[[str], str | None] | None = Non
         except OSError as error:
             _log().debug("%s has no digest: %s", file, error)
             size = digest = None
-        entries.append({"path": file, "name": file, "size": size, "digest": digest})
+        entries.append({"path": file, "size": size, "digest": digest})
     return _folder_entry(top, entries, keep or (lambda name, data: data))  # type: ignore[arg-type, return-value]
 
 
@@ -284,14 +286,14 @@ def _folder_entry(folder: str, entries: list[Entry], keep: Keep) -> Entry:
     relative = [entry["path"][start:].replace(os.sep, "/") for entry in entries]
     data = manifest_of({**entry, "name": name} for entry, name in zip(entries, relative))
     digest = digests_of(data, md5=False)[0]
-    merged: Entry = {
-        "path": folder,
-        "name": _name_of_folder(folder, entries[0], relative[0]) if entries else folder,
-        "files": len(entries),
-        "size": sum(entry.get("size") or 0 for entry in entries),
-        "digest": digest,
-        "manifest": keep(f"{FOLDER}/{digest[:12]}.txt", data),
-    }
+    merged: Entry = {"path": folder}
+    name = _name_of_folder(folder, entries[0], relative[0]) if entries else None
+    if name is not None:
+        merged["name"] = name
+    merged["files"] = len(entries)
+    merged["size"] = sum(entry.get("size") or 0 for entry in entries)
+    merged["digest"] = digest
+    merged["manifest"] = keep(f"{FOLDER}/{digest[:12]}.txt", data)
     without = sum(not entry.get("digest") for entry in entries)
     if without:
         merged["incomplete"] = without
@@ -304,16 +306,14 @@ def _folder_entry(folder: str, entries: list[Entry], keep: Keep) -> Entry:
     return merged
 
 
-def _name_of_folder(folder: str, entry: Entry, relative: str) -> str:
-    """Name a folder as its files are named: relative to the base folder, where they are and it is below it."""
-    name = str(entry.get("name", entry["path"]))
-    if name == entry["path"]:
-        return folder
-    if name.replace(os.sep, "/") == relative:
+def _name_of_folder(folder: str, entry: Entry, relative: str) -> str | None:
+    """Name a folder as its files are named: relative to the base folder, if it is not above that; else None."""
+    name = str(entry.get("name", "")).replace(os.sep, "/")
+    if name == relative:
         return "."
-    if name.replace(os.sep, "/").endswith(f"/{relative}"):
-        return name[: -len(relative) - 1]
-    return folder  # it is above the base folder
+    if name.endswith(f"/{relative}"):
+        return name[: -len(relative) - 1] or folder
+    return None
 
 
 # ---------------------------------------------------------------------------------------------------------- the folders

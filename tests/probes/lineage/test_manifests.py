@@ -268,12 +268,12 @@ def test_what_is_known_of_the_files_is_known_of_the_folder():
 
 
 @pytest.mark.parametrize(
-    ("base", "name"), [("/w/p", "data"), ("/w/p/data", "."), ("/w/p/data/x", "/w/p/data"), (None, "/w/p/data")]
+    ("base", "name"), [("/w/p", "data"), ("/w/p/data", "."), ("/w/p/data/x", None), (None, "/w/p/data")]
 )
 def test_a_folder_is_named_as_its_files_are(base, name):
     """Names are relative to the base folder below it, so that they are the same on another machine."""
     [folder] = collapse(entries_of("/w/p/data/x/{60}.png", "/w/p/data/y/{60}.png", base=base), 100, Kept())
-    assert folder["name"] == name
+    assert folder.get("name") == name
 
 
 def test_folders_that_are_one_entry_already_stay_so():
@@ -325,7 +325,7 @@ def test_reading_all_of_a_folder_gives_the_digest_of_the_folder(tmp_path):
     fill(tmp_path / "data", {f"{number}.txt": b"%d" % number for number in range(20)})
     whole = folder_digest(str(tmp_path / "data"), keep=Kept())
     entries = [
-        {"path": str(path), "name": str(path), "size": path.stat().st_size, "digest": digests_of(path.read_bytes())[0]}
+        {"path": str(path), "size": path.stat().st_size, "digest": digests_of(path.read_bytes())[0]}
         for path in (tmp_path / "data").iterdir()
     ]
     assert collapse(entries, 10, Kept()) == [whole]
