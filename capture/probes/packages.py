@@ -179,10 +179,11 @@ class Distribution:
 
     def record(self) -> bytes:
         """Return its list of files, one per line after a line end; empty where it has none."""
-        if self._files is None:
+        files = self._files
+        if files is None:
             record = _read(os.path.join(self.info, "RECORD"))
-            self._files = b"\n" + record if record else b""
-        return self._files
+            files = self._files = b"\n" + record if record else b""
+        return files  # not the attribute, which another thread may have let go of
 
     def forget(self) -> None:
         """Let go of the list of files, which can be large."""
@@ -262,6 +263,7 @@ OWN = Distribution(os.path.dirname(OWN_FOLDER[:-1]), f"experiment_capture-{__ver
 OWN._identity = (OWN_NAME, __version__)
 
 _scans: dict[str, tuple[int, list[Distribution]]] = {}  # folder -> (its time of change in ns, what was in it)
+_UNKNOWN: Any = object()
 _known: dict[tuple[str, str], Distribution | None] = {}  # (module, its file) -> owner, until a folder changes
 
 
@@ -328,7 +330,7 @@ class _Search:
                 for name, path in self._representatives(top):
                     yield name, path, self._owner(name, path)
         finally:
-            for _, distributions in _scans.values():
+            for _, distributions in list(_scans.values()):
                 for distribution in distributions:
                     distribution.forget()
 
@@ -341,7 +343,8 @@ class _Search:
         path = self._real_file(top)
         if path is not None:
             return [(top, path)]
-        if "__path__" not in namespace_of(self._module(top)):
+        module = self._module(top)  # None: only parts of the package are loaded, or it was taken out again
+        if module is not None and "__path__" not in namespace_of(module):
             return []
         found: list[tuple[str, str]] = []
         for name in sorted(name for name in self._modules if name.startswith(top + ".")):
@@ -366,9 +369,10 @@ class _Search:
         if self._installed is None:  # before a look at `_known`, which a change of any folder empties
             self._installed = installed()
         key = (name, path)
-        if key not in _known:
-            _known[key] = self._find(name, os.path.abspath(path))
-        return _known[key]
+        owner = _known.get(key, _UNKNOWN)  # asked once: another thread may empty it in between
+        if owner is _UNKNOWN:
+            owner = _known[key] = self._find(name, os.path.abspath(path))
+        return owner
 
     def _find(self, name: str, path: str) -> Distribution | None:
         folder, relative = split(name, path)

@@ -155,6 +155,12 @@ def test_a_namespace_of_the_old_kind_is_told_apart_too(site):
     assert discover_packages({**top, **site.module("lab.b")}) == [("lab-b", "2")]
 
 
+def test_a_package_of_which_only_a_part_is_loaded_is_found(site):
+    """Some load a compiled part without the package around it, to save time."""
+    site.install("whole", "1", ["whole/__init__.py", "whole/_part.py"])
+    assert discover_packages(site.module("whole._part", "whole/_part.py")) == [("whole", "1")]
+
+
 def test_without_a_list_of_files_the_top_level_names_tell(site):
     """Linux distributions strip RECORD, and old installs never had one."""
     place = site.install("PyYAML", "5.3", ["yaml/__init__.py"], info="PyYAML-5.3.egg-info", record=False)
@@ -306,3 +312,18 @@ def test_lists_of_files_are_not_kept(site):
     discover_packages(site.module("one"))
     kept = [each for _, found in packages._scans.values() for each in found if each._files]
     assert kept == []
+
+
+def test_another_thread_may_list_a_folder_while_one_looks(site, monkeypatch):
+    """Probes work side by side."""
+    site.install("one", "1", ["one/__init__.py"])
+    forget = packages.Distribution.forget
+
+    def disturbed(distribution):
+        packages._scans[f"{distribution.info}/new"] = (0, [])
+        packages._known.clear()
+        forget(distribution)
+
+    monkeypatch.setattr(packages, "_scans", {})
+    monkeypatch.setattr(packages.Distribution, "forget", disturbed)
+    assert discover_packages(site.module("one")) == [("one", "1")]
