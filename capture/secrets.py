@@ -80,9 +80,10 @@ def masked_entries(config: Mapping[Any, Any]) -> list[str]:
 
 #: last words that say it all
 _WORDS = {
-    **dict.fromkeys(("password", "passwd", "passphrase", "passcode", "pwd"), "password"),
+    **dict.fromkeys(("password", "passwd", "passphrase", "passcode"), "password"),
+    "pwd": "pwd",
     "secret": "secret",
-    **dict.fromkeys(("credential", "credentials", "creds"), "credentials"),
+    **dict.fromkeys(("credential", "creds"), "credentials"),
     **dict.fromkeys(("apikey", "authtoken", "accesstoken", "refreshtoken"), "api-key"),
     **dict.fromkeys(("secretkey", "accesskey", "privatekey"), "secret-key"),
 }
@@ -137,7 +138,7 @@ def looks_secret_name(name: str) -> str | None:
     low = name.lower()
     rule = None
     for hint in _HINTS:
-        if hint in low:
+        if hint in low and MARK not in name:
             rule = _rule_of_words(words_of(name))
             break
     if len(_rules) < _MOST_NAMES:
@@ -165,7 +166,7 @@ def words_of(name: str) -> list[str]:
     while words and not (last := words[-1].rstrip("0123456789")):
         words.pop()
     if words:
-        words[-1] = last[:-1] if last.endswith("s") and last not in ("pass", "creds", "credentials") else last
+        words[-1] = last[:-1] if last.endswith("s") and not last.endswith(("ss", "creds")) else last
     return words
 
 
@@ -237,7 +238,7 @@ def is_secret(rule: str, text: str) -> bool:
 
 def _is_path(text: str, rule: str) -> bool:
     """Say whether a value is the path of a file, which is often what is called a private key or credentials."""
-    often_a_path = rule in ("private-key", "credentials")
+    often_a_path = rule in ("credentials", "private-key", "pwd")
     if not text.startswith(("/", "~/", "./", "../", "~\\", ".\\")) and text[1:3] not in (":\\", ":/"):
         return often_a_path and text.endswith((".json", ".pem", ".key", ".yaml", ".yml", ".ini"))
     if often_a_path:
@@ -264,7 +265,8 @@ _FORMS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             *((f"gh{kind}_", "github-token", _START + rf"gh{kind}_[A-Za-z0-9]{{30,}}" + _END) for kind in "pousr"),
             ("github_pat_", "github-token", _START + r"github_pat_[A-Za-z0-9_]{22,}"),
             ("npm_", "npm-token", _START + r"npm_[A-Za-z0-9]{30,}" + _END),
-            ("k_live_", "stripe-key", _START + r"[sr]k_live_[A-Za-z0-9]{16,}" + _END),
+            ("sk_live_", "stripe-key", _START + r"sk_live_[A-Za-z0-9]{16,}" + _END),
+            ("rk_live_", "stripe-key", _START + r"rk_live_[A-Za-z0-9]{16,}" + _END),
             ("whsec_", "webhook-secret", _START + r"whsec_[A-Za-z0-9+/=]{24,}"),
             ("gsk_", "groq-key", _START + r"gsk_[A-Za-z0-9]{40,}" + _END),
             ("r8_", "replicate-token", _START + r"r8_[A-Za-z0-9]{36,}" + _END),
@@ -277,7 +279,7 @@ _FORMS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("sk-", "api-key", _START_OF_NAME + r"sk-(?:ant|proj|svcacct|admin|or)-[A-Za-z0-9_-]{20,}"),
             ("sk-", "api-key", _START_OF_NAME + r"sk-(?=[A-Za-z]*[0-9])[A-Za-z0-9]{20,}" + _END),
             ("glpat-", "gitlab-token", _START + r"glpat-[A-Za-z0-9_-]{20,}"),
-            ("xox", "slack-token", _START + r"xox[abeoprs]-[A-Za-z0-9-]{12,}"),
+            ("xox", "slack-token", _START + r"xox[abeoprs]-(?=[A-Za-z-]*[0-9])[A-Za-z0-9-]{12,}"),
             ("xapp-", "slack-token", _START + r"xapp-[0-9]-[A-Za-z0-9-]{20,}"),
             ("pypi-", "pypi-token", _START + r"pypi-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{40,}"),
             ("xai-", "api-key", _START + r"xai-[A-Za-z0-9]{40,}" + _END),
@@ -396,13 +398,15 @@ def _is_meant(rule: str, secret: str, text: str) -> bool:
     """Say whether what has the form of a secret is one, where words can have that form, too."""
     if MARK in secret:
         return False
-    if rule == "basic-auth":
+    if rule in ("basic-auth", "jwt"):
         from binascii import Error, a2b_base64
 
+        first = secret.partition(".")[0].replace("-", "+").replace("_", "/")
         try:
-            return b":" in (plain := a2b_base64(secret)) and plain.isascii()
+            plain = a2b_base64(first + "=" * (-len(first) % 4))
         except Error:
             return False
+        return plain.isascii() and (b'":' in plain if rule == "jwt" else b":" in plain)
     if rule == "password":
         return secret.lower() not in ("password", "pwd") and _names_a_server(text)
     return True
@@ -423,9 +427,9 @@ def looks_secret_value(text: str) -> str | None:
 
 def secret_spans(text: str) -> list[Span]:
     """Return where a text holds what is secret by its form, in URLs and elsewhere."""
-    spans = url_spans(text) if may_hold_secret_url(text) else []
-    if may_hold_token(text):
-        spans += token_spans(text)
+    spans = token_spans(text) if may_hold_token(text) else []  # they know best what they found
+    if may_hold_secret_url(text):
+        spans += url_spans(text)
     return spans
 
 
@@ -462,7 +466,7 @@ def redact_url(url: str) -> str:
     'git@github.com:team/project.git'
     """
     if "://" in url:
-        return replaced(url, [*url_spans(url), *(token_spans(url) if may_hold_token(url) else ())])
+        return replaced(url, [*(token_spans(url) if may_hold_token(url) else ()), *url_spans(url)])
     user, colon, rest = url.partition(":")
     password, at, place = rest.rpartition("@")
     is_short_form = colon and at and ":" in place and user.isidentifier() and "/" not in password
@@ -525,7 +529,8 @@ def _authority_spans(text: str, start: int, end: int, spans: list[Span]) -> None
         at = _misplaced_at(text, start, stop, end)
     if at < 0 or text.startswith("sha256:", at + 1):  # name:tag@digest of a container image
         return
-    colon = text.find(":", start, at)
+    user = text.find("***", start + len(MARK), at) + 3 if text.startswith(MARK, start) else start
+    colon = text.find(":", user, at)  # that of a mask is none
     user_end = colon if colon >= 0 else at
     if looks_random(text[start:user_end]) and MARK not in text[start:user_end]:
         spans.append((start, user_end, "url-token"))
