@@ -85,7 +85,7 @@ def create_run(
         run.info.update(info)
     run.meta_info = {
         "command": command_name,
-        "options": {name: _without_credentials(value) for name, value in options.items()},
+        "options": dict(options),
         "named_configs": list(named_configs),
         "config_updates": dict(config_updates),
         **(meta_info or {}),
@@ -121,17 +121,6 @@ def check_config(experiment: Experiment, resolved: Resolved, command: Any, force
         added = [warning for warning in added if warning.path not in own]
     check_seed(resolved.values["seed"])
     return [*resolved.warnings, *added]
-
-
-def _without_credentials(value: Any) -> Any:
-    """Return the value of an option as it may be stored: the URL of a database often holds a password."""
-    if isinstance(value, (list, tuple)):
-        return [_without_credentials(item) for item in value]
-    if isinstance(value, str) and "://" in value and "@" in value:
-        from capture.registry import redacted
-
-        return redacted(value)
-    return value
 
 
 def _patience_s(command_name: str, options: Mapping[str, Any]) -> float:

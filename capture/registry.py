@@ -55,8 +55,10 @@ def observer_class(url: str) -> Any:
             return _load(plugins[candidate], candidate)
     known = sorted({*BUILT_IN, *plugins})
     close = suggest(scheme, known)
+    from capture.secrets import redact_url
+
     raise ObserverError(
-        f"no store has the URL scheme {scheme!r} (in {redacted(url)!r})."
+        f"no store has the URL scheme {scheme!r} (in {redact_url(url)!r})."
         + (f"\n  did you mean:   {close}://" if close else "")
         + f"\n  known schemes:  {', '.join(known)}"
         + "\n  to add one:     install a package that declares it as an entry point of the group 'capture.observers'",
@@ -175,10 +177,3 @@ def _import(module: str) -> Any:
     from importlib import import_module
 
     return import_module(module)
-
-
-def redacted(url: str) -> str:
-    """Return `url` without the user name and password that it may hold."""
-    scheme, separator, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return scheme + separator + host.rpartition("@")[2] + slash + path if separator else url

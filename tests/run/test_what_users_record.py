@@ -112,5 +112,5 @@ def test_the_password_in_a_stores_url_is_not_recorded(store):
     run = ex.run(options={"--database": url, "--tag": ["mongodb://bob:hunter2@db.example/x"]})
     assert seen == [url]
     options = store.record(run.uid).meta["options"]
-    assert options["--database"] == "postgresql://db.example/results"
+    assert options["--database"] == "postgresql://bob:***masked:url-password***@db.example/results"
     assert "hunter2" not in repr(options)
