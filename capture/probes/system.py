@@ -195,8 +195,8 @@ def _sources(root: str) -> list[Source]:
 
     try:
         psutil = import_module("psutil")
-    except ImportError:
-        _logger().info("psutil is not installed: of the system's metrics, only the process' time is measured")
+    except (ImportError, NotImplementedError) as error:  # the latter: psutil does not know this system either
+        _logger().info("of the system's metrics, only the process' time is measured; psutil would do more: %s", error)
         return [("the process", _PerSecond(_own_seconds, _as_process_percent))]
     return _psutil_sources(psutil)
 

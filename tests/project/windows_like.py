@@ -124,6 +124,7 @@ sys.modules.update(msvcrt=msvcrt, winreg=winreg)
 sys.meta_path.insert(0, Hidden())
 ctypes.WinDLL = WinDLL
 shutil._winapi = types.SimpleNamespace(NeedCurrentDirectoryForExePath=lambda name: False)
+shutil.disk_usage = lambda path: types.SimpleNamespace(total=2, used=1, free=1)
 sys.platform = "win32"
 os.environ["PATH"] = os.environ["LOCALAPPDATA"] = tempfile.mkdtemp()
 
