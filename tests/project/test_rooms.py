@@ -44,7 +44,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
     ("cli", ["cli", "cli.*", "__main__"], None),
     (
         "sacred's names",
-        ["utils", "serializer", "host_info"],
+        ["utils", "serializer", "host_info", "stflow"],
         None,
     ),
 ]

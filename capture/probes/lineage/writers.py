@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import wraps
 
 from capture.probes.lineage.imported import after_import
 
@@ -45,6 +44,8 @@ def detach() -> None:
 
 
 def _wrap(module: Any) -> None:
+    from functools import wraps
+
     framework, attribute = WRITERS[module.__name__]
     writer_class = module.SummaryWriter
     make = writer_class.__init__

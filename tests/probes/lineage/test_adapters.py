@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib
 import inspect
 import os
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -13,7 +15,9 @@ import textwrap
 import pytest
 
 from capture.probes.lineage import adapters, hook, readers
+from tests.project.tree import ROOT
 
+PACKAGES = {"cv2": "opencv-python-headless"}
 LIBRARIES = ("h5py", "netCDF4", "pyarrow", "polars", "duckdb", "cv2", "safetensors", "lmdb", "soundfile")
 
 
@@ -63,6 +67,17 @@ def test_the_installed_version_is_one_that_was_tested(name):
     """A version that is not in the table is not wrapped: whoever installs a newer one for the tests extends the table."""
     library(name)
     assert not [sentence for sentence in adapters.coverage() if sentence.startswith(f"{name} ") and "tested" in sentence]
+
+
+def test_the_test_extra_asks_for_the_versions_that_are_wrapped():
+    """Else a new release of any of them would fail these tests, though nothing of this library has changed."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    asked = dict(re.findall(r"^(\S+?)>=(\S+)$", config["options.extras_require"]["test"], re.MULTILINE))
+    for name, (oldest, newest) in readers.TESTED.items():
+        if name != "torch":  # too large to be asked for
+            major, minor = newest.split(".")
+            assert asked[PACKAGES.get(name, name)] == f"{oldest.removesuffix('.0')},<{major}.{int(minor) + 1}"
 
 
 # --- each library ---

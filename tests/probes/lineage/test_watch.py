@@ -12,8 +12,9 @@ import time
 
 import pytest
 
-from capture.probes.lineage import watch
-from capture.probes.lineage.watch import FolderWatch, file_system_kinds, instances_in_use
+from capture.probes.lineage import inotify, watch
+from capture.probes.lineage.inotify import Listening, file_system_kinds, instances_in_use
+from capture.probes.lineage.watch import FolderWatch
 from capture.unwatched import IDENTS
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells who opens what")
@@ -30,7 +31,7 @@ def eventually(condition):
 @pytest.fixture
 def watched(tmp_path, monkeypatch):
     """Give a function that starts a watch and waits until so many folders are watched."""
-    monkeypatch.setattr(watch, "instances_in_use", lambda timeout_s: 0)  # others' tests use some, too
+    monkeypatch.setattr(inotify, "instances_in_use", lambda timeout_s: 0)  # others' tests use some, too
     watches = []
 
     def begin(*folders, count=1, **options):
@@ -74,7 +75,7 @@ def test_folders_below_are_watched_and_some_are_left_out(watched, tmp_path):
         (tmp_path / folder / "f").write_text("x")
     (tmp_path / "myenv" / "pyvenv.cfg").write_text("")
     watching = watched(exclude=[str(tmp_path / "kept")])
-    eventually(lambda: str(tmp_path / "a/b/c") in watching._kernel.folders.values())
+    eventually(lambda: cat(tmp_path / "a/b/c/f") or watching.seen)  # the last one
     for folder in ("a/b/c", ".git/objects", "node_modules/x", "a/__pycache__", "myenv/lib", "kept/secret"):
         cat(tmp_path / folder / "f")
     assert names(watching.stop(), tmp_path) == {"a/b/c/f": "opened"}
@@ -111,12 +112,25 @@ def test_folders_made_during_the_run_are_watched(watched, tmp_path):
 @linux
 def test_a_folder_that_is_renamed_goes_by_its_new_name(watched, tmp_path):
     """Results are often written beside their place and moved there when they are whole."""
-    (tmp_path / "part").mkdir()
-    watching = watched(count=2)
+    (tmp_path / "part" / "deep").mkdir(parents=True)
+    watching = watched(count=3)
     os.rename(tmp_path / "part", tmp_path / "whole")
-    eventually(lambda: str(tmp_path / "whole") in watching._kernel.folders.values())
-    subprocess.run(["sh", "-c", "echo > whole/f"], cwd=tmp_path, check=True)
-    assert names(watching.stop(), tmp_path) == {"whole/f": "written"}
+    inner = tmp_path / "whole" / "deep" / "f"
+    eventually(lambda: inner.write_text("x") and str(inner) in watching.seen)
+    assert watching.stop()[str(inner)] == "written"
+    assert watching.watched == 3
+
+
+@linux
+def test_many_folders_made_at_once_are_watched(watched, tmp_path):
+    """An archive that is unpacked makes hundreds; each brings the next."""
+    watching = watched()
+    for number in range(1500):
+        os.mkdir(tmp_path / str(number))
+    eventually(lambda: watching.watched == 1501)
+    (tmp_path / "1499" / "f").write_text("x")
+    assert names(watching.stop(), tmp_path) == {"1499/f": "written"}
+    assert watching.problems == []
 
 
 @linux
@@ -164,7 +178,7 @@ def test_a_run_that_is_over_at_once_pays_nothing(tmp_path, monkeypatch):
     """Most runs of a hello-world are over before anything could be watched; and say that nothing was."""
     monkeypatch.delitem(sys.modules, "ctypes")
     monkeypatch.setattr(watch, "DELAY_S", 60)
-    monkeypatch.setattr(FolderWatch, "_open", lambda self: pytest.fail("it looked"))
+    monkeypatch.setattr(Listening, "open", lambda self: pytest.fail("it looked"))
     watching = FolderWatch([str(tmp_path)])
     watching.start()
     assert watching.stop() == {}
@@ -177,7 +191,7 @@ def test_whoever_is_about_to_start_a_child_can_hurry_it(tmp_path, monkeypatch):
     """A child may read its files within the time for which the thread would have waited."""
     monkeypatch.delitem(sys.modules, "ctypes")
     monkeypatch.setattr(watch, "DELAY_S", 60)
-    monkeypatch.setattr(watch, "instances_in_use", lambda timeout_s: 0)
+    monkeypatch.setattr(inotify, "instances_in_use", lambda timeout_s: 0)
     (tmp_path / "f").write_text("x")
     watching = FolderWatch([str(tmp_path)])
     watching.start()
@@ -262,9 +276,9 @@ def off(tmp_path):
 @linux
 def test_scarce_instances_are_left_to_others(tmp_path, monkeypatch):
     """Editors and file managers need them; running out breaks those, with strange errors."""
-    monkeypatch.setattr(watch, "instances_in_use", lambda timeout_s: 70)
-    monkeypatch.setattr(watch, "_number", lambda path: 128)
-    assert off(tmp_path) == ["70 of this user's 128 inotify instances are in use; the rest is left to others"]
+    monkeypatch.setattr(inotify, "instances_in_use", lambda timeout_s: 70)
+    monkeypatch.setattr(inotify, "_number", lambda path: 128)
+    assert off(tmp_path) == ["70 of this user's 128 inotify instances are in use: the rest is for others"]
 
 
 @linux
@@ -272,8 +286,8 @@ def test_scarce_instances_are_left_to_others(tmp_path, monkeypatch):
 def test_network_file_systems_are_not_watched(tmp_path, monkeypatch, kind):
     """The kernel knows only what this machine opens there; and adding watches may take minutes."""
     device = os.stat(tmp_path).st_dev
-    monkeypatch.setattr(watch, "instances_in_use", lambda timeout_s: 0)
-    monkeypatch.setattr(watch, "file_system_kinds", lambda: {f"{os.major(device)}:{os.minor(device)}": kind})
+    monkeypatch.setattr(inotify, "instances_in_use", lambda timeout_s: 0)
+    monkeypatch.setattr(inotify, "file_system_kinds", lambda: {f"{os.major(device)}:{os.minor(device)}": kind})
     assert off(tmp_path) == [f"{tmp_path} lies on a network file system ({kind}) and is not watched"]
 
 
@@ -285,8 +299,8 @@ def test_a_system_that_refuses_is_quoted(tmp_path, monkeypatch):
         def __init__(self):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(watch, "instances_in_use", lambda timeout_s: 0)
-    monkeypatch.setattr(watch, "_Inotify", Refusing)
+    monkeypatch.setattr(inotify, "instances_in_use", lambda timeout_s: 0)
+    monkeypatch.setattr(inotify, "Inotify", Refusing)
     (problem,) = off(tmp_path)
     assert problem.startswith("the system refuses to watch folders: ") and "open files" in problem
 
@@ -301,7 +315,7 @@ def test_a_system_that_refuses_is_quoted(tmp_path, monkeypatch):
 )
 def test_a_folder_that_cannot_be_watched_is_named(tmp_path, monkeypatch, number, problem):
     """A limit of the whole system is another's fault and ours to tell."""
-    add = watch._Inotify.add
+    add = inotify.Inotify.add
 
     def failing(self, folder):
         if folder == str(tmp_path / "b"):
@@ -310,8 +324,8 @@ def test_a_folder_that_cannot_be_watched_is_named(tmp_path, monkeypatch, number,
 
     for name in "ab":
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(watch, "instances_in_use", lambda timeout_s: 0)
-    monkeypatch.setattr(watch._Inotify, "add", failing)
+    monkeypatch.setattr(inotify, "instances_in_use", lambda timeout_s: 0)
+    monkeypatch.setattr(inotify.Inotify, "add", failing)
     watching = FolderWatch([str(tmp_path / "a"), str(tmp_path / "b")])
     watching.start()
     watching.hurry(20)
@@ -324,12 +338,12 @@ def test_a_folder_that_cannot_be_watched_is_named(tmp_path, monkeypatch, number,
 def test_too_many_openings_at_once_are_told(watched, tmp_path, monkeypatch):
     """The kernel's queue is finite; what it dropped cannot be known, that it did can."""
     watching = watched()
-    monkeypatch.setattr(watch, "PAUSE_S", 30)
+    monkeypatch.setattr(inotify, "PAUSE_S", 30)
     monkeypatch.setattr(FolderWatch, "_wake", lambda self: None)
     for name in "ab":
         (tmp_path / name).write_text("x")
     a, b = str(tmp_path / "a"), str(tmp_path / "b")
-    queue = watch._number("/proc/sys/fs/inotify/max_queued_events") or 16384
+    queue = inotify._number("/proc/sys/fs/inotify/max_queued_events") or 16384
     if queue > 100_000:
         pytest.skip("this system's queue is too long to be filled in a test")
     time.sleep(0.2)  # the thread has seen the first openings and pauses
@@ -343,7 +357,7 @@ def test_too_many_openings_at_once_are_told(watched, tmp_path, monkeypatch):
 @linux
 def test_the_list_of_files_is_finite(watched, tmp_path, monkeypatch):
     """A run that opens millions of files must not fill the memory with their names."""
-    monkeypatch.setattr(watch, "MAX_PATHS", 3)
+    monkeypatch.setattr(inotify, "MAX_PATHS", 3)
     watching = watched()
     for number in range(5):
         (tmp_path / str(number)).write_text("x")
@@ -354,8 +368,8 @@ def test_the_list_of_files_is_finite(watched, tmp_path, monkeypatch):
 @linux
 def test_a_failure_of_its_own_is_told_and_not_printed(tmp_path, monkeypatch, capsys, caplog):
     """A traceback of a thread beside the user's output helps nobody."""
-    monkeypatch.setattr(FolderWatch, "_watch_all", lambda self: 1 / 0)
-    monkeypatch.setattr(watch, "instances_in_use", lambda timeout_s: 0)
+    monkeypatch.setattr(Listening, "watch_all", lambda self: 1 / 0)
+    monkeypatch.setattr(inotify, "instances_in_use", lambda timeout_s: 0)
     assert off(tmp_path) == ["watching folders failed: ZeroDivisionError: division by zero"]
     assert capsys.readouterr().err == ""
     assert "watching folders failed" in caplog.text
