@@ -28,7 +28,7 @@ _SYSTEM = {
         *("/dev/std", "/dev/fd/", "/dev/nvidia", "/dev/dri/", "/dev/kfd"),  # but not /dev/shm/: people put data there
     ),
     "darwin": (
-        *("/System/", "/Library/", "/etc/", "/private/etc/", "/usr/lib/", "/usr/share/", "/opt/homebrew/lib/"),
+        *("/System/", "/Library/", "/etc/", "/private/etc/", "/usr/lib/", "/usr/share/"),
         *("/dev/null", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/fd/", "/dev/std", "/private/var/db/"),
     ),
 }
@@ -37,7 +37,7 @@ _INSTALLED = (
     *("lib", "lib64", "share", "include", "bin", "etc", "ssl", "conda-meta"),
     *("Lib", "DLLs", "Library", "Scripts"),
 )
-_SHARED_PREFIXES = ("/", "/usr", "/usr/local", "/opt", "/opt/homebrew")
+_SHARED_PREFIXES = ("/", "/usr", "/usr/local", "/opt")
 #: below the home folder: what libraries remember for themselves
 _CACHES = (
     *(".cache/matplotlib", ".cache/fontconfig", ".cache/pip", ".cache/uv", ".config/matplotlib", ".matplotlib"),
@@ -91,7 +91,7 @@ def is_noise(path: str, folders: tuple[str, ...]) -> bool:
     >>> is_noise("/usr/lib/os.py", ("/usr/lib/",)), is_noise("/data/.git/HEAD", ()), is_noise("/data/a.csv", ())
     (True, True, False)
     """
-    if path.startswith(folders):
+    if path.startswith(folders) or ".dist-info" + _SEP in path or ".egg-info" + _SEP in path:
         return True
     return not _NOISE_PARTS.isdisjoint(path.split(_SEP))
 
@@ -348,9 +348,9 @@ def imported_sources(modules: Mapping[str, Any]) -> set[str]:
     """Return the absolute paths of the source files of modules, as `sys.modules` names them; and of the main script."""
     found = set()
     for module in list(modules.values()):
-        path = getattr(module, "__file__", None)
-        if isinstance(path, str):
-            found.add(path if os.path.isabs(path) else os.path.abspath(path))
+        path = getattr(module, "__dict__", {}).get("__file__")  # not by getattr: some modules then import others
+        if type(path) is str:
+            found.add(path if path[:1] == "/" else os.path.abspath(path))
     return found
 
 

@@ -112,8 +112,20 @@ def start(key: Any, context: ContextVar[Any] | None = None, **options: Any) -> S
         Filled while the run goes on; to be given to `stop`.
     """
     sightings = Sightings(key, **options)
-    _watch(sightings, context)
+    watch(sightings, context)
     return sightings
+
+
+def watch(sightings: Sightings, context: ContextVar[Any] | None) -> None:
+    """Begin to fill sightings; `start` makes them and does this."""
+    global _installed, _context, _here
+    with _lock:
+        _context = context or _context
+        _here = None
+        if not _installed:
+            sys.addaudithook(_hook)
+            _installed = True
+        _set((*_watched, sightings))
 
 
 def stop(sightings: Sightings) -> None:
@@ -132,17 +144,6 @@ def replace_all(sightings: tuple[Sightings, ...]) -> None:
 def watched() -> tuple[Sightings, ...]:
     """Return what is being filled."""
     return _watched
-
-
-def _watch(sightings: Sightings, context: ContextVar[Any] | None) -> None:
-    global _installed, _context, _here
-    with _lock:
-        _context = context or _context
-        _here = None
-        if not _installed:
-            sys.addaudithook(_hook)
-            _installed = True
-        _set((*_watched, sightings))
 
 
 def _set(sightings: tuple[Sightings, ...]) -> None:

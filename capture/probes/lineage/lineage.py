@@ -17,7 +17,7 @@ import time
 from _thread import allocate_lock, start_new_thread
 
 from capture.probes.lineage import hook
-from capture.probes.lineage.sightings import NOISE_SUFFIXES
+from capture.probes.lineage.sightings import NOISE_SUFFIXES, Sightings
 from capture.unwatched import unwatched
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from capture.probes.lineage.classify import File, Sorted
     from capture.probes.lineage.digesting import Digester
-    from capture.probes.lineage.sightings import Sight, Sightings, Stat
+    from capture.probes.lineage.sightings import Sight, Stat
     from capture.probes.lineage.watch import FolderWatch
 
     #: what is to be copied into the store: "input" or "output", absolute path, name
@@ -147,7 +147,8 @@ class Lineage:
             self._noise = noise_folders(self._own_folders, self._base_dir)
             if self._use_children:
                 self._part("child processes", self._watch_children)
-            self._sightings = hook.start(self._key, self._context, noise=self._noise, folder=self._journals)
+            self._sightings = Sightings(self._key, self._noise, folder=self._journals)
+            self._part("files that Python opens", lambda: hook.watch(self._sightings, self._context))
             self._watching = True
             if self._use_adapters:
                 self._part("libraries", _attach_adapters)
@@ -412,17 +413,22 @@ class Lineage:
             return []
         from capture.probes.lineage.classify import RealPaths, is_noise, relative_name
 
+        def is_new(path: str) -> bool:
+            if path in seen.reads or path in seen.writes or path in sources or path.endswith(NOISE_SUFFIXES):
+                return False
+            return not is_noise(path, self._noise)
+
+        paths = sorted(filter(is_new, self._nearby))
+        if not paths:
+            return []
         real_path = RealPaths()
         known = {file.real for file in (*found.inputs, *found.outputs, *found.intermediates)}
-        known.update(map(real_path, (*seen.reads, *seen.writes)))
-        known.update(map(real_path, sources))
+        known.update(real_path(path) for path in sources if not is_noise(path, self._noise))
         entries = []
-        for path, how in sorted(self._nearby.items()):
-            if path.endswith(NOISE_SUFFIXES) or is_noise(path, self._noise) or real_path(path) in known:
+        for path in paths:
+            if real_path(path) in known or not os.path.isfile(path):
                 continue
-            if not os.path.isfile(path):
-                continue
-            entry = {"path": path, "how": how}
+            entry = {"path": path, "how": self._nearby[path]}
             name = relative_name(path, self._base_dir)
             if name is not None:
                 entry["name"] = name

@@ -276,6 +276,7 @@ def test_who_saw_a_file_is_kept_through_all_its_names(here):
         ("/project/.github/data.csv", False),
         ("/env/lib/python3.11/json/__init__.py", True),
         ("/environment/data.csv", False),
+        ("/elsewhere/thing.egg-info/entry_points.txt", True),
         ("/project/runs/1/config.json", True),
         ("/project/runs-of-last-year/x", False),
     ],
