@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import os
 import shutil
@@ -14,6 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROJECT = ("capture", "observers", "setup.py", "setup.cfg", "pyproject.toml", "LICENSE", "README.md")
 PEER = ("sacred==0.8.7", "setuptools<81")  # sacred needs pkg_resources, which later versions of setuptools lack
+
+SCIENCE = ("numpy", "pandas", "scikit-learn")
+DISTRIBUTIONS = 150  #: in an environment for science; what is missing is made up, as small packages of 11 modules
 
 UNUSED_S = 6 * 3600.0  #: an environment that nobody has asked for in this time is removed; others may measure in newer
 
@@ -30,22 +34,71 @@ def clean_environment(**more: str) -> dict[str, str]:
 def python_with_wheel() -> str:
     """Return the Python of an environment that holds this working tree as a wheel; made anew when a file changed."""
 
-    def fill(folder: str) -> None:
-        with tempfile.TemporaryDirectory() as copy:  # a build leaves folders beside what it builds
-            for part in PROJECT:
-                source, target = os.path.join(ROOT, part), os.path.join(copy, part)
-                if os.path.isdir(source):
-                    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-                elif os.path.exists(source):
-                    shutil.copy2(source, target)
-            _install(folder, [copy])
-
-    return _environment("wheel", _fingerprint(PROJECT), fill)
+    return _environment("wheel", _fingerprint(PROJECT), _install_wheel)
 
 
 def python_with_peer() -> str:
     """Return the Python of an environment that holds Sacred."""
-    return _environment("peer", "-".join(PEER).replace("=", "").replace("<", ""), lambda folder: _install(folder, PEER))
+    return _environment("peer", _PEER_KEY, lambda folder: _install(folder, PEER))
+
+
+_PEER_KEY = "-".join(PEER).replace("=", "").replace("<", "")
+
+
+def python_with_science(peer: bool = False) -> str:
+    """Return the Python of an environment with pandas, scikit-learn and 150 distributions in all.
+
+    It holds the wheel, or Sacred. The real packages are installed once and linked from there into each environment.
+    """
+    base = _environment("science", "-".join(SCIENCE), lambda folder: _install(folder, SCIENCE))
+
+    def fill(folder: str) -> None:
+        packages = _packages_of(_python(folder))
+        shutil.copytree(_packages_of(base), packages, copy_function=os.link, dirs_exist_ok=True)
+        if peer:
+            _install(folder, PEER)
+        else:
+            _install_wheel(folder)
+        number = 0
+        while sum(name.endswith(".dist-info") for name in os.listdir(packages)) < DISTRIBUTIONS:
+            _make_up(packages, f"made_up_{number:03}")
+            number += 1
+        compileall.compile_dir(packages, maxlevels=2, quiet=2)
+
+    key = _PEER_KEY if peer else _fingerprint(PROJECT)
+    return _environment("science-peer" if peer else "science-wheel", key, fill)
+
+
+def _packages_of(python: str) -> str:
+    command = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _make_up(packages: str, name: str) -> None:
+    """Write a small installed distribution: a package with ten modules, and what pip leaves beside it."""
+    info = f"{name}-1.2.3.dist-info"
+    files = {f"{name}/__init__.py": "".join(f"from {name} import part_{i}\n" for i in range(10))}
+    files.update({f"{name}/part_{i}.py": f"NUMBER = {i}\n" for i in range(10)})
+    files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2.3\n\n" + "About it.\n" * 200
+    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: made up\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files[f"{info}/top_level.txt"], files[f"{info}/INSTALLER"] = f"{name}\n", "pip\n"
+    files[f"{info}/RECORD"] = "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"])
+    for file, text in files.items():
+        path = os.path.join(packages, file)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as stream:
+            stream.write(text)
+
+
+def _install_wheel(folder: str) -> None:
+    with tempfile.TemporaryDirectory() as copy:  # a build leaves folders beside what it builds
+        for part in PROJECT:
+            source, target = os.path.join(ROOT, part), os.path.join(copy, part)
+            if os.path.isdir(source):
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            elif os.path.exists(source):
+                shutil.copy2(source, target)
+        _install(folder, [copy])
 
 
 def _environment(name: str, key: str, fill: Callable[[str], None]) -> str:

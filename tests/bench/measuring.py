@@ -61,6 +61,27 @@ class Bench:
             stream.write(text)
         return path
 
+    def new_repository(self, scripts: Mapping[str, str], files: int = 230, dirty: bool = False) -> str:
+        """Return a new git repository with `scripts` and further files, committed; a dirty one was edited since."""
+        folder = self.new_folder()
+        texts = {**scripts, ".gitignore": "runs/\n__pycache__/\n"}
+        texts.update({f"part_{number % 10}/file_{number}.txt": f"{number}\n" * 100 for number in range(files)})
+        for name, text in texts.items():
+            path = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(text)
+        who = ("-c", "user.name=bench", "-c", "user.email=bench@example.org", "-c", "commit.gpgsign=false")
+        for command in (("init", "-q"), ("add", "."), (*who, "commit", "-q", "-m", "begin")):
+            subprocess.run(["git", *command], cwd=folder, env=self.environment(), check=True)
+        if dirty:
+            for number in range(3):
+                with open(os.path.join(folder, f"part_{number}", f"file_{number}.txt"), "a", encoding="utf-8") as stream:
+                    stream.write("edited\n")
+            with open(os.path.join(folder, "untracked.txt"), "w", encoding="utf-8") as stream:
+                stream.write("new\n")
+        return folder
+
     def run(
         self, *arguments: str, python: str | None = None, cwd: str | None = None, told_to: str = "stdout"
     ) -> str:
