@@ -147,8 +147,8 @@ class Lineage:
             self._noise = noise_folders(self._own_folders, self._base_dir)
             if self._use_children:
                 self._part("child processes", self._watch_children)
-            self._sightings = Sightings(self._key, self._noise, folder=self._journals)
-            self._part("files that Python opens", lambda: hook.watch(self._sightings, self._context))
+            sightings = self._sightings = Sightings(self._key, self._noise, folder=self._journals)
+            self._part("files that Python opens", lambda: hook.watch(sightings, self._context))
             self._watching = True
             if self._use_adapters:
                 self._part("libraries", _attach_adapters)
