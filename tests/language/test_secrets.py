@@ -131,7 +131,7 @@ SECRET_VALUES = [
 ]
 OTHER_VALUES = [
     *("adam", "relu activation", "[PAD]", "a@b.org", "max_tokens=512", "key=value", "x:y", "", "None"),
-    *("/data/tokens.txt", "/home/bob/.ssh/id_rsa", "C:\\data\\secret\\file.csv", "data/password_strength.csv"),
+    *("/data/tokens.txt", "/srv/bob/.ssh/id_rsa", "C:\\data\\secret\\file.csv", "data/password_strength.csv"),
     *("d670460b4b4aece5915caf5c68d12f560a9fe3e4", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
     *("123e4567-e89b-12d3-a456-426614174000", "01a1fcba-e0cb-7356-9dac-fcda967686c7"),
     base64.b64encode(bytes(range(256))).decode(),
@@ -180,7 +180,7 @@ def test_what_only_looks_like_a_secret_is_left_as_it_is(text):
         *[("password", value) for value in ("", "None", "null", "true", "no", "********", mask_of("password"), "${PW}")],
         *[("password", value) for value in (1234, 12.5, True, None, 3 + 4j, "{{ vault.password }}")],
         *[("private_key", value) for value in ("~/.ssh/id_rsa", "/etc/ssl/key.pem", "keys/prod.pem", "./key")],
-        *[("credentials", value) for value in ("/home/bob/credentials.json", "service.json")],
+        *[("credentials", value) for value in ("/srv/bob/credentials.json", "service.json")],
         *[("pwd", value) for value in ("/", "/tmp")],
         *[("secret", value) for value in ("/", False)],
     ],
