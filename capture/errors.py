@@ -293,6 +293,8 @@ class ScopeParameterError(ConfigError, KeyError):
 class MaskedConfigError(ConfigError, ValueError):
     """A configuration was taken from a record, in which secrets are masked, and a run cannot do with the masks.
 
+    So it is with a run that was queued, too: its record has the masks, and who runs it gives the values again.
+
     Attributes
     ----------
     paths : tuple of str

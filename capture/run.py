@@ -231,6 +231,9 @@ class Run:
             self._recorder.abandon()
             raise
         self._tell(self._recorder.finish(None))
+        masked = [entry["path"] for entry in self._masker.found] if self._masker is not None else []
+        if entries := [path.removeprefix("config.") for path in masked if path.startswith("config.")]:
+            self.run_logger.warning("Masked in the record; to be given again when it is run: %s", ", ".join(entries))
         self.run_logger.info('Queued run with ID "%s"', self._id)
 
     def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:

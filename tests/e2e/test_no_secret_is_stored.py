@@ -135,6 +135,17 @@ def test_a_run_that_is_killed_leaves_no_secret_behind(secretive):
         assert files_with(secret, *places(secretive)) == []
 
 
+def test_a_queued_run_has_no_secrets_and_says_which_to_give_again(secretive):
+    """Its record is a description for somebody else, perhaps on another machine."""
+    done = secretive.run("--queue", "with", f"api_key={IN_ARGUMENTS}")
+    assert "to be given again when it is run: db.password, db.url, api_key, store" in done.stderr + done.stdout
+    assert secretive.json()["status"] == "QUEUED"
+    for secret in SECRETS:
+        assert files_with(secret, *places(secretive)) == []
+    taken = secretive.run("with", "runs/1/config.json", f"db.password={IN_CONFIG}", "db.url=x", "store=y", code=1)
+    assert "masked entries:     api_key" in taken.stderr
+
+
 def test_what_is_allowed_is_recorded(secretive):
     """A mask that nobody can lift would make people switch all of it off."""
     secretive.environment["CAPTURE_SECRETS__ALLOWED"] = "db.password,api_key"
