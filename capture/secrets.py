@@ -61,16 +61,17 @@ def masked_entries(config: Mapping[Any, Any]) -> list[str]:
     found: list[str] = []
 
     def look(value: Any, path: str, depth: int) -> None:
-        if isinstance(value, str):
-            if MARK in value:
+        kind = type(value)  # values are asked nothing: there may be any object in a configuration
+        if issubclass(kind, str):
+            if MARK in str.__str__(value):
                 found.append(path)
-        elif depth < 100:
-            if isinstance(value, dict):
-                for key, item in value.items():
-                    look(item, f"{path}.{key}" if path else str(key), depth + 1)
-            elif isinstance(value, (list, tuple)):
-                for index, item in enumerate(value):
-                    look(item, f"{path}.{index}", depth + 1)
+        elif depth < 100 and issubclass(kind, dict):
+            for key, item in dict.items(value):
+                name = key if type(key) is str else f"<{type(key).__name__}>"
+                look(item, f"{path}.{name}" if path else name, depth + 1)
+        elif depth < 100 and (issubclass(kind, list) or issubclass(kind, tuple)):
+            for index, item in enumerate(list.__iter__(value) if issubclass(kind, list) else tuple.__iter__(value)):
+                look(item, f"{path}.{index}", depth + 1)
 
     look(config, "", 0)
     return found
@@ -389,12 +390,12 @@ def token_spans(text: str) -> list[Span]:
                 continue
             for found in re.compile(pattern, re.DOTALL).finditer(text):
                 group = 1 if found.re.groups else 0
-                if _is_meant(rule, found.group(group), text):
+                if _is_meant(rule, found.group(group)):
                     spans.append((*found.span(group), rule))
     return spans
 
 
-def _is_meant(rule: str, secret: str, text: str) -> bool:
+def _is_meant(rule: str, secret: str) -> bool:
     """Say whether what has the form of a secret is one, where words can have that form, too."""
     if MARK in secret:
         return False
@@ -408,7 +409,7 @@ def _is_meant(rule: str, secret: str, text: str) -> bool:
             return False
         return plain.isascii() and (b'":' in plain if rule == "jwt" else b":" in plain)
     if rule == "password":
-        return secret.lower() not in ("password", "pwd") and _names_a_server(text)
+        return secret.lower() not in ("password", "pwd")
     return True
 
 
@@ -494,19 +495,21 @@ def may_hold_secret_url(text: str) -> bool:
 def url_spans(text: str) -> list[Span]:
     """Return where in a text its URLs hold what is secret."""
     spans: list[Span] = []
+    done = 0  # a URL within another's parameters shares them: they are looked at once
     at = text.find("://")
     while at >= 0:
         start = at + 3
         end = _end_of_url(text, at)
         _authority_spans(text, start, end, spans)
-        _parameter_spans(text, start, end, spans)
+        _parameter_spans(text, max(start, done), end, spans)
+        done = max(done, end)
         at = text.find("://", start)
     return spans
 
 
 def _end_of_url(text: str, at: int) -> int:
     """Return where the URL ends of which the scheme ends at `at`."""
-    if text[:at].replace("+", "").replace("-", "").replace(".", "").isalnum() and not has_space(text):
+    if at <= 40 and text[:at].replace("+", "").replace("-", "").replace(".", "").isalnum() and not has_space(text):
         return len(text)  # the text is a URL and nothing else: a password may have any character
     end = min(len(text), at + LONGEST_URL)
     for char in " \n\t\r\"'`<>":
