@@ -315,6 +315,20 @@ class Masker:
 
     def _other(self, value: Any, rule: str | None, place: Place | None, key: Any, depth: int) -> Any:
         """Mask what is not plain: containers of other types as such, anything else in the form that is stored."""
+        try:
+            masked = self._contained(value, rule, place, key, depth)
+        except (_Tangled, RecursionError):
+            raise
+        except Exception:  # noqa: BLE001 - code of others raised, when it was asked what it is; the codec is ready for it
+            masked = None
+        if masked is not None:
+            return masked
+        data = encode(value)
+        masked = self._masked(data, rule, place, key, depth)
+        return value if masked is data else decode(masked)
+
+    def _contained(self, value: Any, rule: str | None, place: Place | None, key: Any, depth: int) -> Any:
+        """Mask what containers and some other types hold; None for a type that is none of these."""
         if isinstance(value, (tuple, set, frozenset)):
             items: list[Any] = list(value)
             masked = self._list(items, rule, (place, key), depth + 1)
@@ -335,9 +349,7 @@ class Masker:
             return self._array(value, rule, place, key) if module == "numpy" else value
         if callable(getattr(type(value), "get_secret_value", None)):  # pydantic's SecretStr and its likes
             return self._wrapped(value, rule or "secret", place, key)
-        data = encode(value)
-        masked = self._masked(data, rule, place, key, depth)
-        return value if masked is data else decode(masked)
+        return None
 
     def _array(self, array: Any, rule: str | None, place: Place | None, key: Any) -> Any:
         if array.dtype.kind not in "USO":

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from capture import context, events
 from capture.errors import MaskedConfigError, NoRunError, RequiredObserverError, SacredInterrupt, SpoolError
@@ -113,6 +114,7 @@ class Run:
         self._settings = settings
         self._recorder: NullRecorder = NullRecorder(self.uid)
         self._by_hand = False
+        self._ended = 0.0  # on the monotonic clock
         self._last_error: BaseException | None = None
         self._masker: Any = None  # what keeps secrets out of the record
         self._capture: Any = None
@@ -382,9 +384,9 @@ class Run:
         if watching is None:
             return
         if self.status == "PREEMPTED":  # there is little time left: what is not known yet stays unknown
-            watching.close(0.0, 0.0)
+            watching.close(self._ended, 0.0, 0.0)
         else:
-            watching.close(LATE_FACTS_WAIT_S, self._settings.LINEAGE.END_WAIT_S)
+            watching.close(self._ended, LATE_FACTS_WAIT_S, self._settings.LINEAGE.END_WAIT_S)
 
     def _last_look(self) -> None:
         self._recorder.metrics.flush()  # the last heartbeat comes behind the last numbers, as in Sacred
@@ -401,7 +403,7 @@ class Run:
             atexit.unregister(self._end_at_exit)
 
     def _ending(self, error: BaseException | None) -> events.Event:
-        self.stop_time = _now()
+        self.stop_time, self._ended = _now(), time.monotonic()
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             self.status = "COMPLETED"
             return events.Completed(stop_time=self.stop_time, result=self.result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from threading import Thread, get_ident
 
 TYPE_CHECKING = False
@@ -10,6 +11,15 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 IDENTS: set[int] = set()  #: of the threads that are the library's at this moment
+
+
+def _forget_others() -> None:
+    """In a forked child only the thread that forked goes on; idents of the others are given to new threads."""
+    IDENTS.intersection_update({get_ident()})
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_others)
 
 
 class unwatched:

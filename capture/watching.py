@@ -52,12 +52,14 @@ class Watching:
         self._run, self._facts = run, facts
         self._lock = threading.RLock()  # what is recorded here is recorded before the run's ending
         self._closing = self._over = False
+        self._ended: float | None = None
         self._loaded_before = frozenset(sys.modules)
         self._telling = threading.Lock()  # held while it is recorded what was seen so far
         self._interim_every_s = FIRST_INTERIM_S
         self._next_interim = time.monotonic() + FIRST_INTERIM_S
         self._sources = list(facts.files)
         self._usage = Usage()
+        self._folder = _working_folder()
         self._system: Any = None
         self._lineage: Any = None
         self._cache = os.path.join(run._recorder.state_dir, "cache")
@@ -143,17 +145,19 @@ class Watching:
             if not self._closing:
                 self._tell_what_was_seen(final=False, wait_s=0.0)
 
-    def close(self, wait_s: float, digests_wait_s: float) -> None:
+    def close(self, ended: float, wait_s: float, digests_wait_s: float) -> None:
         """Record what the end of the run tells.
 
         Parameters
         ----------
+        ended : float
+            `time.monotonic` when main was over.
         wait_s : float
             How long to wait for probes that have not answered, in seconds.
         digests_wait_s : float
             How long to wait for the digests of inputs and outputs, in seconds.
         """
-        self._closing = True
+        self._closing, self._ended = True, ended
         try:
             if self._system is not None:
                 self._system.stop()
@@ -191,6 +195,8 @@ class Watching:
 
     def _probes(self) -> list[Any]:
         """Return the probes that work while main does; called in a thread of its own."""
+        from capture.probes import gpu
+
         facts, settings = self._facts, SETTINGS
         found: list[Any] = []
         if facts.late_repositories:
@@ -203,6 +209,8 @@ class Watching:
             found.append(FunctionProbe("environment", self._environment))
         if settings.HOST_INFO.MACHINE:
             found.append(FunctionProbe("machine", self._machine))
+            if settings.HOST_INFO.INCLUDE_GPU_INFO and (gpu.driver_present() or gpu.amd_folders()):
+                found.append(FunctionProbe("gpu", gpu.gpu_details, GPUS_TIMEOUT_S, timeout_s=GPUS_TIMEOUT_S))
         others = list(getattr(facts.experiment, "additional_probes", ()))
         if settings.PROBES.ENABLED:
             others += plugin_probes()
@@ -249,10 +257,7 @@ class Watching:
     def _machine(self) -> dict[str, Any]:
         from capture.probes import machine
 
-        facts = machine.machine_facts(cache_dir=self._cache)
-        if SETTINGS.HOST_INFO.INCLUDE_GPU_INFO:
-            facts["gpus"] = machine.gpu_details()
-        return facts
+        return machine.machine_facts(self._folder, self._cache)
 
     # ---------------------------------------------------------------------------------------------- while it goes on
 
@@ -315,7 +320,14 @@ class Watching:
         return run.artifact_named(digest) or run._add_file(path, name, {"output": path}, None)
 
     def _tell_usage(self, final: bool, wait_s: float) -> None:
-        self._report("usage", self._usage.facts())
+        self._report("usage", self._usage.facts(self._ended))
+
+
+def _working_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # somebody removed it
+        return None
 
 
 def strings_in(value: Any, most: int = 1000) -> list[str]:
@@ -378,21 +390,22 @@ def plugin_probes() -> list[Any]:
 
 #: facts that this library records under these names
 OWN_TOPICS = (
-    *("params", "parent", "repositories", "gpus"),
+    *("params", "parent", "repositories", "gpus", "gpu"),
     *("imports", "environment", "git", "machine", "process", "usage", "lineage", "secrets"),
 )
 
 
 def _distinct(probes: list[Any]) -> list[Any]:
     """Leave out probes whose topic is taken, by this library or by a probe before them; say so in the log."""
-    found: dict[str, Any] = {}
+    found: dict[Any, Any] = {}
     for probe in probes:
-        if probe.name in found or probe.name in OWN_TOPICS:
+        name = getattr(probe, "name", "")  # one without a name is refused where they are asked
+        if name in found or name in OWN_TOPICS:
             import logging
 
             logging.getLogger("capture").warning(
-                "The probe %r is not asked: facts called %r are recorded by another", probe, probe.name
+                "The probe %r is not asked: facts called %r are recorded by another", probe, name
             )
         else:
-            found[probe.name] = probe
+            found[name or object()] = probe
     return list(found.values())

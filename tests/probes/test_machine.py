@@ -250,7 +250,7 @@ def test_no_limit_is_none(monkeypatch, tmp_path):
             ["podman"],
         ),
         ({"/proc/self/cgroup": "0::/kubepods.slice/pod1/cri-containerd-1.scope\n"}, {}, ["kubernetes", "containerd"]),
-        ({}, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, ["kubernetes"]),
+        ({}, {"KUBERNETES_SERVICE_HOST": "198.51.100.1"}, ["kubernetes"]),
         ({"/.singularity.d/": ""}, {"APPTAINER_CONTAINER": "/images/train.sif"}, ["apptainer"]),
         ({}, {"SINGULARITY_CONTAINER": "/images/train.sif"}, ["singularity"]),
         ({"/proc/self/cgroup": "4:memory:/lxc/web\n"}, {"container": "lxc"}, ["lxc"]),

@@ -245,10 +245,10 @@ def test_the_umask_is_read_and_not_touched():
         ({"FLUX_JOB_ID": "ƒ3Kv", "FLUX_JOB_CC": "2"}, ("flux", "ƒ3Kv", None, None)),
         ({"OAR_JOB_ID": "31"}, ("oar", "31", None, None)),
         ({"AWS_BATCH_JOB_ID": "e4:0", "AWS_BATCH_JOB_ARRAY_INDEX": "0"}, ("aws batch", "e4:0", "0", None)),
-        ({"KFP_POD_NAME": "train-xyz", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}, ("kubeflow", "train-xyz", None, None)),
+        ({"KFP_POD_NAME": "train-xyz", "KUBERNETES_SERVICE_HOST": "198.51.100.1"}, ("kubeflow", "train-xyz", None, None)),
         ({"RAY_JOB_ID": "01000000"}, ("ray", "01000000", None, None)),
         (
-            {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOSTNAME": "train-0-x7", "JOB_COMPLETION_INDEX": "0"},
+            {"KUBERNETES_SERVICE_HOST": "198.51.100.1", "HOSTNAME": "train-0-x7", "JOB_COMPLETION_INDEX": "0"},
             ("kubernetes", "train-0-x7", "0", None),
         ),
     ],
@@ -343,9 +343,9 @@ def test_the_rank_is_that_of_the_innermost_launcher(environ, expected):
 
 def test_where_the_processes_meet_is_recorded_with_the_rank():
     """It tells which processes of several jobs on a machine belong together."""
-    environ = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "10.1.2.3", "MASTER_PORT": "29500"}
-    assert process.rank(environ)["variables"]["MASTER_ADDR"] == "10.1.2.3"
-    assert process.rank({"MASTER_ADDR": "10.1.2.3", "WORLD_SIZE": "2"}) is None
+    environ = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "198.51.100.3", "MASTER_PORT": "29500"}
+    assert process.rank(environ)["variables"]["MASTER_ADDR"] == "198.51.100.3"
+    assert process.rank({"MASTER_ADDR": "198.51.100.3", "WORLD_SIZE": "2"}) is None
 
 
 @pytest.mark.parametrize(

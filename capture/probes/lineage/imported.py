@@ -30,11 +30,34 @@ def after_import(name: str, callback: Callable[[Any], None]) -> None:
     """
     with _lock:
         waiting = _callbacks.setdefault(name, [])
-        if callback in waiting:
+        is_new = callback not in waiting
+        if is_new:
+            waiting.append(callback)
+    if _FINDER not in sys.meta_path:
+        _resume()
+    elif is_new:
+        _call_if_imported(name, callback)
+
+
+def rest() -> None:
+    """Wait for nothing any more, until the next `after_import`: the import system is as it was."""
+    with _lock:
+        if _FINDER in sys.meta_path:
+            sys.meta_path.remove(_FINDER)
+
+
+def _resume() -> None:
+    """Wait again, and call functions with what was imported meanwhile."""
+    with _lock:
+        if _FINDER in sys.meta_path:
             return
-        waiting.append(callback)
-        if _FINDER not in sys.meta_path:
-            sys.meta_path.insert(0, _FINDER)
+        sys.meta_path.insert(0, _FINDER)
+        waiting = [(name, callback) for name, callbacks in _callbacks.items() for callback in callbacks]
+    for name, callback in waiting:
+        _call_if_imported(name, callback)
+
+
+def _call_if_imported(name: str, callback: Callable[[Any], None]) -> None:
     module = sys.modules.get(name)
     if module is not None and not is_being_imported(module):
         _call(callback, module)

@@ -187,6 +187,8 @@ class Lineage:
             return
         self._watching = False
         hook.stop(self._sightings)
+        if not hook.active() and (imported := sys.modules.get("capture.probes.lineage.imported")) is not None:
+            imported.rest()
         self._over.release()
         if self._watch is not None:
             self._nearby = self._watch.stop()
@@ -400,7 +402,8 @@ class Lineage:
         try:
             from capture.probes.lineage.manifests import collapse
 
-            return collapse(entries, self._manifest_files, self._keep)
+            roots = (self._base_dir,) if self._base_dir else ()
+            return collapse(entries, self._manifest_files, self._keep, roots)
         except Exception:
             import logging
 
