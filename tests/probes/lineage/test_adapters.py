@@ -73,11 +73,12 @@ def test_the_test_extra_asks_for_the_versions_that_are_wrapped():
     """Else a new release of any of them would fail these tests, though nothing of this library has changed."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
-    asked = dict(re.findall(r"^(\S+?)>=(\S+)$", config["options.extras_require"]["test"], re.MULTILINE))
+    asked = dict(re.findall(r"^(\S+?)>=(\S+)(?: ;.*)?$", config["options.extras_require"]["test"], re.MULTILINE))
     for name, (oldest, newest) in readers.TESTED.items():
         if name != "torch":  # too large to be asked for
-            major, minor = newest.split(".")
-            assert asked[PACKAGES.get(name, name)] == f"{oldest.removesuffix('.0')},<{major}.{int(minor) + 1}"
+            *first, last = newest.split(".")
+            below = ".".join([*first, str(int(last) + 1)])
+            assert asked[PACKAGES.get(name, name)] == f"{oldest.removesuffix('.0')},<{below}"
 
 
 # --- each library ---
@@ -381,7 +382,8 @@ def test_a_wrapped_function_is_pickled_as_before(module, name):
         expected = None
     if expected is not None:
         assert inspect.signature(function) == expected
-    assert pickle.loads(pickle.dumps(function)) is function
+    if inspect.isfunction(original) or module != "duckdb":  # pybind11's functions, which it once had, never could be
+        assert pickle.loads(pickle.dumps(function)) is function
 
 
 def test_exceptions_and_results_pass_through(seen):
