@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     Opened = Callable[[Any, Sequence[Any], Mapping[str, Any], float], Iterable[Note]]
     #: from its result, the arguments, and when it was called, in seconds since the epoch
 
-#: Library: oldest and newest version that the tests were run with, as exactly as it matters. (netCDF4's classes could not
-#: be wrapped before.)
+#: Library: oldest and newest version that the tests were run with, as exactly as it matters: before 1.7.5, netCDF4's
+#: classes could not be wrapped.
 TESTED = {
     "h5py": ("3.8", "3.16"),
     "netCDF4": ("1.7.5", "1.7.5"),
