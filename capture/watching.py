@@ -17,7 +17,7 @@ import time
 
 from capture import events
 from capture.calls import identity_of
-from capture.context import CONTEXT_RUN
+from capture.context import CONTEXT_RUN, current
 from capture.hooks import Unavailable
 from capture.probes.gather import FunctionProbe, Reporting
 from capture.probes.host import plain
@@ -104,6 +104,9 @@ class Watching:
             state_dir=self._cache,
         )
         self._lineage.start()
+        from capture.probes.lineage import writers
+
+        writers.attach(note_logdir)
 
     def _measure_system(self) -> None:
         from capture.probes.system import SystemMetrics
@@ -328,6 +331,15 @@ def _working_folder() -> str | None:
         return os.getcwd()
     except OSError:  # somebody removed it
         return None
+
+
+def note_logdir(framework: str, path: str) -> None:
+    """Note the folder of a TensorBoard writer in the info of the run that made it."""
+    run = current()
+    if run is not None:
+        folders = run.info.setdefault("tensorboard", {}).setdefault("logdirs", [])
+        if path not in folders:
+            folders.append(path)
 
 
 def strings_in(value: Any, most: int = 1000) -> list[str]:

@@ -1,0 +1,263 @@
+"""What a run captures by itself, as its observers are told: late facts, what is kept, what is copied."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import pytest
+
+from capture import SETTINGS, Experiment, start_run
+from capture.testing import MemoryStore, RecordingObserver
+from capture.watching import OWN_TOPICS, strings_in
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """An experiment in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return Experiment("watched", base_dir=str(tmp_path), observers=[RecordingObserver()])
+
+
+def facts_of(experiment):
+    return {call["name"]: call["facts"] for call in experiment.observers[0].of("facts_event")}
+
+
+def run(experiment, main):
+    experiment.main(main)
+    return experiment.run()
+
+
+def test_a_run_tells_of_itself_without_being_asked(experiment):
+    """Nobody remembers to call what records these."""
+
+    def main():
+        return 1
+
+    run(experiment, main)
+    assert {"imports", "environment", "machine", "process", "usage", "lineage"} <= set(facts_of(experiment))
+    assert set(facts_of(experiment)) <= set(OWN_TOPICS)
+
+
+def test_all_of_it_comes_before_the_ending(experiment):
+    """After its ending a run says nothing more, so that what comes later would be lost."""
+
+    def main():
+        return 1
+
+    run(experiment, main)
+    told = [name for name in experiment.observers[0].names if name not in ("flush", "join")]
+    assert told[-1] == "completed_event"
+    assert told.count("facts_event") == len(facts_of(experiment))
+
+
+SWITCHES = [
+    ("IMPORTS", False, "imports"),
+    ("ENVIRONMENT", False, "environment"),
+    ("HOST_INFO.MACHINE", False, "machine"),
+    ("PROCESS.ENABLED", False, "process"),
+    ("LINEAGE.ENABLED", False, "lineage"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "topic"), SWITCHES)
+def test_each_part_can_be_switched_off(experiment, monkeypatch, name, value, topic):
+    """Somebody has a reason, and the rest goes on."""
+    group, _, key = name.rpartition(".")
+    settings = getattr(SETTINGS, group) if group else SETTINGS
+    before = settings[key]
+    settings[key] = value
+    try:
+        run(experiment, lambda: 1)
+    finally:
+        settings[key] = before
+    facts = facts_of(experiment)
+    assert topic not in facts
+    assert {"usage"} | {other for _, _, other in SWITCHES if other != topic} <= set(facts)
+
+
+def test_an_input_is_copied_from_the_project_and_an_output_is_an_artifact(experiment, tmp_path):
+    """Both are small here, and gone from the disk sooner than the record."""
+    (tmp_path / "in.csv").write_text("a,b\n")
+
+    def main():
+        with open("in.csv") as file, open("out.txt", "w") as out:
+            out.write(file.read())
+
+    run(experiment, main)
+    lineage = facts_of(experiment)["lineage"]
+    assert [(entry["name"], entry["copied"]) for entry in lineage["inputs"]] == [("in.csv", True)]
+    assert [(entry["name"], entry["artifact"]) for entry in lineage["outputs"]] == [("out.txt", "out.txt")]
+    observer = experiment.observers[0]
+    assert [call["filename"] for call in observer.of("resource_event")] == [str(tmp_path / "in.csv")]
+    assert [call["name"] for call in observer.of("artifact_event")] == ["out.txt"]
+
+
+def test_what_the_user_records_is_not_recorded_twice(experiment, tmp_path):
+    """Whoever names an artifact wants that name, and one copy."""
+    (tmp_path / "in.csv").write_text("a,b\n")
+
+    def main(_run):
+        with _run.open_resource("in.csv") as file, open("out.txt", "w") as out:
+            out.write(file.read() + "more")
+        _run.add_artifact("out.txt", name="result.txt")
+
+    run(experiment, main)
+    observer = experiment.observers[0]
+    assert len(observer.of("resource_event")) == 1
+    assert [call["name"] for call in observer.of("artifact_event")] == ["result.txt"]
+    assert facts_of(experiment)["lineage"]["outputs"][0]["artifact"] == "result.txt"
+
+
+def test_copies_can_be_switched_off(experiment, tmp_path):
+    """Who has large stores to share may want digests only."""
+    (tmp_path / "in.csv").write_text("a,b\n")
+    settings = SETTINGS.LINEAGE
+    before = settings.COPY_INPUTS_BYTES, settings.COPY_OUTPUTS_BYTES
+    settings.COPY_INPUTS_BYTES = settings.COPY_OUTPUTS_BYTES = 0
+
+    def main():
+        with open("in.csv") as file, open("out.txt", "w") as out:
+            out.write(file.read())
+
+    try:
+        run(experiment, main)
+    finally:
+        settings.COPY_INPUTS_BYTES, settings.COPY_OUTPUTS_BYTES = before
+    observer = experiment.observers[0]
+    assert observer.of("resource_event") == observer.of("artifact_event") == []
+    lineage = facts_of(experiment)["lineage"]
+    assert "copied" not in lineage["inputs"][0] and "artifact" not in lineage["outputs"][0]
+    assert lineage["inputs"][0]["digest"]
+
+
+def test_the_process_is_described_as_it_was_before_main(experiment, tmp_path, monkeypatch):
+    """Scripts set OMP_NUM_THREADS and change folders; what they were started with is what reproduces them."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+
+    def main():
+        import os
+
+        os.environ["OMP_NUM_THREADS"] = "7"
+        os.chdir("/")
+
+    run(experiment, main)
+    process = facts_of(experiment)["process"]
+    assert process["environment"]["OMP_NUM_THREADS"] == "3"
+    assert process["cwd"] == str(tmp_path)
+
+
+def test_a_long_run_tells_now_and_then_what_it_has_seen(experiment, tmp_path, monkeypatch):
+    """A run that is killed should not take with it what it had read."""
+    monkeypatch.setattr("capture.watching.FIRST_INTERIM_S", 0.05)
+    interim = threading.Event()
+
+    class Listening(RecordingObserver):
+        def told(self, hook, arguments):
+            super().told(hook, arguments)
+            if hook == "facts_event" and arguments["name"] == "lineage" and arguments["facts"]["interim"]:
+                interim.set()
+
+    experiment.observers[:] = [Listening()]
+    (tmp_path / "in.csv").write_text("a,b\n")
+
+    def main():
+        with open("in.csv") as file:
+            file.read()
+        assert interim.wait(30)
+
+    run(experiment, main)
+    lineages = [call["facts"] for call in experiment.observers[0].of("facts_event") if call["name"] == "lineage"]
+    assert [each["interim"] for each in lineages][-1] is False
+    assert [entry["name"] for entry in lineages[0]["inputs"]] == ["in.csv"]
+
+
+def test_what_goes_wrong_at_the_end_costs_only_its_own_part(experiment, monkeypatch, caplog):
+    """A defect in one probe must not lose the others, nor the run."""
+
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("capture.probes.imports.imports_facts", broken)
+    assert run(experiment, lambda: 1).status == "COMPLETED"
+    assert "imports" not in facts_of(experiment)
+    assert {"lineage", "usage"} <= set(facts_of(experiment))
+    assert "a defect" in caplog.text
+
+
+def test_the_system_is_measured_on_request(experiment):
+    """Whether the GPU was idle is asked after the run."""
+    store = MemoryStore()
+    experiment.observers[:] = [store]
+    before = SETTINGS.SYSTEM_METRICS.INTERVAL_S
+    SETTINGS.SYSTEM_METRICS.INTERVAL_S = 0.05
+
+    def measured():
+        return store.record(store.uids[-1]).metrics.get("system/process_memory_bytes", ())
+
+    def main():
+        until = time.monotonic() + 30
+        while len(measured()) < 2:
+            assert time.monotonic() < until, "nothing was measured"
+            time.sleep(0.05)
+
+    try:
+        run(experiment, main)
+    finally:
+        SETTINGS.SYSTEM_METRICS.INTERVAL_S = before
+    assert measured().values[0] > 1_000_000
+
+
+def test_folders_of_tensorboard_writers_are_in_the_info(experiment, tmp_path):
+    """Their logs are looked at in another program, which has to be told where."""
+    result = {}
+
+    def main(_run):
+        from tensorboardX import SummaryWriter
+
+        SummaryWriter(str(tmp_path / "logs")).close()
+        result.update(_run.info)
+
+    run(experiment, main)
+    assert result == {"tensorboard": {"logdirs": [str(tmp_path / "logs")]}}
+
+
+def test_a_run_that_nobody_observes_installs_nothing(tmp_path):
+    """Whoever asks for no record gets a process as it was."""
+    code = """
+import sys, threading
+hooks = []
+from capture import Experiment
+ex = Experiment("quiet", observers=[])
+@ex.main
+def main():
+    return threading.enumerate(), list(sys.meta_path), [name for name in sys.modules if "lineage" in name]
+threads, finders, modules = ex.run().result
+assert len(threads) == 1, threads
+assert not modules, modules
+assert not [finder for finder in finders if "lineage" in type(finder).__module__]
+"""
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_start_run_captures_the_same(tmp_path, monkeypatch):
+    """The record is the same with and without decorators."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.csv").write_text("a,b\n")
+    store = MemoryStore()
+    with start_run("by-hand", observers=[store], base_dir=str(tmp_path)), open("in.csv") as file:
+        file.read()
+    record = store.record(store.uids[-1])
+    assert [entry["name"] for entry in record.facts["lineage"]["inputs"]] == ["in.csv"]
+    assert [resource.read() for resource in record.resources] == [b"a,b\n"]
+    assert record.kept_file(".capture/environment.json").read().startswith(b"{")
+
+
+def test_strings_of_a_configuration_are_found_however_deep():
+    """One of them may be the path of the data."""
+    assert strings_in({"a": ["x", {"b": ("y", 3)}], "c": "z"}) == ["x", "y", "z"]
+    assert len(strings_in({"many": ["x"] * 5000})) == 1000
