@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+PATIENCE_S = 0.01  #: how long probes beside a run wait for those before them, until another thread asks the next one
+
 _DEFAULT_TIMEOUT_S = Probe.timeout_s
 
 
@@ -127,6 +129,9 @@ class Reporting:
     not answered when its time is up is reported as `Unavailable`; its facts are reported all the same if they come
     before `close`.
 
+    One thread asks one probe after the other, and further threads go on with the rest only when one takes long: most
+    answer within a millisecond, and threads that do so at once keep each other from it.
+
     Parameters
     ----------
     find : callable
@@ -137,8 +142,10 @@ class Reporting:
 
     def __init__(self, find: Callable[[], Iterable[Any]], report: Callable[[str, Any], None]) -> None:
         self._find, self._report = find, report
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.Lock())  # notified when there is an answer, and at the end
         self._closed = False
+        self._waiting: list[tuple[float, Any]] = []  # time limit and probe, the last one is asked next
+        self._asked: list[tuple[float, float, Any]] = []  # when its time is up, time limit, probe
         self._unanswered: list[str] | None = None  # None: they are still being looked for
         self._thread = LibraryThread(target=self._work, name="capture-probes")
         try:
@@ -153,6 +160,7 @@ class Reporting:
         with self._lock:
             closed, self._closed = self._closed, True
             unanswered = self._unanswered
+            self._lock.notify_all()
         if closed:
             return
         if unanswered is None and self._thread.is_alive():
@@ -170,26 +178,38 @@ class Reporting:
 
             logging.getLogger("capture").exception("the probes cannot be started")
             return
+        waiting = sorted(((_timeout_of(probe), probe) for probe in probes), key=lambda pair: -pair[0])
         with self._lock:
             if self._closed:
                 return
-            self._unanswered = [probe.name for probe in probes]
-        started = time.monotonic()
-        threads = []
-        for timeout_s, probe in sorted(((_timeout_of(probe), probe) for probe in probes), key=lambda pair: pair[0]):
-            thread = LibraryThread(target=self._ask, args=(probe,), name=f"capture-probe-{probe.name}")
+            self._unanswered, self._waiting = [probe.name for probe in probes], waiting
+        while self._waiting:
+            thread = LibraryThread(target=self._ask_waiting, name="capture-probe")
             try:
                 thread.start()
-            except RuntimeError as error:  # there are as many threads as there may be; the others may have an answer
-                self._tell(probe.name, Unavailable(f"it was not asked: {error}"))
+            except RuntimeError:  # there are as many threads as there may be: this one asks
+                self._ask_waiting()
             else:
-                threads.append((timeout_s, probe, thread))
-        for timeout_s, probe, thread in threads:
-            thread.join(max(0.0, started + timeout_s - time.monotonic()))
+                thread.join(PATIENCE_S)
+        for until, timeout_s, probe in sorted(self._asked, key=lambda asked: asked[0]):
+            with self._lock:
+                self._lock.wait_for(lambda: self._is_settled(probe.name), max(0.0, until - time.monotonic()))  # noqa: B023
             self._tell(probe.name, Unavailable(f"no answer within {timeout_s:g} s"), only_if_unanswered=True)
 
-    def _ask(self, probe: Any) -> None:
-        self._tell(probe.name, _ask(probe))
+    def _ask_waiting(self) -> None:
+        """Ask one probe after the other, until there is none that nobody has asked."""
+        while True:
+            with self._lock:
+                if self._closed:
+                    self._waiting.clear()
+                if not self._waiting:
+                    return
+                timeout_s, probe = self._waiting.pop()
+                self._asked.append((time.monotonic() + timeout_s, timeout_s, probe))
+            self._tell(probe.name, _ask(probe))
+
+    def _is_settled(self, name: str) -> bool:
+        return self._closed or name not in (self._unanswered or ())
 
     def _tell(self, name: str, facts: Any, only_if_unanswered: bool = False) -> None:
         with self._lock:
@@ -198,6 +218,7 @@ class Reporting:
                 return
             self._unanswered = [other for other in unanswered if other != name]
             self._report_or_say_why(name, facts)
+            self._lock.notify_all()
 
     def _report_or_say_why(self, name: str, facts: Any) -> None:
         """Report facts; where they cannot be recorded (they may be anything that a plug-in returns), the reason."""

@@ -66,7 +66,7 @@ def test_a_probe_that_hangs_does_not_hold_up_the_end():
     release.set()
     reporting.close(0.01)
     for thread in threading.enumerate():
-        if thread.name == "capture-probe-hanging":
+        if thread.name == "capture-probe":
             thread.join(10)
     assert len(reports) == 1, "something was reported after the end"
 
@@ -170,16 +170,37 @@ def test_a_probe_may_have_all_the_time_in_the_world():
     assert reports == [("patient", {})]
 
 
-def test_where_no_thread_can_be_started_the_topic_says_so(monkeypatch):
+def test_where_no_thread_can_be_started_the_one_there_is_asks(monkeypatch):
     """Shared machines limit the number of threads of a user."""
     start = threading.Thread.start
 
     def refuse(thread):
-        if thread.name == "capture-probe-unlucky":
+        if thread.name == "capture-probe":
             raise RuntimeError("can't start new thread")
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     reports = Reports()
-    Reporting(lambda: [FunctionProbe("unlucky", dict), FunctionProbe("lucky", dict)], reports).close(10)
-    assert dict(reports) == {"unlucky": Unavailable("it was not asked: can't start new thread"), "lucky": {}}
+    Reporting(lambda: [FunctionProbe("one", dict), FunctionProbe("other", list)], reports).close(10)
+    assert dict(reports) == {"one": {}, "other": []}
+
+
+def test_quick_probes_share_a_thread():
+    """Starting threads, and their quarrel for the interpreter, cost a short run more than the facts do."""
+    reports, idents = Reports(), []
+    probes = [FunctionProbe(f"quick {number}", lambda: idents.append(threading.get_ident())) for number in range(5)]
+    Reporting(lambda: probes, reports).close(10)
+    assert len(reports) == len(idents) == 5
+    assert len(set(idents)) == 1
+
+
+def test_a_slow_probe_does_not_keep_the_others_waiting():
+    """A network drive may take its time; the rest is known at once, also behind several such probes."""
+    release, reports = threading.Event(), Reports()
+    slow = [FunctionProbe(f"slow {number}", lambda: release.wait(10) and "at last") for number in range(3)]
+    quick = [FunctionProbe(f"quick {number}", dict) for number in range(3)]
+    reporting = Reporting(lambda: slow + quick, reports)
+    assert reports.wait_for(3) == {f"quick {number}": {} for number in range(3)}
+    release.set()
+    reporting.close(10)
+    assert len(dict(reports)) == 6
