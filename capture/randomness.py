@@ -17,6 +17,7 @@ import threading
 from importlib import import_module
 
 from capture.errors import ConfigTypeError
+from capture.imported import ImportWatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -256,66 +257,23 @@ def seeding_parents(root: Any, parts: Callable[[Any], Sequence[Any]]) -> dict[An
 class GlobalSeeding:
     """Seeds the process-wide generators: at once where their library is imported, else right after its import.
 
-    While it is open it stands in ``sys.meta_path``; `close` takes it out again. It imports nothing itself.
+    While it is open it watches imports through ``sys.meta_path``; `close` ends that. It imports nothing itself.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = check_seed(seed)
-        self._asking: set[tuple[str, int]] = set()
+        self._imports = ImportWatch(SEEDERS, lambda name, module: self._apply(name))
 
     def open(self) -> None:
         """Seed what is imported, and watch for the rest."""
         for name in SEEDERS:
             if sys.modules.get(name) is not None:
                 self._apply(name)
-        sys.meta_path.insert(0, self)
+        self._imports.start()
 
     def close(self) -> None:
         """Stop watching. Doing it twice is harmless."""
-        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Find a module through the other finders, and have its generator seeded once it has been run."""
-        question = (name, threading.get_ident())
-        if name not in SEEDERS or question in self._asking:
-            return None
-        self._asking.add(question)
-        try:
-            spec = self._ask_others(name, path, target)
-        finally:
-            self._asking.discard(question)
-        loader: Any = getattr(spec, "loader", None)
-        # A loader that is a class serves all modules there are, and cannot be told apart for one of them.
-        if hasattr(loader, "exec_module") and not isinstance(loader, type):
-            self._watch(loader, name)
-        return spec
-
-    def _ask_others(self, name: str, path: Any, target: Any) -> Any:
-        for finder in list(sys.meta_path):
-            # Another finder may do as this one does, and ask all others in turn; hence `_asking`.
-            find_spec = getattr(finder, "find_spec", None) if finder is not self else None
-            spec = find_spec(name, path, target) if find_spec else None
-            if spec is not None:
-                return spec
-        return None
-
-    def _watch(self, loader: Any, name: str) -> None:
-        original = loader.exec_module
-
-        def exec_module(module: Any) -> None:
-            # One loader may serve several modules, as those of zip files do.
-            try:
-                original(module)
-            finally:
-                if module.__name__ == name:
-                    vars(loader).pop("exec_module", None)
-            if module.__name__ == name and self in sys.meta_path:
-                self._apply(name)
-
-        try:
-            loader.exec_module = exec_module
-        except AttributeError as error:
-            _warn(name, error)
+        self._imports.stop()
 
     def _apply(self, name: str) -> None:
         try:

@@ -252,7 +252,7 @@ def test_after_closing_imports_are_left_alone():
     outer = set_global_seed(1)
     inner = set_global_seed(2)
     outer.close()
-    assert inner in sys.meta_path and outer not in sys.meta_path
+    assert inner._imports.active and not outer._imports.active
     inner.close()
     inner.close()
     assert sys.meta_path == before

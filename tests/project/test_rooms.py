@@ -15,7 +15,14 @@ from tests.project.tree import ROOT, imports_of, modules
 
 #: Top to bottom: name of the room, its modules, and the rooms above it that it may import (None: all of them).
 ROOMS: list[tuple[str, list[str], list[str] | None]] = [
-    ("ground", ["_version", "_system", "clock", "digests", "locks", "liveness", "moments", "plainjson", "quoting", "unwatched"], []),
+    (
+        "ground",
+        [
+            *("_version", "_system", "clock", "digests", "imported", "locks", "liveness"),
+            *("moments", "plainjson", "quoting", "unwatched"),
+        ],
+        [],
+    ),
     ("language", ["errors", "codec", "events", "records", "settings", "hooks", "secrets", "masking"], ["ground"]),
     ("config", ["config", "config.*"], ["ground", "language"]),
     ("captured", ["context", "binding", "inject", "signature", "randomness", "_wrapped"], ["ground", "language", "config"]),

@@ -12,9 +12,9 @@ import sys
 from functools import wraps
 from time import time
 
+from capture.imported import is_being_imported
 from capture.probes._modules import file_of, namespace_of
 from capture.probes.lineage import hook
-from capture.probes.lineage.imported import is_being_imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
