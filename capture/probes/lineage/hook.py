@@ -37,6 +37,7 @@ _context: ContextVar[Any] | None = None
 _watched: tuple[Sightings, ...] = ()  # replaced, never changed, so that the hook needs no lock
 _single: Sightings | None = None  # the only one of them
 _here: str | None = None  # the current folder with a separator at its end, until it changes
+_moving: set[int] = set()  # idents of threads that were about to change it, and may not have done so yet
 _searches = 0
 
 
@@ -138,6 +139,7 @@ def replace_all(sightings: tuple[Sightings, ...]) -> None:
     """Watch for these and nobody else: what a forked child does, in which only one thread is left."""
     global _lock
     _lock = Lock()  # another thread may have held it
+    _moving.clear()
     _set(sightings)
 
 
@@ -243,11 +245,10 @@ def _on_import(args: tuple[Any, ...]) -> None:
 
 
 def _on_chdir(args: tuple[Any, ...]) -> None:
-    # Told before it happens: the next relative path asks where it is.
+    # Told before it happens: until this thread goes on, another one may still find the old folder.
     global _here
+    _moving.add(get_ident())
     _here = None
-    folder = args[0] if not isinstance(args[0], int) else _folder_of(args[0])
-    _event("chdir", _plain(folder))
 
 
 def _on_rename(args: tuple[Any, ...]) -> None:
@@ -266,14 +267,6 @@ def _on_link(args: tuple[Any, ...]) -> None:
             if source not in sightings.writes:
                 sightings.read(source)
             sightings.write(target)
-
-
-def _on_remove(args: tuple[Any, ...]) -> None:
-    path = _resolved(*args)
-    if path:
-        for sightings in _targets():
-            if path in sightings.reads:  # of what was only written it shows at the end
-                sightings.event("remove", path)
 
 
 def _on_truncate(args: tuple[Any, ...]) -> None:
@@ -369,7 +362,6 @@ _HANDLERS: dict[str, Callable[[tuple[Any, ...]], None]] = {
     "os.chdir": _on_chdir,
     "os.rename": _on_rename,
     "os.link": _on_link,
-    "os.remove": _on_remove,
     "os.truncate": _on_truncate,
     "sqlite3.connect": _on_sqlite,
     "subprocess.Popen": _on_popen,
@@ -407,6 +399,8 @@ def _text(path: Any) -> str | None:
     """Return a path as text; None for what is none, such as a descriptor."""
     if type(path) is str:
         return path
+    if isinstance(path, str):  # numpy's, say: it must not stay alive, nor bring its own idea of what is equal
+        return str.__str__(path)
     if isinstance(path, bytes):
         return os.fsdecode(path)
     if path is None or isinstance(path, int) or not hasattr(path, "__fspath__"):
@@ -426,8 +420,11 @@ def _absolute(path: str) -> str:
         return path
     here = _here
     if here is None:
+        _moving.discard(get_ident())
         folder = os.getcwd()
-        _here = here = folder if folder.endswith("/") else folder + "/"
+        here = folder if folder.endswith("/") else folder + "/"
+        if not _moving:
+            _here = here
     return here + (path[2:] if path[:2] == "./" else path)
 
 

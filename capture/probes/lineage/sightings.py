@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Sight = tuple[Stat | None, float]  #: the file when it was first seen; when that was, as `perf_counter` tells it
 
 MAX_PATHS = 1_000_000  #: read or written, of which one run is kept; about 300 bytes each
+MAX_NOISE = 100_000  #: that is counted, and known at once when it is met again
 MAX_EVENTS = 10_000
 MAX_URLS = 10_000
 MAX_HOSTS = 1_000
@@ -60,8 +61,7 @@ class Sightings:
     hosts : set of str
         Names and addresses to which connections were made.
     events : list of tuple
-        ``(when, what, *details)``: "rename" (source, target), "remove" (path), "process" (how, argv), "fork", "exec"
-        (argv), "chdir" (path).
+        ``(when, what, *details)``: "rename" (source, target), "process" (how, argv), "fork", "exec" (argv).
     urls : list of dict
         What `note_url` was given. Whoever reported one may change it later.
     lost : int
@@ -100,7 +100,7 @@ class Sightings:
 
     def read(self, path: str) -> None:
         """Note that a file is about to be read, unless it was read before."""
-        if path in self.reads or path in self.noise or self._is_noise(path):
+        if path in self.reads or path in self.noise or self._is_noise(path) or not self._limit:
             return
         try:
             found = os.stat(path)
@@ -177,6 +177,8 @@ class Sightings:
     def report(self, path: str, by: str) -> None:
         """Say who else saw a path; to be called before `read` or `write` is."""
         known = path in self.reads or path in self.writes
+        if not known and len(self.by) >= self._limit:
+            return  # the path itself is counted as lost
         names = self.by.setdefault(path, {"audit"} if known else set())
         if by not in names:
             names.add(by)
@@ -209,7 +211,8 @@ class Sightings:
 
     def _is_noise(self, path: str) -> bool:
         if path.startswith(self.noise_folders) or path.endswith(NOISE_SUFFIXES) or _CACHE in path:
-            self.noise.add(path)
+            if len(self.noise) < MAX_NOISE:  # a monitor opens /proc/PID/stat for years
+                self.noise.add(path)
             return True
         return False
 

@@ -16,6 +16,7 @@ from contextvars import ContextVar
 import pytest
 
 from capture.probes.lineage import hook
+from capture.probes.lineage import sightings as sightings_module
 from capture.unwatched import unwatched
 
 RUN = ContextVar("run", default=None)
@@ -383,3 +384,45 @@ def test_the_hook_is_not_installed_before_a_run_is_watched():
         "s = hook.start(object()); assert hook._installed; hook.stop(s)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_path_of_a_kind_of_its_own_is_seen_as_text(here, seen):
+    """Names come out of arrays and tables as kinds of str; whoever loops over those reads all of the data so."""
+
+    class Name(str):
+        def __eq__(self, other):
+            raise AssertionError("it is not to be asked")
+
+        __hash__ = str.__hash__
+
+    open(Name(here / "data.csv")).close()
+    open(Name("new"), "w").close()
+    assert [type(path) for path in (*seen.reads, *seen.writes)] == [str, str]
+    assert names(seen.reads, here) == ["data.csv"] and names(seen.writes, here) == ["new"]
+
+
+def test_a_thread_that_opens_while_another_changes_the_folder_misleads_nobody(here, seen):
+    """The hook is told before the folder is another; whoever remembered the old one lost all that was read later."""
+    (here / "below").mkdir()
+    (here / "below" / "more.csv").write_text("1")
+    hook._hook("os.chdir", ("below",))  # it is about to happen
+    other = threading.Thread(target=lambda: open("data.csv").close())
+    other.start()
+    other.join()
+    os.chdir("below")
+    open("more.csv").close()
+    open("more.csv").close()
+    assert names(seen.reads, here) == ["below/more.csv", "data.csv"]
+
+
+def test_noise_that_never_ends_does_not_fill_the_memory(seen, monkeypatch):
+    """A monitor that looks at processes opens another file below /proc for each there ever was."""
+    monkeypatch.setattr(sightings_module, "MAX_NOISE", 10)
+    noisy = hook.start(FakeRun(), RUN, noise=("/proc/",))
+    try:
+        for number in range(100):
+            hook.note(f"/proc/{number}/stat", False, "psutil")
+            hook.note(f"/nowhere/{number}", False, "psutil")
+        assert len(noisy.noise) == 10 and not noisy.reads and not noisy.lost
+    finally:
+        hook.stop(noisy)
