@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import site
 import subprocess
 import sys
@@ -38,10 +39,40 @@ NOT_AT_IMPORT = [
     "uuid",
     "unittest",
     "email",
+    "json",
+    "re",
+    "enum",
+    "ast",
+    "datetime",
+    "contextlib",
     "capture.cli",
     "capture.testing",
     "capture.observers",
 ]
+
+#: What a recorded run does without, too, where nothing of the user's loads it.
+NOT_IN_A_RUN = [name for name in NOT_AT_IMPORT if name != "capture.observers"]
+
+RECORDED = """\
+import sys
+sys.path[:0] = sys.argv.pop(1).split(":")
+from capture import Experiment
+
+ex = Experiment("x", observers=["runs"])
+
+@ex.config
+def defaults():
+    lr = 0.1
+
+@ex.main
+def main(lr):
+    print("hello", lr)
+    return lr
+
+sys.argv[:] = ["script"]
+ex.run_commandline()
+print(*sorted(sys.modules))
+"""
 
 
 def loaded_by(code: str) -> set[str]:
@@ -50,7 +81,7 @@ def loaded_by(code: str) -> set[str]:
     Site is left out: an editable install has a hook there that imports half of the list by itself.
     """
     paths = [str(ROOT), *site.getsitepackages()]
-    script = f"import sys; sys.path[:0] = {paths!r}\n{code}\nimport json; print(json.dumps(sorted(sys.modules)))"
+    script = f"import sys; sys.path[:0] = {paths!r}\n{code}\nfound = sorted(sys.modules)\nimport json; print(json.dumps(found))"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout))
 
@@ -61,6 +92,27 @@ def test_importing_the_library_leaves_costly_modules_alone(code):
     loaded = loaded_by(code)
     assert "capture" in loaded
     assert not loaded & set(NOT_AT_IMPORT)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rewritten config scopes are not kept there, so that `ast` is loaded")
+def test_a_recorded_run_leaves_costly_modules_alone(tmp_path):
+    """A script of one line pays for each of them at its start and again at its end, when they are cleared up."""
+    package = tmp_path / "site" / "capture"  # as it is installed, without the hook of an editable install
+    package.mkdir(parents=True)
+    for entry in (*(ROOT / "capture").iterdir(), ROOT / "observers"):
+        (package / entry.name).symlink_to(entry)
+    script = tmp_path / "script.py"
+    script.write_text(RECORDED)
+    paths = ":".join([str(package.parent), *site.getsitepackages()])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "CAPTURE_"))}
+    environment["CAPTURE_STATE_DIR"] = str(tmp_path / "state")
+    for _ in range(3):  # the first run makes the folder in which the second one keeps what the third one finds
+        command = [sys.executable, "-S", str(script), paths]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    greeting, loaded = done.stdout.splitlines()
+    assert greeting == "hello 0.1" and "capture.observers.file" in loaded.split()
+    assert not set(loaded.split()) & set(NOT_IN_A_RUN)
 
 
 def test_the_backends_folder_is_only_known_as_capture_observers():
