@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import os
 import sys
-from threading import get_ident
+from threading import Lock, get_ident
 from time import perf_counter
 
 from capture.probes.lineage import hook
-from capture.probes.lineage.sightings import Sightings
+from capture.probes.lineage.sightings import MAX_PATHS, Sightings
 from capture.unwatched import IDENTS, unwatched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Any
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, BinaryIO
 
 VARIABLE = "CAPTURE_LINEAGE_JOURNAL"  #: environment variable that names the folders, as PATH does
+MAX_LINE = 1 << 20  #: bytes of a journal's line; none that was written here comes near
+MAX_LINES = 2 * MAX_PATHS  #: of all journals together
+CUT_SHORT = ".cut"  #: ending of the name of a journal whose process could not go on with it
 
 #: programs that tell about the system and touch nobody's data; libraries start them unasked
 _HARMLESS = frozenset(
@@ -30,6 +33,8 @@ _HARMLESS = frozenset(
     | {"arch", "nproc", "tput", "stty", "which", "lsb_release", "sw_vers", "system_profiler", "ps", "sleep", "true"}
 )
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "cmd.exe", "cmd"})
+
+_naming = Lock()  # held while the environment variable is read and written: runs begin and end in threads, too
 
 
 # --- in the run's process ---
@@ -43,28 +48,30 @@ def make_folder() -> str:
     OSError
         If no folder can be made anywhere.
     """
-    _register()
+    attend_forks()
     error: OSError | None = None
     for parent in (os.environ.get("TMPDIR"), os.environ.get("TEMP"), "/tmp", os.getcwd()):
-        if parent:
+        if parent and os.pathsep not in os.path.abspath(parent):  # which would make two of it in the variable
             folder = os.path.join(os.path.abspath(parent), f"capture-lineage-{os.getpid()}-{os.urandom(6).hex()}")
             try:
                 os.mkdir(folder, 0o700)
             except OSError as failed:
                 error = failed
                 continue
-            os.environ[VARIABLE] = os.pathsep.join([*_folders(), folder])
+            with _naming:
+                os.environ[VARIABLE] = os.pathsep.join([*_folders(), folder])
             return folder
     raise error or OSError("there is no folder for temporary files")
 
 
 def remove_folder(folder: str) -> None:
     """Take a folder away, and its name out of the environment. What cannot be removed is left to the system."""
-    rest = [other for other in _folders() if other != folder]
-    if rest:
-        os.environ[VARIABLE] = os.pathsep.join(rest)
-    else:
-        os.environ.pop(VARIABLE, None)
+    with _naming:
+        rest = [other for other in _folders() if other != folder]
+        if rest:
+            os.environ[VARIABLE] = os.pathsep.join(rest)
+        else:
+            os.environ.pop(VARIABLE, None)
     for _ in range(3):  # a child may be writing a new journal at this moment
         try:
             for name in os.listdir(folder):
@@ -92,50 +99,117 @@ class Child:
         has two. "exec" is added where it replaced itself.
     seen : list of list
         ``[when, what, *details]``, as `Sightings` told the journal.
+    lost : int
+        Lines that make no sense: torn ones, or of somebody else.
     """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.lives: list[dict[str, Any]] = []
         self.seen: list[list[Any]] = []
+        self.lost = 0
+
+    def read(self, lines: Iterable[bytes]) -> None:
+        """Take what a journal says, so far as it makes sense: nothing of it is ours to believe."""
+        from capture.plainjson import loads
+
+        for line in lines:
+            try:
+                entry = loads(line)
+            except (ValueError, RecursionError):
+                entry = None
+            if _is_life(entry):
+                self.lives.append(entry)
+            elif not _is_sighting(entry):
+                self.lost += 1
+            elif entry[1] == "exec" and self.lives:
+                self.lives[-1]["exec"] = entry[2]
+            else:
+                self.seen.append(entry)
 
 
 def collect(folder: str) -> list[Child]:
     """Read the journals in a folder, by the ids of the processes."""
-    from capture.plainjson import loads
-
     try:
         names = os.listdir(folder)
     except OSError:
         return []
     children = []
+    left = MAX_LINES
     for name in sorted(names, key=lambda name: (len(name), name)):
-        if not name.isdecimal():
+        number = name.removesuffix(CUT_SHORT)
+        if not (number.isascii() and number.isdecimal()):
             continue
-        child = Child(int(name))
-        with open(os.path.join(folder, name), "rb") as stream:
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    break  # it is being written
-                try:
-                    entry = loads(line)
-                except ValueError:
-                    continue  # of a child that died while it wrote, and whose id was given to another
-                if isinstance(entry, dict):
-                    child.lives.append(entry)
-                elif entry[1] == "exec" and child.lives:
-                    child.lives[-1]["exec"] = entry[2]
-                else:
-                    child.seen.append(entry)
+        child = Child(int(number))
+        child.lost += number != name
+        try:
+            with open(os.path.join(folder, name), "rb") as stream:
+                child.read(_lines(stream, left, child))
+        except OSError as error:
+            child.lost += 1
+            _log().warning("what the child process %d read and wrote cannot be told: %s", child.pid, error)
+        left = max(0, left - len(child.seen))
         if child.lives:
             children.append(child)
     return children
+
+
+def _lines(stream: BinaryIO, most: int, child: Child) -> Iterator[bytes]:
+    """Yield whole lines, so many at most, and none too long to be one."""
+    for _ in range(most):
+        line = stream.readline(MAX_LINE)
+        if not line.endswith(b"\n"):  # it is being written, or will never end
+            child.lost += len(line) == MAX_LINE
+            return
+        yield line
+    child.lost += bool(stream.readline(1))
+
+
+#: What is told, and how: by a path and a `Stat` or None, by texts, by the arguments of a process, ...
+_SHAPES: dict[str, Callable[[list[Any]], bool]] = {
+    **dict.fromkeys("rwd", lambda found: len(found) == 2 and _is_path(found[0]) and _is_stat(found[1])),
+    **dict.fromkeys(("by", "special"), lambda found: len(found) == 2 and _is_path(found[0]) and type(found[1]) is str),
+    "rename": lambda found: len(found) == 2 and all(map(_is_path, found)),
+    **dict.fromkeys(("host", "error"), lambda found: len(found) == 1 and type(found[0]) is str),
+    "url": lambda found: len(found) == 1 and isinstance(found[0], dict),
+    "process": lambda found: len(found) == 2 and _is_argv(found[1]),
+    "exec": lambda found: len(found) == 1 and _is_argv(found[0]),
+    "fork": lambda found: not found,
+}
+
+
+def _is_life(entry: Any) -> bool:
+    if not isinstance(entry, dict) or entry.get("kind") not in ("fork", "python"):
+        return False
+    return type(entry.get("parent")) is int and _is_argv(entry.get("argv"))
+
+
+def _is_sighting(entry: Any) -> bool:
+    if not isinstance(entry, list) or len(entry) < 2 or type(entry[0]) not in (int, float):
+        return False
+    has_shape = _SHAPES.get(entry[1]) if type(entry[1]) is str else None
+    return has_shape is not None and has_shape(entry[2:])
+
+
+def _is_path(value: Any) -> bool:
+    return type(value) is str and os.path.isabs(value) and "\0" not in value
+
+
+def _is_stat(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and len(value) == 4 and all(type(each) is int for each in value))
+
+
+def _is_argv(value: Any) -> bool:
+    return isinstance(value, list) and all(type(each) is str for each in value)
 
 
 def merge(sightings: Sightings, children: Iterable[Child]) -> None:
     """Add what children saw to what the run saw."""
     for child in children:
         by = f"child {child.pid}"
+        if child.lost:
+            sightings.hook_errors += child.lost
+            sightings.first_error = sightings.first_error or f"in {by}: what it told is not whole"
         for at, what, *details in child.seen:
             if what in ("r", "w", "d"):
                 path, stat = details
@@ -164,10 +238,14 @@ def merge(sightings: Sightings, children: Iterable[Child]) -> None:
 
 
 def _move_written(sightings: Sightings, source: str, target: str) -> None:
-    below = source + os.sep
-    for path, sight in list(sightings.writes.items()):
-        if path == source or path.startswith(below):
-            sightings.writes.setdefault(target + path[len(source) :], sight)
+    """What one process wrote, another one gave a new name."""
+    if source in sightings.writes:
+        sightings.writes.setdefault(target, sightings.writes[source])
+    elif os.path.isdir(target):
+        below = source + os.sep
+        for path, sight in list(sightings.writes.items()):
+            if path.startswith(below):
+                sightings.writes.setdefault(target + path[len(source) :], sight)
 
 
 def account(
@@ -197,13 +275,13 @@ def account(
         observed : int; not_observed : int; names : list of str, of what was not observed, sorted; harmless : list of
         str, programs that were not observed and only tell about the system.
     """
-    processes: list[list[str]] = []
+    processes = _Started()
     forks: dict[int, int] = {}
     told_by: list[tuple[int, Sequence[Any]]] = [(pid, list(events)), *((child.pid, child.seen) for child in children)]
     for owner, told in told_by:
         for event in told:
             if event[1] == "process":
-                processes.append(event[3])
+                processes.add(event[3])
             elif event[1] == "fork":
                 forks[owner] = forks.get(owner, 0) + 1
     observed = 0
@@ -217,7 +295,7 @@ def account(
                 made_by_multiprocessing += 1
             else:
                 made_by_multiprocessing += _is_by_multiprocessing(life, pid)
-                _take_started(processes, life["argv"])
+                processes.take(life["argv"])
         if child.lives[-1].get("exec"):
             missing.append(process_name(child.lives[-1]["exec"]))
         else:
@@ -228,7 +306,7 @@ def account(
             observed = max(0, observed + without_journal)
         missing += ["a forked process"] * without_journal
     missing += ["multiprocessing"] * (multiprocessing_made - made_by_multiprocessing - len(missing))
-    missing += [process_name(argv) for argv in processes]
+    missing += [process_name(argv) for argv in processes.left()]
     missing += ["a process from before the run"] * from_before
     names = [name for name in missing if name not in _HARMLESS]
     harmless = sorted(set(missing) & _HARMLESS)
@@ -242,12 +320,29 @@ def _is_by_multiprocessing(life: dict[str, Any], pid: int) -> bool:
     return life["parent"] != pid and any("multiprocessing.forkserver" in argument for argument in life["argv"])
 
 
-def _take_started(processes: list[list[str]], argv: list[str]) -> None:
-    """Take away the start of a process that was observed."""
-    for index, started in enumerate(processes):
-        if started[1:] == argv[1:] or _words(started)[1:] == argv[1:]:
-            del processes[index]
-            return
+class _Started:
+    """The processes that were started, of which one is taken away for each that was observed."""
+
+    def __init__(self) -> None:
+        self._all: list[list[str] | None] = []
+        self._by_arguments: dict[tuple[str, ...], list[int]] = {}
+
+    def add(self, argv: list[str]) -> None:
+        for arguments in {tuple(argv[1:]), tuple(_words(argv)[1:])}:
+            self._by_arguments.setdefault(arguments, []).append(len(self._all))
+        self._all.append(argv)
+
+    def take(self, argv: list[str]) -> None:
+        """Take away the start of a process that was observed, by its arguments: its program has many names."""
+        indexes = self._by_arguments.get(tuple(argv[1:]), [])
+        while indexes:
+            index = indexes.pop()
+            if self._all[index] is not None:  # it is there by two texts if a shell was asked
+                self._all[index] = None
+                return
+
+    def left(self) -> list[list[str]]:
+        return [argv for argv in self._all if argv is not None]
 
 
 def _words(argv: list[str]) -> list[str]:
@@ -323,22 +418,35 @@ class Journal:
         self._write({"kind": kind, "parent": os.getppid(), "argv": argv})
 
     def __call__(self, what: str, *details: Any) -> None:
-        """Write a line. OSError if the run is over."""
-        self._write([perf_counter(), what, *details])
+        """Write a line. OSError if the run is over, or the disk full; then the parent is left a sign of that."""
+        try:
+            self._write([perf_counter(), what, *details])
+        except OSError:
+            with unwatched():
+                try:
+                    os.rename(self._path, self._path + CUT_SHORT)  # which needs no room on the disk
+                except OSError:
+                    pass  # the run is over
+            raise
 
     def _open(self) -> None:
         # Without O_CREAT where the folder is gone this fails; so does it with it.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-        self._descriptor = os.open(self._path, flags, 0o600)
+        with unwatched():
+            self._descriptor = os.open(self._path, flags, 0o600)
         found = os.fstat(self._descriptor)
         self._identity = (found.st_dev, found.st_ino)
 
     def _write(self, entry: Any) -> None:
+        import errno
+
         from capture.plainjson import dumps
 
         if not self._is_ours():
             self._open()
-        os.write(self._descriptor, dumps(entry).encode() + b"\n")
+        line = dumps(entry).encode() + b"\n"
+        if os.write(self._descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
 
     def _is_ours(self) -> bool:
         """Say whether the descriptor is still ours: a daemon closes all it has, and may open files of its own."""
@@ -363,13 +471,20 @@ class Journal:
 
 def attach() -> None:
     """Tell the process that started this one what is opened here; called when the library is imported."""
+    try:
+        _attach()
+    except Exception:  # noqa: BLE001 - an import of this library must not fail for what another process would like to know
+        _log().warning("what this process reads and writes is not told to the run that started it", exc_info=True)
+
+
+def _attach() -> None:
     with unwatched():
         folders = [folder for folder in _folders() if not any(other.folder == folder for other in hook.watched())]
         if not folders:
             return
         from capture.probes.lineage.classify import noise_folders
 
-        _register()
+        attend_forks()
         for folder in folders:
             try:
                 journal = Journal(folder, "python")
@@ -381,7 +496,8 @@ def attach() -> None:
 _registered = False
 
 
-def _register() -> None:
+def attend_forks() -> None:
+    """See to it that forked children begin a journal, or watch nothing if nobody listens."""
     global _registered
     if not _registered and hasattr(os, "register_at_fork"):
         _registered = True
@@ -392,6 +508,8 @@ def _after_fork() -> None:
     parents = hook.watched()
     if not parents:
         return
+    global _naming
+    _naming = Lock()  # another thread may have held it
     hook.replace_all(())
     IDENTS.intersection_update({get_ident()})  # the other threads are not here, and their ids will be given to others
     if IDENTS:
@@ -405,3 +523,9 @@ def _after_fork() -> None:
                 continue  # the run is over, or no file can be opened
             children.append(Sightings(parent.key, parent.noise_folders, journal, parent.folder))
     hook.replace_all(tuple(children))
+
+
+def _log() -> Any:
+    import logging
+
+    return logging.getLogger("capture")

@@ -179,6 +179,7 @@ def classify(
     dropped = set(sightings.noise)
     files = _files(sightings, noise, sources, dropped)
     renamed = _renames(sightings)
+    targets = {target: source for source, target in renamed.items()}
     for file in files:
         kind = _kind_now(file)
         if kind == _FOLDER or (file.real.startswith("/dev/") and sightings.special.get(file.path) == "device"):
@@ -197,8 +198,8 @@ def classify(
         elif file.read_at is not None and not file.path.startswith(temporary_folders):
             file.why = "removed before the end of the run"
             found.intermediates.append(file)
-        elif not _is_rename_target(file, renamed):
-            found.temporary += 1
+        elif file.path not in targets or not os.path.lexists(targets[file.path]):
+            found.temporary += 1  # had the renaming succeeded, this file would be here and the other one not
     found.noise = len(dropped)
     return found
 
@@ -313,11 +314,6 @@ def _new_name(path: str, renamed: Mapping[str, str]) -> str | None:
             return None
         folder = parent
     return renamed[folder] + path[len(folder) :] if renamed else None
-
-
-def _is_rename_target(file: File, renamed: Mapping[str, str]) -> bool:
-    """Say whether a file would exist, had a renaming succeeded that was tried."""
-    return any(target == file.path and os.path.lexists(source) for source, target in renamed.items())
 
 
 class RealPaths:

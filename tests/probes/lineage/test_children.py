@@ -8,12 +8,14 @@ import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
 
 import pytest
 
 import capture
-from capture.probes.lineage import children
+from capture.probes.lineage import children, hook
 from capture.probes.lineage.children import Child, account, process_name
+from capture.probes.lineage.sightings import Sightings
 
 LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(capture.__file__)))
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -306,6 +308,98 @@ def test_a_torn_line_and_strangers_in_the_folder_are_passed_over(tmp_path):
     assert (child.pid, child.seen) == (12, [[1.0, "r", "/a", None]])
 
 
+NONSENSE = [
+    *("5", "[]", '[1, "r"]', '["x", "r", "/a", null]', '[1, "r", 5, null]', '[1, "r", "/a", 7]', '[1, "r", "/a", [1]]'),
+    *('[1, "url", 3]', '[1, "rename", "/a"]', '[1, "process", "x"]', "{}", '[1, "r", "../../x", null]', "\\xff"),
+    *('{"kind": "python", "parent": 1, "argv": 7}', '[1, "exec", "x"]', '[1, ["r"], "/a", null]', "[" * 100_000),
+]
+
+
+@pytest.mark.parametrize("line", NONSENSE, ids=lambda line: line[:30])
+def test_nonsense_in_a_journal_costs_a_line_and_a_word_in_the_statement(line, tmp_path):
+    """One child that writes rubbish, or what is not ours to believe, must not cost the run its whole lineage."""
+    (tmp_path / "12").write_text(f'{{"kind": "fork", "parent": 1, "argv": []}}\n{line}\n[2.0, "w", "/b", null]\n')
+    told = children.collect(str(tmp_path))
+    seen = Sightings(None)
+    children.merge(seen, told)
+    account([], told, 1)
+    assert (list(seen.reads), list(seen.writes)) == ([], ["/b"])
+    assert (seen.hook_errors, seen.first_error) == (1, "in child 12: what it told is not whole")
+
+
+def test_a_line_without_end_is_not_read_into_memory(tmp_path):
+    """A child that writes into a descriptor that is not its own any more may write gigabytes."""
+    with open(tmp_path / "12", "wb") as stream:
+        stream.write(b'{"kind": "fork", "parent": 1, "argv": []}\n')
+        stream.truncate(1 << 30)  # zeros, and no line end
+    tracemalloc.start()
+    try:
+        (child,) = children.collect(str(tmp_path))
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert child.lost == 1 and len(child.lives) == 1
+
+
+def test_what_cannot_be_opened_among_the_journals_does_not_hide_the_others(tmp_path):
+    """It lies where others may put things, too."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "12").write_text('{"kind": "fork", "parent": 1, "argv": []}\n')
+    assert [child.pid for child in children.collect(str(tmp_path))] == [12]
+
+
+def test_more_lines_than_are_kept_are_told_of(tmp_path, monkeypatch):
+    """A hundred workers that open a million files each must not fill the memory of the run."""
+    monkeypatch.setattr(children, "MAX_LINES", 10)
+    for pid in (12, 13):
+        lines = ['{"kind": "fork", "parent": 1, "argv": []}', *(f'[1.0, "r", "/{n}", null]' for n in range(9))]
+        (tmp_path / str(pid)).write_text("\n".join(lines) + "\n")
+    told = children.collect(str(tmp_path))
+    assert sum(len(child.seen) for child in told) <= 10
+    assert [bool(child.lost) for child in told] == [False, True]
+
+
+@needs_fork
+def test_a_child_that_cannot_write_its_journal_any_more_is_told_of(run):
+    """A full disk must not make a record complete."""
+    facts = run("""
+        pid = os.fork()
+        if not pid:
+            import resource, signal
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))
+            read("a")
+            os._exit(0)
+        os.waitpid(pid, 0)
+    """)
+    assert facts["coverage"]["complete"] is False
+    assert "what it told is not whole" in facts["coverage"]["text"]
+
+
+def test_many_renamings_and_many_processes_are_merged_in_no_time(monkeypatch):
+    """Each one that was compared with all the others made the end of a run wait for minutes."""
+    words, asked = children._words, []
+    monkeypatch.setattr(children, "_words", lambda argv: asked.append(argv) or words(argv))
+    started = [(0.0, "process", "subprocess", ["/bin/sh", "-c", f"wc {number}"]) for number in range(200)]
+    started += [(0.0, "process", "subprocess", ["python", str(number)]) for number in range(200)]
+    told = [child(number, ("python", 1, ["python", str(number)])) for number in range(200)]
+    facts = account(started, told, 1)
+    assert (facts["observed"], facts["not_observed"], facts["names"]) == (200, 200, ["wc"])
+    assert len(asked) <= 2 * len(started)  # once to find it, once to name it
+
+
+def test_what_another_process_wrote_is_followed_to_its_new_name(tmp_path):
+    """Workers write parts, and one of them puts the whole in its place."""
+    (tmp_path / "new").mkdir()
+    writer, mover = child(2, ("fork", 1, [])), child(3, ("fork", 1, []))
+    old, new = str(tmp_path / "old"), str(tmp_path / "new")
+    writer.seen = [[1.0, "w", f"{old}/part", None], [1.0, "w", "/x.tmp", None]]
+    mover.seen = [[2.0, "rename", old, new], [2.0, "rename", "/x.tmp", "/x"]]
+    seen = Sightings(None)
+    children.merge(seen, [writer, mover])
+    assert {f"{new}/part", "/x"} <= set(seen.writes)
+
+
 def child(pid, *lives):
     made = Child(pid)
     made.lives = [dict(zip(("kind", "parent", "argv"), life)) for life in lives]
@@ -343,3 +437,11 @@ def test_the_check_at_import_does_nothing_where_no_run_asks():
     )
     environment = {name: value for name, value in os.environ.items() if name != children.VARIABLE}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+def test_an_import_does_not_fail_for_what_the_parent_would_like_to_know(tmp_path, monkeypatch, caplog):
+    """The child's own work matters more."""
+    monkeypatch.setenv(children.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(hook, "start", lambda *args, **options: 1 / 0)
+    children.attach()
+    assert "is not told to the run" in caplog.text
