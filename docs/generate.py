@@ -142,6 +142,19 @@ def commands() -> str:
     )
 
 
+def libraries() -> str:
+    """Every library whose functions are wrapped to see what it opens, and what is not seen of it."""
+    from capture.probes.lineage.readers import TESTED, UNSEEN
+
+    return _table(
+        ["library", "versions", "not seen"],
+        [
+            [f"`{name}`", oldest if oldest == newest else f"{oldest} to {newest}", UNSEEN.get(name, "")]
+            for name, (oldest, newest) in TESTED.items()
+        ],
+    )
+
+
 def public() -> str:
     """Every name that can be imported from the package itself, and where it comes from."""
     import capture
