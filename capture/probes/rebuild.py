@@ -38,7 +38,7 @@ MOST_KEPT = 100  #: untracked files that are kept although the run did not use t
 MOST_KEPT_BYTES = 10_000_000  #: of untracked files together
 MOST_PATCH_BYTES = 50_000_000  #: size of a patch where bundles, which have the same limit, are switched off
 MOST_REMEMBERED_BYTES = 200_000_000  #: of bundles in the cache
-_WORTH_REMEMBERING_S = 0.03  #: a bundle that took less is made again
+_WORTH_REMEMBERING_S = 0.005  #: a bundle that took less is made again; two starts of git take more
 _LONGEST_LIST = 16_000_000  #: bytes of names
 
 #: The trees without entries, which git knows without having them: by SHA-1 and by SHA-256.
