@@ -85,7 +85,7 @@ def statement(
         watched.append("files that libraries opened past Python, for those that are known and tested")
         unseen += libraries
     if urls:
-        watched.append("URLs fetched by http.client and httpx")
+        watched.append("URLs fetched by http.client, httpx and aiohttp")
     if hosts:
         unseen.append(f"connections whose content is not recorded: {_listed(hosts)}")
     if folders:
