@@ -190,7 +190,7 @@ def test_everything_works_after_a_pip_install(environment, tmp_path):
     lab.run("train.py", "-o", f"lab://{lab.portal}", "--project", "night", LAB_SCRATCH=str(tmp_path))
     (run,) = lab.records()
     assert run["config"]["project"] == "night"
-    assert set(run["facts"]) == {"lab_modules", "lab_scratch"}
+    assert {"lab_modules", "lab_scratch", "imports"} <= run["facts"].keys()
     assert [name for name in run["experiment"]["dependencies"] if name.startswith("lab-framework==")]
 
 
