@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from capture.events import Event
 
 TICK_S = 0.2  #: period of the ticker; with the writing it bounds what the death of the process can lose
+STOP_WAIT_S = 2.0  #: how long the end of a run waits for the ticker, whose disk may not answer
 LEFTOVERS_STALL_S = 2.0  #: how long the end of a run waits for a store that does not take an earlier run's leftovers
 INFO_SHARE = 0.02  #: share of the time that looking for changes in ``_run.info`` may take
 MAX_KEPT_OUTPUT = 16 * 2**20  #: bytes of output that `captured_out` gives back; head and tail of longer output
@@ -312,7 +313,9 @@ class Recorder(NullRecorder):
         ticker = self._ticker
         if ticker is not None and ticker is not threading.current_thread():
             if ticker.is_alive():  # Ctrl-C may have come before it was started
-                ticker.join()
+                ticker.join(STOP_WAIT_S)
+                if ticker.is_alive():
+                    _log().warning("the thread that writes beside the run is stuck, and not waited for")
             self._ticker = None
 
     def finish(self, ending: Event | None, stall_s: float | None = None) -> list[str]:

@@ -207,7 +207,8 @@ class Run:
             self._recorder.start_ticker(self.beat_interval, self._look, self._flush_output)
             self._settle_label(self._recorder.wait_started())
             if self.watch is not None and self._recorder.observed:
-                self._watching = self.watch(self)
+                self._watching = self.watch(self)  # known before it starts: Ctrl-C may come meanwhile
+                self._watching.start()
         except BaseException as error:
             self._end(error)
             raise
@@ -518,8 +519,8 @@ class Run:
             changed["result"], self._known_result = [_plain(result)], result
         if due or changed:
             self._recorder.emit(events.Heartbeat(beat_time=_now(), **changed))
-        if self._watching is not None:
-            self._watching.beat()
+        if (watching := self._watching) is not None:  # looked up once: the end may come in between
+            watching.beat()
 
     def _forked(self) -> None:
         """A forked child keeps the config, forgets the recording, and dies of the signals that end it."""
@@ -598,11 +599,11 @@ class Run:
             If there is no such file.
         """
         self._check_live("add_resource")
-        self.keep_resource(os.path.abspath(os.fspath(filename)))
+        path = os.path.abspath(os.fspath(filename))
+        self._emit_resource(self._take(lambda: self._recorder.take_file(path), f"The resource {path}"), path)
 
-    def keep_resource(self, path: str) -> None:
-        """Record a file by its absolute path, also at the end of the run; what is recorded already is not again."""
-        taken = self._take(lambda: self._recorder.take_file(path), f"The resource {path}")
+    def _emit_resource(self, taken: Any, path: str) -> None:
+        """Record what was taken of a file; what is recorded already is not again."""
         if taken is not None and (path, taken.digest) not in self._resources:
             self._resources.add((path, taken.digest))
             self._recorder.emit(

@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+from contextvars import copy_context
 
 from capture import events
 from capture.calls import identity_of
@@ -35,10 +36,14 @@ if TYPE_CHECKING:
 
 GPUS_TIMEOUT_S = 30.0  #: a driver that has to wake up many GPUs takes its time
 FIRST_INTERIM_S, LONGEST_INTERIM_S = 5.0, 300.0  #: how soon what was seen so far is recorded, and how rarely
+GRACE_S = 1.0  #: for the end to be told when its time is up
+COPY_GRACE_S = 0.5  #: of that, for small files to be copied
 
 
 class Watching:
-    """Watches one run from just before its main function until its end.
+    """Watches one run from just before its main function until its end: `start`, `beat` now and then, `close`.
+
+    Nothing happens before `start`, so that `close` can clear up wherever that was interrupted.
 
     Parameters
     ----------
@@ -62,21 +67,33 @@ class Watching:
         self._folder = _working_folder()
         self._system: Any = None
         self._lineage: Any = None
+        self._reporting: Reporting | None = None
         self._cache = os.path.join(run._recorder.state_dir, "cache")
+        self._until = 0.0  # on the monotonic clock: when the end is to be told
+        self._told: set[str] = set()  # topics that have facts
+        self._imports_told = (0, 0)  # how many modules were loaded, and asked for, when it was told last
+
+    def start(self) -> None:
+        """Begin. What cannot be watched is logged, and the record says why."""
         if SETTINGS.PROCESS.ENABLED:
             self._tell_process()  # now: main may change the environment and go to another folder
-        self._begin("lineage", SETTINGS.LINEAGE.ENABLED, self._watch_files)
-        self._begin("system metrics", SETTINGS.SYSTEM_METRICS.INTERVAL_S, self._measure_system)
+        if SETTINGS.LINEAGE.ENABLED:
+            self._begin_lineage()
+        if SETTINGS.SYSTEM_METRICS.INTERVAL_S:
+            try:
+                self._measure_system()
+            except Exception:  # noqa: BLE001 - logged; there are just no such series
+                _log().exception("the system metrics of the run are not recorded")
         self._reporting = Reporting(self._probes, self._report)
 
-    def _begin(self, what: str, wanted: Any, begin: Callable[[], None]) -> None:
-        if wanted:
-            try:
-                begin()
-            except Exception:
-                import logging
-
-                logging.getLogger("capture").exception("%s of the run are not recorded", what)
+    def _begin_lineage(self) -> None:
+        try:
+            self._watch_files()
+        except Exception as error:  # noqa: BLE001 - it is logged, and recorded as the reason
+            lineage, self._lineage = self._lineage, None
+            if lineage is not None:
+                lineage.stop()
+            self._report("lineage", _unavailable(error))
 
     def _watch_files(self) -> None:
         from capture.probes.lineage.lineage import Lineage
@@ -146,7 +163,7 @@ class Watching:
     def _tell_interim(self) -> None:
         with self._telling:
             if not self._closing:
-                self._tell_what_was_seen(final=False, wait_s=0.0)
+                self._tell_what_was_seen(final=False)
 
     def close(self, ended: float, wait_s: float, digests_wait_s: float) -> None:
         """Record what the end of the run tells.
@@ -160,25 +177,71 @@ class Watching:
         digests_wait_s : float
             How long to wait for the digests of inputs and outputs, in seconds.
         """
-        self._closing, self._ended = True, ended
+        self._closing, self._ended, self._until = True, ended, time.monotonic() + digests_wait_s
         try:
+            telling = self._tell_the_end()
             if self._system is not None:
                 self._system.stop()
-            self._reporting.close(wait_s)
-            with self._telling:
-                self._tell_what_was_seen(final=True, wait_s=digests_wait_s)
+            if self._reporting is not None:
+                self._reporting.close(wait_s)
+            if telling is not None:
+                telling.join(max(0.0, self._until - time.monotonic()) + GRACE_S)
+                if telling.is_alive():
+                    self._give_up()
         finally:
+            if not self._over:
+                self._refuse_more()
             if self._lineage is not None:
                 self._lineage.stop()
-            with self._lock:
-                self._over = True
+
+    def _tell_the_end(self) -> LibraryThread | None:
+        """Record what was seen; return the thread that does so, None if it is done.
+
+        In a thread, since it looks at files, and the disk that they lie on may not answer any more.
+        """
+        telling = LibraryThread(target=copy_context().run, args=(self._tell_final,), name="capture-watching")
+        try:
+            telling.start()
+        except RuntimeError:  # the interpreter is going down, and has no more threads to give
+            self._tell_final()
+            return None
+        return telling
+
+    def _tell_final(self) -> None:
+        with self._telling:
+            self._tell_what_was_seen(final=True)
+
+    def _give_up(self) -> None:
+        """Say of what the end of the run did not wait for that it is not known, or no more than was told before."""
+        _log().warning("the end of the run is not wholly recorded: there was no time left")
+        if self._refuse_more():
+            for name, wanted in self._wanted():
+                if wanted and name not in self._told:
+                    reason = "the end of the run waited no longer: a disk does not answer, or there is too much to tell"
+                    self._emit(name, Unavailable(reason))
+
+    def _refuse_more(self) -> bool:
+        """Record nothing from now on; say whether no other thread is still at it, which may wait for a disk."""
+        self._over = True
+        idle = self._lock.acquire(timeout=GRACE_S)
+        if idle:
+            self._lock.release()
+        return idle
+
+    def _wanted(self) -> tuple[tuple[str, bool], ...]:
+        """Return the topics that the end tells, and whether they are to be told."""
+        return (("imports", SETTINGS.IMPORTS), ("lineage", self._lineage is not None), ("usage", True))
 
     # ------------------------------------------------------------------------------------------------ what is recorded
 
     def _report(self, topic: str, facts: Any) -> None:
         with self._lock:
             if not self._over:
-                self._run._recorder.emit(events.Facts(topic=topic, facts=plain(facts)))
+                self._told.add(topic)
+                self._emit(topic, facts)
+
+    def _emit(self, topic: str, facts: Any) -> None:
+        self._run._recorder.emit(events.Facts(topic=topic, facts=plain(facts)))
 
     def _keep(self, name: str, data: bytes) -> dict[str, Any]:
         """Store something that this library made, among the sources; return what refers to it."""
@@ -264,27 +327,34 @@ class Watching:
 
     # ---------------------------------------------------------------------------------------------- while it goes on
 
-    def _tell_what_was_seen(self, final: bool, wait_s: float) -> None:
+    def _tell_what_was_seen(self, final: bool) -> None:
         """Record imports, lineage and usage as they are known now; each whether or not the others fail."""
-        steps: list[Callable[[bool, float], None]] = []
-        if SETTINGS.IMPORTS:
-            steps.append(self._tell_imports)
-        if self._lineage is not None and (final or self._lineage.interim_due()):
-            steps.append(self._tell_lineage)
+        steps: list[tuple[str, Callable[[bool], None]]] = []
         if final:
-            steps.append(self._tell_usage)
-        for step in steps:
+            steps.append(("usage", self._tell_usage))  # first: the rest takes time and memory of its own
+        if SETTINGS.IMPORTS and (final or self._imports_seen() != self._imports_told):
+            steps.append(("imports", self._tell_imports))
+        if self._lineage is not None and (final or self._lineage.interim_due()):
+            steps.append(("lineage", self._tell_lineage))
+        for name, step in steps:
+            if self._over:
+                return  # the end of the run did not wait for this thread
             try:
                 with unwatched():
-                    step(final, wait_s)
-            except Exception:
-                import logging
+                    step(final)
+            except Exception as error:  # noqa: BLE001 - it is logged, and recorded as the reason
+                if name not in self._told:
+                    self._report(name, _unavailable(error))
+                elif not self._over:
+                    _log().exception("%s of the run are not wholly recorded", name)
 
-                logging.getLogger("capture").exception("what the run was seen to do is not wholly recorded")
+    def _imports_seen(self) -> tuple[int, int]:
+        return len(sys.modules), len(self._lineage.imports) if self._lineage is not None else 0
 
-    def _tell_imports(self, final: bool, wait_s: float) -> None:
+    def _tell_imports(self, final: bool) -> None:
         from capture.probes.imports import imports_facts
 
+        self._imports_told = self._imports_seen()
         facts, new = imports_facts(
             self._facts.base_dirs,
             self._loaded_before,
@@ -302,28 +372,56 @@ class Watching:
             self._sources.append((path, name))
         self._report("imports", facts)
 
-    def _tell_lineage(self, final: bool, wait_s: float) -> None:
+    def _tell_lineage(self, final: bool) -> None:
         self._lineage.known_sources.update(path for path, _ in self._sources)
-        facts, copies = self._lineage.report(final, wait_s)
+        facts, copies = self._lineage.report(final, max(0.0, self._until - time.monotonic()) if final else 0.0)
+        if not facts:
+            return  # its beginning was interrupted
         described = {(kind, entry["path"]): entry for kind in ("inputs", "outputs") for entry in facts[kind]}
         for kind, path, name in copies:
             entry = described[f"{kind}s", path]
             try:
+                if time.monotonic() > self._until + COPY_GRACE_S:
+                    raise NotCopiedError("there was no time left")
                 entry["copied" if kind == "input" else "artifact"] = self._copy(kind, path, name, entry["digest"])
             except OSError as error:  # it went away, or may not be read
                 entry["why"] = f"it could not be copied: {error.strerror or error}"
         self._report("lineage", facts)
 
-    def _copy(self, kind: str, path: str, name: str, digest: str | None) -> Any:
-        """Put a file into the store as a resource or an artifact, unless the user did; return the artifact's name."""
-        run = self._run
-        if kind == "input":
-            run.keep_resource(path)
-            return True
-        return run.artifact_named(digest) or run._add_file(path, name, {"output": path}, None)
+    def _copy(self, kind: str, path: str, name: str, digest: str) -> Any:
+        """Put a file into the store as a resource or an artifact, unless the user did.
 
-    def _tell_usage(self, final: bool, wait_s: float) -> None:
+        Returns
+        -------
+        True for an input, for an output the name of the artifact.
+
+        Raises
+        ------
+        OSError
+            If there is no copy of the bytes with this digest.
+        """
+        run = self._run
+        if kind == "output" and (known := run.artifact_named(digest)) is not None:
+            return known
+        taken = run._take(lambda: run._recorder.take_file(path), f"The {kind} {path}")
+        if taken is None:
+            raise NotCopiedError("the store did not take it")
+        if taken.digest != digest:
+            raise NotCopiedError("it has changed since it was hashed")
+        with self._lock:
+            if self._over:
+                raise NotCopiedError("the run is over")
+            if kind == "output":
+                return run._emit_artifact(taken, path, name, {"output": path}, None)
+            run._emit_resource(taken, path)
+            return True
+
+    def _tell_usage(self, final: bool) -> None:
         self._report("usage", self._usage.facts(self._ended))
+
+
+class NotCopiedError(OSError):
+    """Why a file that was to be copied into the store was not."""
 
 
 def _working_folder() -> str | None:
@@ -367,9 +465,7 @@ def strings_in(value: Any, most: int = 1000) -> list[str]:
 
 def _unavailable(error: Exception) -> Unavailable:
     """Log what should not have happened, and return what stands for the facts."""
-    import logging
-
-    logging.getLogger("capture").exception("facts of a run could not be gathered")
+    _log().exception("facts of a run could not be gathered")
     return Unavailable(f"{type(error).__name__}: {error}")
 
 
@@ -421,3 +517,9 @@ def _distinct(probes: list[Any]) -> list[Any]:
         else:
             found[name or object()] = probe
     return list(found.values())
+
+
+def _log() -> Any:
+    import logging
+
+    return logging.getLogger("capture")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 
 import pytest
 
-from capture import SETTINGS, Experiment, start_run
+from capture import SETTINGS, Experiment, start_run, watching
+from capture.errors import SpoolError
+from capture.probes.lineage import classify, hook
+from capture.probes.lineage import lineage as front
+from capture.probes.lineage.children import VARIABLE
+from capture.probes.lineage.lineage import Lineage
+from capture.recorder import Recorder
 from capture.testing import MemoryStore, RecordingObserver
 from capture.watching import OWN_TOPICS, strings_in
 
@@ -181,7 +188,7 @@ def test_what_goes_wrong_at_the_end_costs_only_its_own_part(experiment, monkeypa
 
     monkeypatch.setattr("capture.probes.imports.imports_facts", broken)
     assert run(experiment, lambda: 1).status == "COMPLETED"
-    assert "imports" not in facts_of(experiment)
+    assert facts_of(experiment)["imports"] == {"unavailable": "ZeroDivisionError: a defect"}
     assert {"lineage", "usage"} <= set(facts_of(experiment))
     assert "a defect" in caplog.text
 
@@ -261,3 +268,112 @@ def test_strings_of_a_configuration_are_found_however_deep():
     """One of them may be the path of the data."""
     assert strings_in({"a": ["x", {"b": ("y", 3)}], "c": "z"}) == ["x", "y", "z"]
     assert len(strings_in({"many": ["x"] * 5000})) == 1000
+
+
+def test_an_end_that_meets_a_dead_disk_is_not_waited_for(experiment, tmp_path, monkeypatch):
+    """A file server that is gone lets nobody look at a file, for hours; the run that read one is over all the same."""
+    released, looks = threading.Event(), classify._kind_now
+    monkeypatch.setattr(classify, "_kind_now", lambda file: released.wait(60) and looks(file))
+    monkeypatch.setattr(watching, "GRACE_S", 0.2)
+    before, SETTINGS.LINEAGE.END_WAIT_S = SETTINGS.LINEAGE.END_WAIT_S, 0.0
+    (tmp_path / "in.csv").write_text("a,b\n")
+
+    def main():
+        open("in.csv").close()
+
+    try:
+        finished = run(experiment, main)
+        told = list(experiment.observers[0].names)
+        assert not released.is_set() and finished.status == "COMPLETED"
+        facts = facts_of(experiment)
+        assert "waited no longer" in facts["lineage"]["unavailable"]
+        assert "wall_s" in facts["usage"] and "dependencies" in facts["imports"]
+        assert not hook.active()
+    finally:
+        SETTINGS.LINEAGE.END_WAIT_S = before
+        released.set()
+    for thread in threading.enumerate():
+        if thread.name == "capture-watching":
+            thread.join(10)
+    assert experiment.observers[0].names == told  # nothing comes behind the ending
+
+
+def test_ctrl_c_while_watching_begins_leaves_nothing_watched(experiment, monkeypatch):
+    """In a notebook, every later cell would be watched for a run that is over, and the folder be left in /tmp."""
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lineage, "_watch_folders", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment, lambda: 1)
+    assert not hook.active() and VARIABLE not in os.environ
+    assert experiment.current_run.status == "INTERRUPTED" and "lineage" in facts_of(experiment)
+
+
+def test_lineage_that_cannot_begin_says_why(experiment, monkeypatch):
+    """A record without lineage reads as if the run had touched no file."""
+    monkeypatch.setattr(classify, "noise_folders", lambda *args: 1 / 0)
+    run(experiment, lambda: 1)
+    assert facts_of(experiment)["lineage"] == {"unavailable": "ZeroDivisionError: division by zero"}
+    assert VARIABLE not in os.environ
+
+
+def test_what_the_store_did_not_take_is_not_said_to_be_copied(experiment, tmp_path, monkeypatch):
+    """Whoever relies on the copy removes the file."""
+    (tmp_path / "in.csv").write_text("a,b\n")
+    take = Recorder.take_file
+
+    def take_or_fail(self, path):
+        if path.endswith(".csv"):
+            raise SpoolError("the disk is full")
+        return take(self, path)
+
+    monkeypatch.setattr(Recorder, "take_file", take_or_fail)
+
+    def main():
+        with open("in.csv") as file, open("out.csv", "w") as out:
+            out.write(file.read() + "more")
+
+    run(experiment, main)
+    lineage = facts_of(experiment)["lineage"]
+    for entry in (*lineage["inputs"], *lineage["outputs"]):
+        assert "copied" not in entry and "artifact" not in entry
+        assert entry["why"] == "it could not be copied: the store did not take it"
+
+
+def test_a_file_that_changes_between_its_digest_and_its_copy_is_not_copied(experiment, tmp_path, monkeypatch):
+    """The copy would not be what was read."""
+    (tmp_path / "in.csv").write_text("a,b\n")
+    take = Recorder.take_file
+
+    def change_and_take(self, path):
+        if path.endswith(".csv"):
+            (tmp_path / "in.csv").write_text("something else")
+        return take(self, path)
+
+    monkeypatch.setattr(Recorder, "take_file", change_and_take)
+    run(experiment, lambda: open("in.csv").close())
+    (entry,) = facts_of(experiment)["lineage"]["inputs"]
+    assert "copied" not in entry and entry["why"] == "it could not be copied: it has changed since it was hashed"
+    assert not experiment.observers[0].of("resource_event")
+
+
+def test_what_is_told_while_the_run_goes_on_is_short_and_not_told_twice(experiment, tmp_path, monkeypatch):
+    """Every five minutes for a week, all of a hundred thousand names would fill the disk."""
+    monkeypatch.setattr(watching, "FIRST_INTERIM_S", 0.05)
+    monkeypatch.setattr(watching, "LONGEST_INTERIM_S", 0.05)
+    monkeypatch.setattr(front, "INTERIM_FILES", 3)
+    for number in range(10):
+        (tmp_path / f"{number}.csv").write_text("x")
+
+    def main(_run):
+        for number in range(10):
+            open(f"{number}.csv").close()
+        until = time.monotonic() + 20
+        while "lineage" not in facts_of(experiment) and time.monotonic() < until:
+            time.sleep(0.05)
+
+    run(experiment, main)
+    told = [call["facts"] for call in experiment.observers[0].of("facts_event") if call["name"] == "lineage"]
+    assert [(len(facts["inputs"]), facts.get("left_out")) for facts in told] == [(3, 7), (10, None)]

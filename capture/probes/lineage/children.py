@@ -128,14 +128,14 @@ class Child:
                 self.seen.append(entry)
 
 
-def collect(folder: str) -> list[Child]:
-    """Read the journals in a folder, by the ids of the processes."""
+def collect(folder: str, most: int = MAX_LINES) -> list[Child]:
+    """Read the journals in a folder, by the ids of the processes; so many lines at most."""
     try:
         names = os.listdir(folder)
     except OSError:
         return []
     children = []
-    left = MAX_LINES
+    left = most
     for name in sorted(names, key=lambda name: (len(name), name)):
         number = name.removesuffix(CUT_SHORT)
         if not (number.isascii() and number.isdecimal()):

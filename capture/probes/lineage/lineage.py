@@ -38,6 +38,8 @@ FOLDER_LIMIT = 2_000  #: folders that are watched
 FIRST_LOOK_S, LOOK_EVERY_S = 0.25, 1.0  #: at what was read since, to hash it; a shorter run hashes at its end
 LOOK_FILES = 500  #: that are hashed after one look: 15 ms of Python's lock if they are small; the rest later
 MAX_NEARBY = 1_000
+INTERIM_FILES = 1_000  #: told of while the run goes on: each time again, so that a week would fill the disk with more
+INTERIM_LINES = 20_000  #: of children's journals, likewise
 
 
 class Lineage:
@@ -131,8 +133,9 @@ class Lineage:
         self._failures: list[str] = []
         self._looking = allocate_lock()  # held while new inputs are looked for
         self._looked_at = 0
+        self._ending = allocate_lock()  # taken by who ends watching, and kept
         self._over = allocate_lock()  # held until watching ends
-        self._watching = False
+        self._over.acquire()
         self._nearby: dict[str, str] = {}
         self._told = -1  # what had been seen when it was told last
 
@@ -145,18 +148,15 @@ class Lineage:
         with unwatched():
             self._since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
             self._noise = noise_folders(self._own_folders, self._base_dir)
-            if self._use_children:
-                self._part("child processes", self._watch_children)
+            self._part("child processes", self._watch_children)
             sightings = self._sightings = Sightings(self._key, self._noise, folder=self._journals)
             self._part("files that Python opens", lambda: hook.watch(sightings, self._context))
-            self._watching = True
             if self._use_adapters:
                 self._part("libraries", _attach_adapters)
             if self._use_urls:
                 self._part("URLs", _attach_urls)
             if self._use_folders:
                 self._part("folders", self._watch_folders)
-            self._over.acquire()
             self._part("inputs while the run goes on", lambda: start_new_thread(self._look_now_and_then, ()))
 
     def stop(self) -> None:
@@ -183,12 +183,12 @@ class Lineage:
         return self._sightings is not None and self._seen_so_far() != self._told
 
     def _end_watching(self) -> None:
-        if not self._watching or self._sightings is None:
+        if not self._ending.acquire(blocking=False):
             return
-        self._watching = False
-        hook.stop(self._sightings)
-        if not hook.active() and (imported := sys.modules.get("capture.probes.lineage.imported")) is not None:
-            imported.rest()
+        if self._sightings is not None:
+            hook.stop(self._sightings)
+        if (imported := sys.modules.get("capture.probes.lineage.imported")) is not None:
+            imported.rest(unless=hook.active)
         self._over.release()
         if self._watch is not None:
             self._nearby = self._watch.stop()
@@ -206,6 +206,9 @@ class Lineage:
     def _watch_children(self) -> None:
         from capture.probes.lineage import children
 
+        if not self._use_children:
+            children.attend_forks()  # a forked child is not to go on looking for a run that is not its own
+            return
         self._made_before, self._alive_before = children.multiprocessing_count(), children.multiprocessing_alive()
         self._journals = children.make_folder()
 
@@ -237,16 +240,16 @@ class Lineage:
     def _look(self) -> None:
         """Have what was read since the last look hashed, and its folders watched."""
         sightings = self._sightings
-        if sightings is None or len(sightings.reads) == self._looked_at:
+        if sightings is None or len(sightings.read_order) == self._looked_at:
             return
         from capture.probes.lineage.classify import imported_sources, is_noise
 
         with self._looking:
-            new = list(sightings.reads.items())[self._looked_at :][:LOOK_FILES]
+            new = sightings.read_order[self._looked_at : self._looked_at + LOOK_FILES]
             self._looked_at += len(new)
             sources = imported_sources(sys.modules) | self.known_sources
-            for path, (stat, _) in new:
-                if stat is None or path in sources or is_noise(path, self._noise):
+            for path in new:
+                if sightings.reads[path][0] is None or path in sources or is_noise(path, self._noise):
                     continue
                 if not _is_before(sightings.writes.get(path), sightings.reads[path]):
                     self._digests().submit(path)
@@ -298,7 +301,7 @@ class Lineage:
         if final:
             self._end_watching()
         self._told = self._seen_so_far()
-        children_facts, seen = self._with_children(own)
+        children_facts, seen = self._with_children(own, final)
         sources = imported_sources(sys.modules) | self.known_sources
         found = classify(seen, self._noise, sources, temporary_folders())
         contents = self._contents(found, final, wait_s)
@@ -310,6 +313,8 @@ class Lineage:
         inputs, outputs = self._collapsed("inputs", inputs, final), self._collapsed("outputs", outputs, final)
         nearby = self._nearby_entries(found, seen, sources)
         urls = [dict(entry) for entry in seen.urls]
+        if not final:  # those of children come on top
+            inputs, outputs, intermediates = (each[:INTERIM_FILES] for each in (inputs, outputs, intermediates))
         facts = {
             "inputs": inputs,
             "outputs": outputs,
@@ -321,16 +326,18 @@ class Lineage:
             "coverage": self._coverage(seen, children_facts, urls, len(nearby), undigested),
             "interim": not final,
         }
+        if seen.left_out:
+            facts["left_out"] = seen.left_out
         return facts, self._copies(inputs, outputs) if final else []
 
-    def _with_children(self, own: Sightings) -> tuple[dict[str, Any] | None, Sightings]:
-        """Return what is known of children, and everything that was seen."""
-        seen = own.copy()
+    def _with_children(self, own: Sightings, final: bool) -> tuple[dict[str, Any] | None, Sightings]:
+        """Return what is known of children, and what was seen: everything, or the first of it."""
+        seen = own.copy() if final else own.copy(INTERIM_FILES)
         if self._journals is None:
             return None, seen
         from capture.probes.lineage import children
 
-        told = children.collect(self._journals)
+        told = children.collect(self._journals, children.MAX_LINES if final else INTERIM_LINES)
         made = children.multiprocessing_count() - self._made_before
         facts = children.account(own.events, told, self._process, made, self._alive_before)
         children.merge(seen, told)

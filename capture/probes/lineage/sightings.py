@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from time import perf_counter
 
 TYPE_CHECKING = False
@@ -45,6 +46,8 @@ class Sightings:
     reads, writes : dict
         Absolute path to `Sight`. The stat is from just before the first reading; None where the file could not be
         asked, and for files that were written.
+    read_order : list of str
+        The keys of `reads`.
     by : dict
         Absolute path to the names of those who reported it; a path that is not among the keys was seen by the audit
         hook alone.
@@ -66,6 +69,8 @@ class Sightings:
         What `note_url` was given. Whoever reported one may change it later.
     lost : int
         Things that were seen and not kept, there being too many.
+    left_out : int
+        Things that a copy was made without.
     hook_errors, first_error
         How often seeing failed, and why it did first.
     """
@@ -83,6 +88,7 @@ class Sightings:
         self.folder = folder
         self.started = perf_counter()
         self.reads: dict[str, Sight] = {}
+        self.read_order: list[str] = []  # a list, since a dict cannot be asked for what is new in it
         self.writes: dict[str, Sight] = {}
         self.by: dict[str, set[str]] = {}
         self.noise: set[str] = set()
@@ -93,7 +99,7 @@ class Sightings:
         self.hosts: set[str] = set()
         self.events: list[tuple[Any, ...]] = []
         self.urls: list[dict[str, Any]] = []
-        self.lost = 0
+        self.lost = self.left_out = 0
         self._limit = MAX_PATHS
         self.hook_errors = 0
         self.first_error: str | None = None
@@ -107,15 +113,15 @@ class Sightings:
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return  # what cannot be opened is not read
         except OSError:
-            self._keep(self.reads, "r", path, None)
+            self._keep_read(path, None)
             return
         kind = found.st_mode & _KIND
         if kind == _REGULAR:
-            self._keep(self.reads, "r", path, (found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev))
+            self._keep_read(path, (found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev))
         elif kind != _FOLDER:
             self.special[path] = _KINDS.get(kind, "special file")
             self._tell("special", path, self.special[path])
-            self._keep(self.reads, "r", path, None)
+            self._keep_read(path, None)
 
     def write(self, path: str) -> None:
         """Note that a file is about to be written, unless it was written before."""
@@ -191,15 +197,29 @@ class Sightings:
             self.first_error = f"{type(error).__name__}: {error}"[:300]
             self._tell("error", self.first_error)
 
-    def copy(self) -> Sightings:
-        """Return what was seen so far, for somebody who adds to it."""
+    def copy(self, most: int | None = None) -> Sightings:
+        """Return what was seen so far, for somebody who adds to it; or the first files, databases and URLs of it."""
         new = Sightings(self.key, self.noise_folders)
         for name in ("reads", "writes", "by", "noise", "special", "guesses", "databases", "hosts", "events", "urls"):
             setattr(new, name, getattr(self, name).copy())
+        if most is not None:
+            new._leave_out_all_but(most)
         new.by = {path: names.copy() for path, names in new.by.items()}
         new.started, new.lost = self.started, self.lost
         new.hook_errors, new.first_error = self.hook_errors, self.first_error
         return new
+
+    def _leave_out_all_but(self, most: int) -> None:
+        # Of a file that is kept, all is kept: whether it was read or written first makes an input or an output of it.
+        kept = {*islice(self.reads, most), *islice(self.writes, most), *islice(self.databases, most)}
+        for seen in (self.reads, self.writes, self.databases):
+            self.left_out += len(seen)
+            for path in [path for path in seen if path not in kept]:
+                del seen[path]
+            self.left_out -= len(seen)
+        self.by = {path: self.by[path] for path in kept if path in self.by}
+        self.left_out += len(self.urls[most:])
+        del self.urls[most:]
 
     def _tell(self, what: str, *details: Any) -> None:
         if self.journal is not None:
@@ -216,13 +236,18 @@ class Sightings:
             return True
         return False
 
-    def _keep(self, kept: dict[str, Sight], kind: str, path: str, stat: Stat | None) -> None:
+    def _keep_read(self, path: str, stat: Stat | None) -> None:
+        if self._keep(self.reads, "r", path, stat):
+            self.read_order.append(path)
+
+    def _keep(self, kept: dict[str, Sight], kind: str, path: str, stat: Stat | None) -> bool:
         if len(kept) >= self._limit:
             self.lost += 1
-            return
+            return False
         kept[path] = (stat, perf_counter())
         if self.journal is not None:
             self._tell(kind, path, stat)
+        return True
 
 
 _KINDS = {0o010000: "FIFO", 0o140000: "socket", 0o020000: "device", 0o060000: "device"}

@@ -348,13 +348,12 @@ def test_what_cannot_be_opened_among_the_journals_does_not_hide_the_others(tmp_p
     assert [child.pid for child in children.collect(str(tmp_path))] == [12]
 
 
-def test_more_lines_than_are_kept_are_told_of(tmp_path, monkeypatch):
+def test_more_lines_than_are_kept_are_told_of(tmp_path):
     """A hundred workers that open a million files each must not fill the memory of the run."""
-    monkeypatch.setattr(children, "MAX_LINES", 10)
     for pid in (12, 13):
         lines = ['{"kind": "fork", "parent": 1, "argv": []}', *(f'[1.0, "r", "/{n}", null]' for n in range(9))]
         (tmp_path / str(pid)).write_text("\n".join(lines) + "\n")
-    told = children.collect(str(tmp_path))
+    told = children.collect(str(tmp_path), most=10)
     assert sum(len(child.seen) for child in told) <= 10
     assert [bool(child.lost) for child in told] == [False, True]
 
