@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from sys import byteorder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ NETWORK = frozenset(
 _CLOSE_WRITE, _OPEN, _MOVED_TO, _CREATE = 0x8, 0x20, 0x80, 0x100
 _OVERFLOW, _IGNORED, _ONLY_FOLDERS, _IS_FOLDER = 0x4000, 0x8000, 0x01000000, 0x40000000
 _WANTED = _OPEN | _CLOSE_WRITE | _MOVED_TO | _CREATE | _ONLY_FOLDERS
-_HEADER_SIZE = 16  # int wd, uint32 mask, cookie, len; then the name, padded with zeros
+_OF_FILES = _OPEN | _CLOSE_WRITE  # events with nothing else in their mask say nothing new when they come again
+_HEADER_SIZE, _LENGTH_AT = 16, 12  # int wd, uint32 mask, cookie, len; then the name, padded with zeros
+MAX_TOLD = 100_000  #: events that are known again
 
 
 def listen(watch: FolderWatch) -> None:
@@ -161,6 +164,7 @@ class Listening:
         if before is not None and not real:
             return False
         kernel.folders[watch] = folder
+        kernel.told.clear()  # the same events may mean other paths now
         front.watched += before is None
         return before != folder
 
@@ -206,11 +210,7 @@ class Listening:
 
     def _note(self) -> None:
         assert self._kernel is not None
-        last = None
-        for event in self._kernel.events():
-            if event == last:
-                continue
-            last = watch, mask, name = event
+        for watch, mask, name in self._kernel.events():
             if mask & _OVERFLOW:
                 self._front.fail("more files were opened at once than the system tells of: some were not seen")
             elif mask & _IGNORED:
@@ -263,6 +263,7 @@ class Inotify:
         if self.descriptor < 0:
             raise OSError(self._errno(), os.strerror(self._errno()))
         self.folders: dict[int, str] = {}  # by number of the watch
+        self.told: set[bytes] = set()  # events of files that were yielded, as the kernel writes them
         self._devices: dict[int, str | None] = {}  # kind of network file system, by number of the device
 
     def add(self, folder: str) -> int:
@@ -279,7 +280,12 @@ class Inotify:
                 self._remove(self.descriptor, watch)
 
     def events(self) -> Iterable[tuple[int, int, bytes]]:
-        """Yield number of the watch, mask, and name in the folder, until there is nothing more."""
+        """Yield number of the watch, mask, and name in the folder, until there is nothing more.
+
+        That a file is opened or written once more is no news, and is left out: a loop that opens files should not have
+        to wait for a thread that takes its events apart.
+        """
+        told = self.told
         while True:
             try:
                 data = os.read(self.descriptor, 1 << 16)
@@ -287,9 +293,16 @@ class Inotify:
                 return
             offset = 0
             while offset < len(data):
-                watch, mask, _, length = self._header(data, offset)
-                offset += _HEADER_SIZE + length
-                yield watch, mask, data[offset - length : offset].rstrip(b"\0")
+                length = int.from_bytes(data[offset + _LENGTH_AT : offset + _HEADER_SIZE], byteorder)
+                end = offset + _HEADER_SIZE + length
+                event = data[offset:end]
+                offset = end
+                if event in told:
+                    continue
+                watch, mask, _, _ = self._header(event, 0)
+                if not mask & ~_OF_FILES and len(told) < MAX_TOLD:
+                    told.add(event)
+                yield watch, mask, event[_HEADER_SIZE:].rstrip(b"\0")
 
     def network_file_system(self, device: int) -> str | None:
         """Name the kind of network file system on a device; None if it is none."""
