@@ -38,6 +38,7 @@ FOLDER_LIMIT = 2_000  #: folders that are watched
 FIRST_LOOK_S, LOOK_EVERY_S = 0.25, 1.0  #: at what was read since, to hash it; a shorter run hashes at its end
 LOOK_FILES = 500  #: that are hashed after one look: 15 ms of Python's lock if they are small; the rest later
 MAX_NEARBY = 1_000
+DESCRIBING_S = 10e-6  #: what a file costs once its digest is known: an entry, and a line of a manifest
 INTERIM_FILES = 1_000  #: told of while the run goes on: each time again, so that a week would fill the disk with more
 INTERIM_LINES = 20_000  #: of children's journals, likewise
 
@@ -298,13 +299,14 @@ class Lineage:
 
         own = self._sightings
         assert own is not None
+        until = time.monotonic() + wait_s
         if final:
             self._end_watching()
         self._told = self._seen_so_far()
         children_facts, seen = self._with_children(own, final)
         sources = imported_sources(sys.modules) | self.known_sources
         found = classify(seen, self._noise, sources, temporary_folders())
-        contents = self._contents(found, final, wait_s)
+        contents = self._contents(found, final, until)
 
         inputs = [self._entry(file, contents[0].get(file.real), True, final) for file in found.inputs]
         outputs = [self._entry(file, contents[1].get(file.real), False, final) for file in found.outputs]
@@ -344,7 +346,7 @@ class Lineage:
         return facts, seen
 
     def _contents(
-        self, found: Sorted, final: bool, wait_s: float
+        self, found: Sorted, final: bool, until: float
     ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
         """Return what the digester knows of inputs and of outputs, by real path."""
         if not (found.inputs or found.outputs) or (not final and self._digester is None):
@@ -364,7 +366,8 @@ class Lineage:
         if final:
             for file in (*late, *found.outputs):
                 digester.submit(file.real)
-            digester.finish(wait_s)
+            rest_s = DESCRIBING_S * (len(found.inputs) + len(found.outputs))
+            digester.finish(max(0.0, until - rest_s - time.monotonic()))
             for files, results in ((late, inputs), (found.outputs, outputs)):
                 for file in files:
                     result = digester.result(file.real)
@@ -379,6 +382,9 @@ class Lineage:
         if is_input and content is not None and content["digest"] and not _is_of(content, file.first or file.last):
             file.changed, content = True, None  # just now: while it was waited for digests
         stat = (file.first or file.last) if is_input else file.last
+        if not is_input and content is not None and content["digest"]:
+            _, _, size, mtime_ns = content["stat"][:4]  # somebody may write it still: the digest is of this
+            stat = (size, mtime_ns, 0, 0)
         entry: dict[str, Any] = {"path": file.path}
         name = relative_name(file.path, self._base_dir)
         if name is not None:
@@ -461,6 +467,9 @@ class Lineage:
             from capture.probes.lineage import adapters
 
             libraries = adapters.coverage()
+        failures = list(self._failures)
+        if self._use_urls and (responses := sys.modules.get("capture.probes.lineage.responses")) is not None:
+            failures += responses.coverage()
         known = {_host_of(str(entry.get("url"))) for entry in urls} | self._own_hosts
         hosts = sorted(host for host in seen.hosts if host not in known and not _is_local(host))
         watch = self._watch
@@ -478,7 +487,7 @@ class Lineage:
             first_error=seen.first_error,
             replaced=[process_name(event[2]) for event in (self._sightings or seen).events if event[1] == "exec"],
             undigested=undigested,
-            failures=self._failures,
+            failures=failures,
         )
 
     def _copies(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> list[Copy]:

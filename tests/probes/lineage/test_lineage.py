@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from capture.probes.lineage import hook
+from capture.probes.lineage import classify, hook
 from capture.probes.lineage.lineage import Lineage, folders_named
 
 RUN = ContextVar("run", default=None)
@@ -285,3 +285,29 @@ def test_watching_again_and_again_leaves_nothing_behind(here, begin):
         time.sleep(0.01)
     after = threading.active_count(), len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     assert after == before
+
+
+def test_responses_that_were_not_understood_are_in_the_statement(here, begin, monkeypatch):
+    """Complete is not what a record is that lacks what was fetched."""
+    from capture.probes.lineage import responses
+
+    monkeypatch.setattr(responses, "_notes", {"httpx 9: what it fetches is not seen": None})
+    facts, _ = begin(urls=True).report()
+    assert facts["coverage"]["complete"] is False
+    assert facts["coverage"]["unseen"] == ["httpx 9: what it fetches is not seen"]
+
+
+def test_size_and_time_of_an_output_belong_to_its_digest(here, begin, monkeypatch):
+    """A child that goes on writing makes one file of it after the other; an entry must be of one of them."""
+    lineage = begin()
+    write("out", "short")
+    kind_now = classify._kind_now
+
+    def look_and_go_on_writing(file):
+        kind = kind_now(file)
+        (here / "out").write_text("much longer")
+        return kind
+
+    monkeypatch.setattr(classify, "_kind_now", look_and_go_on_writing)
+    (entry,) = lineage.report()[0]["outputs"]
+    assert (entry["digest"], entry["size"]) == (sha256("much longer"), 11)
