@@ -51,6 +51,7 @@ def listen(watch: FolderWatch) -> None:
         if listening.open():
             listening.watch_all()
             listening.listen()
+            watch.heard_all()  # the kernel takes 5 to 15 ms to take its instance back: nobody has to wait for that
     finally:
         listening.close()
 

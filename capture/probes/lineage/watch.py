@@ -157,6 +157,10 @@ class FolderWatch:
         with self._waking:
             self._wake_end = descriptor
 
+    def heard_all(self) -> None:
+        """Let `stop` return: nothing more will be seen."""
+        _free(self._running)
+
     def given_are_watched(self) -> None:
         """Let those go on who waited for the given folders."""
         _free(self._first)
