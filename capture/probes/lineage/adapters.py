@@ -7,6 +7,8 @@ wrappers stay; while no run is watched they only pass on.
 
 from __future__ import annotations
 
+import sys
+
 from capture.probes.lineage.imported import after_import
 
 TYPE_CHECKING = False
@@ -37,14 +39,23 @@ def attach() -> None:
 
 
 def coverage() -> list[str]:
-    """Say what the libraries that are imported may do unseen, one sentence for each; empty if none is imported."""
-    import sys
+    """Say what the libraries that are imported did or do unseen, one sentence for each; empty if none is imported."""
+    return _readers().coverage() if _any_imported() else []
 
-    if not any(name in sys.modules for name in MODULES):
-        return []
+
+def limits() -> list[str]:
+    """Say what the libraries that are imported could do unseen, in a few words for each; empty if none is imported."""
+    return _readers().limits() if _any_imported() else []
+
+
+def _any_imported() -> bool:
+    return any(name in sys.modules for name in MODULES)
+
+
+def _readers() -> Any:
     from capture.probes.lineage import readers
 
-    return readers.coverage()
+    return readers
 
 
 def _wrap(module: Any) -> None:

@@ -40,8 +40,14 @@ _naming = Lock()  # held while the environment variable is read and written: run
 # --- in the run's process ---
 
 
-def make_folder() -> str:
+def make_folder(state_dir: str | None = None) -> str:
     """Make a private folder for the journals of children, and name it in the environment.
+
+    Parameters
+    ----------
+    state_dir : str, optional
+        The folder is made there, and what processes that were killed have left there is removed; where nothing can be
+        made, a folder for temporary files must do.
 
     Raises
     ------
@@ -50,9 +56,10 @@ def make_folder() -> str:
     """
     attend_forks()
     error: OSError | None = None
-    for parent in (os.environ.get("TMPDIR"), os.environ.get("TEMP"), "/tmp", os.getcwd()):
+    for parent in (_own_folder(state_dir), os.environ.get("TMPDIR"), os.environ.get("TEMP"), "/tmp"):
         if parent and os.pathsep not in os.path.abspath(parent):  # which would make two of it in the variable
-            folder = os.path.join(os.path.abspath(parent), f"capture-lineage-{os.getpid()}-{os.urandom(6).hex()}")
+            name = f"capture-lineage-{os.getpid()}@{_node()}-{os.urandom(6).hex()}"
+            folder = os.path.join(os.path.abspath(parent), name)
             try:
                 os.mkdir(folder, 0o700)
             except OSError as failed:
@@ -64,6 +71,40 @@ def make_folder() -> str:
     raise error or OSError("there is no folder for temporary files")
 
 
+def _own_folder(state_dir: str | None) -> str | None:
+    """Return the folder for all such folders, made if need be, without those whose process is gone."""
+    if not state_dir:
+        return None
+    parent = os.path.join(state_dir, "children")
+    try:
+        os.makedirs(parent, 0o700, exist_ok=True)
+        for name in os.listdir(parent):
+            if not _may_live(name):
+                _remove(os.path.join(parent, name))
+    except OSError:  # a read-only state folder
+        return None
+    return parent
+
+
+def _node() -> str:
+    """Return the name of this machine: a state folder may be shared by several."""
+    return os.uname().nodename.replace(os.sep, "_") if hasattr(os, "uname") else ""
+
+
+def _may_live(name: str) -> bool:
+    """Say whether the process that a folder is named after may still be there."""
+    number, _, rest = name.removeprefix("capture-lineage-").partition("@")
+    if not number.isdigit() or not _node() or rest.rpartition("-")[0] != _node():
+        return True
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
 def remove_folder(folder: str) -> None:
     """Take a folder away, and its name out of the environment. What cannot be removed is left to the system."""
     with _naming:
@@ -72,6 +113,10 @@ def remove_folder(folder: str) -> None:
             os.environ[VARIABLE] = os.pathsep.join(rest)
         else:
             os.environ.pop(VARIABLE, None)
+    _remove(folder)
+
+
+def _remove(folder: str) -> None:
     for _ in range(3):  # a child may be writing a new journal at this moment
         try:
             for name in os.listdir(folder):

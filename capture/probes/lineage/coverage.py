@@ -21,7 +21,9 @@ def statement(
     folders: int | None = None,
     folder_problems: Sequence[str] = (),
     nearby: int = 0,
+    folder_losses: Sequence[str] = (),
     libraries: Sequence[str] | None = None,
+    library_limits: Sequence[str] = (),
     urls: bool = False,
     hosts: Sequence[str] = (),
     lost: int = 0,
@@ -45,8 +47,12 @@ def statement(
         Why no folder was watched, or not all of them.
     nearby : int
         Files that only the watch of folders saw.
+    folder_losses : sequence of str
+        What the watch of folders is known to have missed.
     libraries : sequence of str or None
-        Sentences on libraries that open files past Python; None if they were not asked.
+        What libraries opened past Python and nobody could see; None if they were not asked.
+    library_limits : sequence of str
+        What else of theirs would not be seen.
     urls : bool
         Whether URLs were recorded.
     hosts : sequence of str
@@ -84,6 +90,7 @@ def statement(
     else:
         watched.append("files that libraries opened past Python, for those that are known and tested")
         unseen += libraries
+        limits += library_limits
     if urls:
         watched.append("URLs fetched by http.client, httpx and aiohttp")
     if hosts:
@@ -92,6 +99,7 @@ def statement(
         watched.append(f"{_count(folders, 'folder')}, for files that anybody opened there")
     else:
         limits.append("what C code opened past Python")
+    unseen += folder_losses
     if nearby:
         number = _count(nearby, "file")
         were = "was" if nearby == 1 else "were"

@@ -42,6 +42,7 @@ RACY_S = 2.0  #: a file as young as this may be changed again without its times 
 WORTH_A_CACHE = 8 << 20
 ATTEMPTS = 2  #: at reading a file that changes meanwhile
 SAVE_S = 2.0  #: between two times that new digests are written for other runs, while there is more to do
+HURRIED_LOOK_S = 0.05  #: between two looks whether to wait no longer
 GRACE_S = 0.25  #: for the thread to notice that time is up
 NICE = 15  #: of the thread, while main runs and there are big files to hash
 
@@ -156,7 +157,7 @@ class Digester:
                 # The thread cannot step forward again, but a new one begins in front.
                 work.relieved = self._worker(work, nice=False).start()
             work.wake()
-            work.done.wait(wait_s)
+            wait_s = self._wait(work, wait_s)
         elif work.waiting:  # no thread could be started
             work.deadline = time.monotonic() + wait_s
             self._worker(work, nice=False).work_off()
@@ -166,7 +167,21 @@ class Digester:
             self._give_up(work, wait_s)
         return work.complete
 
+    def hurry(self) -> None:
+        """Have `finish`, in another thread, wait no longer than it has."""
+        work = self._work
+        work.hurried = True
+        work.deadline = time.monotonic()
+
     # ------------------------------------------------------------------------------------------------------- inside
+
+    def _wait(self, work: _Work, wait_s: float) -> float:
+        """Wait until all is done, in vain or not; return how long it was to be, in seconds."""
+        begun = time.monotonic()
+        while (left_s := begun + wait_s - time.monotonic()) > 0 and not work.done.wait(min(HURRIED_LOOK_S, left_s)):
+            if work.hurried:
+                break
+        return time.monotonic() - begun if work.hurried else wait_s
 
     def _worker(self, work: _Work, nice: bool = True) -> _Worker:
         return _Worker(work, self._state_dir, self._limit, self._budget, self._now, nice)
@@ -185,7 +200,7 @@ class Digester:
         unfinished = work.unfinished()
         results = work.results = work.results.copy()  # a thread may still write into the other
         total = len(work.asked)
-        why = work.failure or f"no time left: {total - len(unfinished)} of {total} files hashed within {wait_s:g} s"
+        why = work.failure or f"no time left: {total - len(unfinished)} of {total} files hashed within {wait_s:.3g} s"
         with unwatched():
             for path in unfinished:
                 info = work.asked[path]
@@ -509,6 +524,7 @@ class _Work:
         self.complete = False  # all is hashed; as `finish` found it
         self.failure: str | None = None  # what ended the thread
         self.deadline: float | None = None  # of the monotonic clock, where `finish` itself does the work
+        self.hurried = False  # `finish` is to wait no longer
         self.starting = threading.Lock()
         self.started = False
         self.threads = 0

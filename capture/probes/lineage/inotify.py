@@ -213,7 +213,7 @@ class Listening:
         assert self._kernel is not None
         for watch, mask, name in self._kernel.events():
             if mask & _OVERFLOW:
-                self._front.fail("more files were opened at once than the system tells of: some were not seen")
+                self._front.lose("more files were opened at once than the system tells of: some were not seen")
             elif mask & _IGNORED:
                 if self._kernel.folders.pop(watch, None) is not None:
                     self._front.watched -= 1
@@ -228,7 +228,7 @@ class Listening:
     def _see(self, path: str, how: str) -> None:
         seen = self._front.seen
         if path not in seen and len(seen) >= MAX_PATHS:
-            self._front.fail(f"more than {MAX_PATHS} files were opened in watched folders: the others are not listed")
+            self._front.lose(f"more than {MAX_PATHS} files were opened in watched folders: the others are not listed")
         elif how == "written" or path not in seen:
             seen[path] = how
 

@@ -136,6 +136,7 @@ class Lineage:
         self._looked_at = 0
         self._ending = allocate_lock()  # taken by who ends watching, and kept
         self._over = allocate_lock()  # held until watching ends
+        self._hurried = False  # nobody waits for digests any more
         self._over.acquire()
         self._nearby: dict[str, str] = {}
         self._told = -1  # what had been seen when it was told last
@@ -174,6 +175,12 @@ class Lineage:
             if self._digester is not None:
                 self._digester.finish(0.0)
 
+    def hurry(self) -> None:
+        """Have a report that is being made wait for digests no longer. From any thread, but no signal handler."""
+        self._hurried = True
+        if self._digester is not None:
+            self._digester.hurry()
+
     @property
     def imports(self) -> set[str]:
         """The modules that import statements have asked for."""
@@ -211,7 +218,7 @@ class Lineage:
             children.attend_forks()  # a forked child is not to go on looking for a run that is not its own
             return
         self._made_before, self._alive_before = children.multiprocessing_count(), children.multiprocessing_alive()
-        self._journals = children.make_folder()
+        self._journals = children.make_folder(self._state_dir)
 
     def _watch_folders(self) -> None:
         from capture.probes.lineage.watch import FolderWatch
@@ -367,7 +374,7 @@ class Lineage:
             for file in (*late, *found.outputs):
                 digester.submit(file.real)
             rest_s = DESCRIBING_S * (len(found.inputs) + len(found.outputs))
-            digester.finish(max(0.0, until - rest_s - time.monotonic()))
+            digester.finish(0.0 if self._hurried else max(0.0, until - rest_s - time.monotonic()))
             for files, results in ((late, inputs), (found.outputs, outputs)):
                 for file in files:
                     result = digester.result(file.real)
@@ -463,13 +470,15 @@ class Lineage:
         from capture.probes.lineage.coverage import statement
 
         libraries: list[str] | None = None
+        library_limits: list[str] = []
         if self._use_adapters:
             from capture.probes.lineage import adapters
 
-            libraries = adapters.coverage()
+            libraries, library_limits = adapters.coverage(), adapters.limits()
         failures = list(self._failures)
         if self._use_urls and (responses := sys.modules.get("capture.probes.lineage.responses")) is not None:
             failures += responses.coverage()
+            library_limits += responses.limits()
         known = {_host_of(str(entry.get("url"))) for entry in urls} | self._own_hosts
         hosts = sorted(host for host in seen.hosts if host not in known and not _is_local(host))
         watch = self._watch
@@ -479,7 +488,9 @@ class Lineage:
             folders=watch.watched if watch is not None else None,
             folder_problems=watch.problems if watch is not None else (),
             nearby=nearby,
+            folder_losses=watch.losses if watch is not None else (),
             libraries=libraries,
+            library_limits=library_limits,
             urls=self._use_urls,
             hosts=hosts,
             lost=seen.lost,

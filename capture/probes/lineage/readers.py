@@ -314,13 +314,13 @@ def wrap(module: Any) -> None:
 
 
 def coverage() -> list[str]:
-    """Say what the libraries that are imported may do unseen."""
-    sentences: list[str] = []
-    for library, notes in _state.items():
-        sentences += notes
-        if library in UNSEEN and not _untested(library):
-            sentences.append(f"{library}: not seen are {UNSEEN[library]}")
-    return sentences
+    """Say what the libraries that are imported did or do unseen."""
+    return [note for notes in _state.values() for note in notes]
+
+
+def limits() -> list[str]:
+    """Say what the libraries that are imported could do unseen, although they are wrapped."""
+    return [f"{library}'s {UNSEEN[library]}" for library in _state if library in UNSEEN and not _untested(library)]
 
 
 def _untested(library: str) -> str | None:

@@ -15,11 +15,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 _notes: dict[str, None] = {}  # sentences for `coverage`, in order
+_limits: dict[str, None] = {}  #: what is not known of responses that were seen, in order
 
 
 def coverage() -> list[str]:
-    """Say of what is fetched no digest can be had, or nothing seen."""
+    """Say of what was fetched it is not known what was in it."""
     return list(_notes)
+
+
+def limits() -> list[str]:
+    """Say of what is fetched no digest can be had."""
+    return list(_limits)
 
 
 def _is_watched() -> bool:
@@ -367,7 +373,7 @@ def wrap_aiohttp(module: Any) -> None:
 
     start_and_note.__capture_target__ = read_along.__capture_target__ = "urls"  # type: ignore[attr-defined]
     response_class.start, response_class.read = start_and_note, read_along
-    _notes["aiohttp: there is no digest of bodies that are compressed, or read as a stream"] = None
+    _limits["the digests of bodies that aiohttp receives compressed, or that are read as a stream"] = None
 
 
 def _not_understood(library: str, error: Exception) -> None:

@@ -12,6 +12,8 @@ none. Bodies are not kept.
 
 from __future__ import annotations
 
+import sys
+
 from capture.probes.lineage.imported import after_import
 
 TYPE_CHECKING = False
@@ -28,14 +30,23 @@ def attach() -> None:
 
 
 def coverage() -> list[str]:
-    """Say of what is fetched no digest can be had, or nothing seen; empty if none of the libraries is imported."""
-    import sys
+    """Say of what was fetched it is not known what was in it; empty if none of the libraries is imported."""
+    return _responses().coverage() if _any_imported() else []
 
-    if not any(name in sys.modules for name in MODULES):
-        return []
+
+def limits() -> list[str]:
+    """Say of what is fetched no digest can be had; empty if none of the libraries is imported."""
+    return _responses().limits() if _any_imported() else []
+
+
+def _any_imported() -> bool:
+    return any(name in sys.modules for name in MODULES)
+
+
+def _responses() -> Any:
     from capture.probes.lineage import responses
 
-    return responses.coverage()
+    return responses
 
 
 def _wrap(module: Any) -> None:

@@ -40,6 +40,8 @@ class FolderWatch:
 
     Attributes
     ----------
+    losses : list of str
+        What was to be seen and was not.
     problems : list of str
         Why nothing is watched, or not everything. Complete once `stop` has returned.
     watched : int
@@ -48,6 +50,7 @@ class FolderWatch:
 
     def __init__(self, folders: Sequence[str], limit: int = 2000, exclude: Sequence[str] = ()) -> None:
         self.problems: list[str] = []
+        self.losses: list[str] = []
         self.watched = 0
         self.limit = limit
         self.trees = list(dict.fromkeys(os.path.abspath(folder) for folder in folders))
@@ -169,6 +172,11 @@ class FolderWatch:
         """Write down why something is not watched, once."""
         if problem not in self.problems:
             self.problems.append(problem)
+
+    def lose(self, what: str) -> None:
+        """Write down that something which was watched went unseen, once."""
+        if what not in self.losses:
+            self.losses.append(what)
 
     def _wake(self) -> None:
         with self._waking:

@@ -278,7 +278,7 @@ def test_duckdb_tells_databases_and_readers(seen, tmp_path):
     duckdb.connect().close()
     duckdb.connect(":memory:").close()
     assert seen("duckdb")[1] == {"new.duckdb", "out.parquet"}
-    assert any("SQL" in sentence for sentence in adapters.coverage())
+    assert any("SQL" in sentence for sentence in adapters.limits())
 
 
 def test_opencv_tells_images_and_videos(seen):

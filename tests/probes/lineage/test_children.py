@@ -444,3 +444,25 @@ def test_an_import_does_not_fail_for_what_the_parent_would_like_to_know(tmp_path
     monkeypatch.setattr(hook, "start", lambda *args, **options: 1 / 0)
     children.attach()
     assert "is not told to the run" in caplog.text
+
+
+def test_what_a_killed_process_left_is_cleared_up_by_the_next(tmp_path):
+    """A sweep of which half the runs run out of memory must not fill the disk with folders."""
+    import subprocess
+
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    parent = tmp_path / "children"
+    left = parent / f"capture-lineage-{gone.pid}@{os.uname().nodename}-abc"
+    elsewhere = parent / f"capture-lineage-{gone.pid}@another-machine-abc"
+    living = parent / f"capture-lineage-{os.getpid()}@{os.uname().nodename}-abc"
+    for folder in (left, elsewhere, living):
+        folder.mkdir(parents=True)
+        (folder / "1.journal").write_text("")
+    made = children.make_folder(str(tmp_path))
+    try:
+        assert os.path.dirname(made) == str(parent)
+        assert not left.exists() and elsewhere.exists() and living.exists()
+    finally:
+        children.remove_folder(made)
+    assert not os.path.exists(made)

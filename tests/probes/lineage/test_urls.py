@@ -226,7 +226,7 @@ def test_a_packed_body_is_told_as_it_came(server, seen, fetch):
     assert received == (PACKED if fetch is with_urllib else DATA)
     if fetch is with_aiohttp:  # it unpacks before anybody can look
         assert seen == [entry(server + "/gzip", "aiohttp", size=None, digest=None)]
-        assert any("aiohttp" in sentence for sentence in urls.coverage())
+        assert any("aiohttp" in sentence for sentence in urls.limits())
     else:
         assert seen == [entry(server + "/gzip", BY[fetch], PACKED)]
 

@@ -351,7 +351,7 @@ def test_too_many_openings_at_once_are_told(watched, tmp_path, monkeypatch):
         os.close(os.open(a, os.O_RDONLY))
         os.close(os.open(b, os.O_RDONLY))
     assert set(names(watching.stop(), tmp_path)) == {"a", "b"}
-    assert watching.problems == ["more files were opened at once than the system tells of: some were not seen"]
+    assert watching.losses == ["more files were opened at once than the system tells of: some were not seen"]
 
 
 @linux
@@ -362,7 +362,7 @@ def test_the_list_of_files_is_finite(watched, tmp_path, monkeypatch):
     for number in range(5):
         (tmp_path / str(number)).write_text("x")
     assert len(watching.stop()) == 3
-    assert watching.problems == ["more than 3 files were opened in watched folders: the others are not listed"]
+    assert watching.losses == ["more than 3 files were opened in watched folders: the others are not listed"]
 
 
 @linux
