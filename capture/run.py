@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
+PREEMPTED_DIGESTS_WAIT_S = 0.5  #: how long a preempted run waits for digests: small checkpoints are worth it
 LATE_FACTS_WAIT_S = 0.5  #: how long the end of a run waits for facts that are still being gathered
 
 
@@ -333,7 +334,7 @@ class Run:
         """Record the end, whatever it was; restore the process; wait for the observers.
 
         None of this may be left out: a step that fails is logged, and Ctrl-C and a batch system's signals count when
-        the rest is done. While observers are waited for, they end the waiting.
+        the rest is done. While digests or observers are waited for, they end the waiting.
         """
         hold = Hold()
         ending = None
@@ -341,7 +342,7 @@ class Run:
             ending = self._ending(error)
             steps = (
                 self._log_end,
-                self._stop_watching,
+                lambda: self._stop_watching(hold),
                 self._recorder.stop_ticker,
                 self._stop_capture,
                 self._last_look,
@@ -380,14 +381,15 @@ class Run:
             hold.begin()
             self.run_logger.exception("The observers could not be told of the end; it is delivered later")
 
-    def _stop_watching(self) -> None:
+    def _stop_watching(self, hold: Hold) -> None:
         watching, self._watching = self._watching, None
         if watching is None:
             return
-        if self.status == "PREEMPTED":  # there is little time left: what is not known yet stays unknown
-            watching.close(self._ended, 0.0, 0.0)
+        if self.status == "PREEMPTED":  # there is little time left: what is not known by then stays unknown
+            waits_s = 0.0, min(PREEMPTED_DIGESTS_WAIT_S, self._settings.LINEAGE.END_WAIT_S)
         else:
-            watching.close(self._ended, LATE_FACTS_WAIT_S, self._settings.LINEAGE.END_WAIT_S)
+            waits_s = LATE_FACTS_WAIT_S, self._settings.LINEAGE.END_WAIT_S
+        watching.close(self._ended, *waits_s, hurried=lambda: hold.called)
 
     def _last_look(self) -> None:
         self._recorder.metrics.flush()  # the last heartbeat comes behind the last numbers, as in Sacred

@@ -105,6 +105,11 @@ class Hold:
         if self._handlers.get(number) == old:
             self._handlers[number] = new
 
+    @property
+    def called(self) -> bool:
+        """Whether an interruption is held back."""
+        return bool(self._noted)
+
     def note(self, interruption: BaseException) -> None:
         """Count an interruption that came while none were held back."""
         self._noted.append(interruption)

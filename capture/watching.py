@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 GPUS_TIMEOUT_S = 30.0  #: a driver that has to wake up many GPUs takes its time
 FIRST_INTERIM_S, LONGEST_INTERIM_S = 5.0, 300.0  #: how soon what was seen so far is recorded, and how rarely
 GRACE_S = 1.0  #: for the end to be told when its time is up
+HURRIED_LOOK_S = 0.05  #: between two looks whether the end is to wait no longer
 COPY_GRACE_S = 0.5  #: of that, for small files to be copied
 
 
@@ -165,7 +166,9 @@ class Watching:
             if not self._closing:
                 self._tell_what_was_seen(final=False)
 
-    def close(self, ended: float, wait_s: float, digests_wait_s: float) -> None:
+    def close(
+        self, ended: float, wait_s: float, digests_wait_s: float, hurried: Callable[[], bool] = lambda: False
+    ) -> None:
         """Record what the end of the run tells.
 
         Parameters
@@ -176,6 +179,8 @@ class Watching:
             How long to wait for probes that have not answered, in seconds.
         digests_wait_s : float
             How long to wait for the digests of inputs and outputs, in seconds.
+        hurried : callable, optional
+            Says whether somebody has asked meanwhile not to wait for digests any more.
         """
         self._closing, self._ended, self._until = True, ended, time.monotonic() + digests_wait_s
         try:
@@ -185,7 +190,7 @@ class Watching:
             if self._reporting is not None:
                 self._reporting.close(wait_s)
             if telling is not None:
-                telling.join(max(0.0, self._until - time.monotonic()) + GRACE_S)
+                self._await(telling, hurried)
                 if telling.is_alive():
                     self._give_up()
         finally:
@@ -206,6 +211,17 @@ class Watching:
             self._tell_final()
             return None
         return telling
+
+    def _await(self, telling: LibraryThread, hurried: Callable[[], bool]) -> None:
+        """Wait for the thread that tells the end, until its time is up or somebody is tired of waiting."""
+        while telling.is_alive() and (left_s := self._until - time.monotonic()) > 0:
+            if hurried():
+                self._until = time.monotonic()
+                if self._lineage is not None:
+                    self._lineage.hurry()
+                break
+            telling.join(min(HURRIED_LOOK_S, left_s))
+        telling.join(GRACE_S)
 
     def _tell_final(self) -> None:
         with self._telling:

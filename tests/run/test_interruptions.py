@@ -182,7 +182,7 @@ def test_a_step_that_fails_at_the_end_keeps_nothing_else_from_being_done(step, m
     run = new_run(observer)
     stop = run._stop_capture
 
-    def fail():
+    def fail(*_):
         stop()
         raise ValueError("broken")
 
