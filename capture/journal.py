@@ -17,6 +17,7 @@ from zlib import crc32
 
 from capture import plainjson
 from capture.codec import encode
+from capture.complaints import logger
 from capture.events import ENDINGS, Output, Unknown, from_json
 from capture.locks import LocksUnsupportedError, try_lock
 from capture.quoting import quote
@@ -661,6 +662,4 @@ def opened_of(path: str) -> Opened | None:
 
 
 def _log() -> Any:
-    import logging
-
-    return logging.getLogger("capture.journal")
+    return logger("capture.journal")

@@ -15,6 +15,7 @@ from collections import deque
 from capture.acks import Acknowledged, Acks
 from capture.calls import Call, Calls, hooks_of, identity_of, name_of, replays
 from capture.clock import SYSTEM_CLOCK
+from capture.complaints import logger
 from capture.errors import SacredInterrupt
 from capture.journal import Line, parse_line, split_lines
 from capture.unwatched import LibraryThread
@@ -195,10 +196,8 @@ def _for_one_run(observer: Any) -> Any:
     try:
         return copy(observer)
     except Exception as error:  # noqa: BLE001 - whatever its class makes of being copied
-        import logging
-
         text = "%s is shared by runs that go on at the same time, and cannot be copied (%s): it may mix them up"
-        logging.getLogger("capture.dispatch").warning(text, name_of(observer), error)
+        logger("capture.dispatch").warning(text, name_of(observer), error)
         return observer
 
 
@@ -507,9 +506,7 @@ class Lane:
             self._warn("%s.%s%s: %s: %s; %s", self.name, kind[0], where, kind[1], error, consequence)
 
     def _warn(self, text: str, *arguments: Any) -> None:
-        import logging
-
-        logging.getLogger("capture.dispatch").warning(text, *arguments)
+        logger("capture.dispatch").warning(text, *arguments)
 
     def _progressed(self) -> None:
         self.progress_at = self._clock.monotonic()
@@ -584,9 +581,7 @@ class Lane:
         try:
             self._acks.write(self.identity, self.acked, self.label, missed, made_up, self.done)
         except OSError as error:
-            import logging
-
-            logging.getLogger("capture.dispatch").debug("%s cannot be written: %s", self._acks.path, error)
+            logger("capture.dispatch").debug("%s cannot be written: %s", self._acks.path, error)
             return
         self._told, self._acked_at = state, self._clock.monotonic()
 

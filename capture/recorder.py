@@ -14,6 +14,7 @@ import threading
 import time
 
 from capture import events
+from capture.complaints import logger
 from capture.metrics import MetricsLog
 from capture.unwatched import LibraryThread
 
@@ -399,9 +400,7 @@ def first_local_store(observers: Sequence[Any]) -> str | None:
 
 
 def _log() -> Any:
-    import logging
-
-    return logging.getLogger("capture")
+    return logger()
 
 
 def _version() -> str:

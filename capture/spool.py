@@ -21,6 +21,7 @@ import time
 from collections import namedtuple
 
 from capture import plainjson
+from capture.complaints import logger
 from capture.digests import digests_of
 from capture.errors import RecordError, SpoolError
 from capture.unwatched import LibraryThread
@@ -516,6 +517,4 @@ def _write_all(descriptor: int, data: Any) -> None:
 
 
 def _log() -> Any:
-    import logging
-
-    return logging.getLogger("capture.spool")
+    return logger("capture.spool")

@@ -18,6 +18,7 @@ from contextvars import copy_context
 
 from capture import events
 from capture.calls import identity_of
+from capture.complaints import logger
 from capture.context import CONTEXT_RUN, current
 from capture.hooks import Unavailable
 from capture.probes.gather import FunctionProbe, Reporting
@@ -268,9 +269,7 @@ class Watching:
         with self._lock:
             if self._over:
                 raise RuntimeError(f"{name} came when the run was over")
-            self._run._recorder.emit(
-                events.Source(path=name, digest=taken.digest, size=taken.size, md5=taken.md5)
-            )
+            self._run._recorder.emit(events.Source(path=name, digest=taken.digest, size=taken.size, md5=taken.md5))
         return {"source": name, "digest": taken.digest, "size": taken.size}
 
     # ------------------------------------------------------------------------------------------------ beside the run
@@ -525,17 +524,11 @@ def _distinct(probes: list[Any]) -> list[Any]:
     for probe in probes:
         name = getattr(probe, "name", "")  # one without a name is refused where they are asked
         if name in found or name in OWN_TOPICS:
-            import logging
-
-            logging.getLogger("capture").warning(
-                "The probe %r is not asked: facts called %r are recorded by another", probe, name
-            )
+            logger().warning("The probe %r is not asked: facts called %r are recorded by another", probe, name)
         else:
             found[name or object()] = probe
     return list(found.values())
 
 
 def _log() -> Any:
-    import logging
-
-    return logging.getLogger("capture")
+    return logger()

@@ -13,6 +13,7 @@ import time
 
 from capture import plainjson
 from capture._version import __version__
+from capture.complaints import logger
 from capture.probes import packages
 
 TYPE_CHECKING = False
@@ -455,9 +456,7 @@ class _Cache:
                 file.write(plainjson.dumps(told).encode() + b"\n" + document)
             os.replace(temporary, self._path)
         except OSError as error:
-            import logging
-
-            logging.getLogger("capture").info("The list of what is installed is not left for the next run: %s", error)
+            logger().info("The list of what is installed is not left for the next run: %s", error)
 
 
 # ---------------------------------------------------------------------------------------------------- to build it again

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from capture.complaints import logger
 from capture.hooks import Probe, Unavailable
 from capture.unwatched import LibraryThread
 
@@ -116,10 +117,8 @@ class Gathering:
         if late and self._on_late is not None:
             try:
                 self._on_late(job.name, facts)
-            except Exception:
-                import logging
-
-                logging.getLogger("capture").exception("late facts of the probe %r are lost", job.name)
+            except Exception:  # noqa: BLE001 - it is logged
+                logger().exception("late facts of the probe %r are lost", job.name)
 
 
 class Reporting:
@@ -164,19 +163,15 @@ class Reporting:
         if closed:
             return
         if unanswered is None and self._thread.is_alive():
-            import logging
-
-            logging.getLogger("capture").info("the run ended while probes were still being loaded: none is recorded")
+            logger().info("the run ended while probes were still being loaded: none is recorded")
         for name in unanswered or ():
             self._report_or_say_why(name, Unavailable("the run ended before there was an answer"))
 
     def _work(self) -> None:
         try:
             probes = _usable(self._find())
-        except Exception:
-            import logging
-
-            logging.getLogger("capture").exception("the probes cannot be started")
+        except Exception:  # noqa: BLE001 - it is logged
+            logger().exception("the probes cannot be started")
             return
         waiting = sorted(((_timeout_of(probe), probe) for probe in probes), key=lambda pair: -pair[0])
         with self._lock:
@@ -224,10 +219,8 @@ class Reporting:
         """Report facts; where they cannot be recorded (they may be anything that a plug-in returns), the reason."""
         try:
             self._report(name, facts)
-        except Exception as error:
-            import logging
-
-            logging.getLogger("capture").exception("facts of the probe %r cannot be recorded", name)
+        except Exception as error:  # noqa: BLE001 - it is logged
+            logger().exception("facts of the probe %r cannot be recorded", name)
             if not isinstance(facts, Unavailable):
                 reason = f"its answer cannot be recorded: {type(error).__name__}: {error}"
                 self._report_or_say_why(name, Unavailable(reason))
@@ -252,9 +245,7 @@ def _timeout_of(probe: Any) -> float:
         timeout_s = -1.0
     if timeout_s >= 0:  # which NaN is not
         return min(timeout_s, threading.TIMEOUT_MAX / 2)  # longer ones cannot be waited for, nor be added to the clock
-    import logging
-
-    logging.getLogger("capture").warning(
+    logger().warning(
         "the probe %r has timeout_s = %r, which is no number of seconds: it gets %g",
         probe,
         probe.timeout_s,
@@ -270,9 +261,7 @@ def _usable(probes: Iterable[Any]) -> list[Any]:
         try:
             _check_names([*found, probe])
         except ValueError as error:
-            import logging
-
-            logging.getLogger("capture").error("a probe is not asked: %s", error)
+            logger().error("a probe is not asked: %s", error)
         else:
             found.append(probe)
     return found
@@ -281,10 +270,8 @@ def _usable(probes: Iterable[Any]) -> list[Any]:
 def _ask(probe: Any) -> Any:
     try:
         return probe.gather()
-    except BaseException as error:  # the thread is the probe's own: SystemExit, too, is its answer
-        import logging
-
-        logging.getLogger("capture").info("the probe %r failed", probe.name, exc_info=True)
+    except BaseException as error:  # noqa: BLE001 - the thread is the probe's own: SystemExit, too, is its answer
+        logger().info("the probe %r failed", probe.name, exc_info=True)
         return Unavailable(f"{type(error).__name__}: {error}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from capture.complaints import logger
 from capture.hooks import Unavailable
 
 TYPE_CHECKING = False
@@ -121,10 +122,8 @@ class _Question:
     def _work(self) -> None:
         try:
             self._answer = self._ask()
-        except Exception as error:  # recorded as the reason
-            import logging
-
-            logging.getLogger("capture").info("the GPUs cannot be described", exc_info=True)
+        except Exception as error:  # noqa: BLE001 - recorded as the reason
+            logger().info("the GPUs cannot be described", exc_info=True)
             self._answer = Unavailable(f"{type(error).__name__}: {error}")
 
     def answer(self, timeout_s: float) -> dict[str, Any] | Unavailable | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from capture.complaints import logger
 from capture.hooks import Unavailable
 from capture.liveness import machine_identity
 from capture.probes._files import pairs, read, read_number
@@ -538,6 +539,4 @@ def _image(root: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _log() -> Any:
-    import logging
-
-    return logging.getLogger("capture")
+    return logger()

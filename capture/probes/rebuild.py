@@ -21,6 +21,7 @@ import os
 import stat
 import time
 
+from capture.complaints import logger
 from capture.hooks import Unavailable
 from capture.probes import git
 from capture.probes._process import Child
@@ -125,10 +126,8 @@ def repository_state(
     atexit.register(look.abandon)  # the thread that does this is not waited for without end
     try:
         _describe(look, used_files, keep, patch, untracked_bytes, bundle_bytes)
-    except Exception as error:  # whatever lies on a disk must not end a run
-        import logging
-
-        logging.getLogger("capture").warning("the state of %s is not recorded in full", root, exc_info=True)
+    except Exception as error:  # noqa: BLE001 - whatever lies on a disk must not end a run
+        logger().warning("the state of %s is not recorded in full", root, exc_info=True)
         found["incomplete"] = f"{type(error).__name__}: {error}"
     finally:
         atexit.unregister(look.abandon)
@@ -501,9 +500,7 @@ class _Bundle:
             os.replace(draft, self._path)
             _forget_oldest(folder, MOST_REMEMBERED_BYTES)
         except OSError as error:  # the next run makes it again
-            import logging
-
-            logging.getLogger("capture").info("%s is not kept for the next run: %s", self._path, error)
+            logger().info("%s is not kept for the next run: %s", self._path, error)
 
 
 def _forget_oldest(folder: str, most_bytes: int) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+from capture.complaints import logger
 from capture.probes._files import pairs, read, read_number
 from capture.unwatched import LibraryThread
 
@@ -145,9 +146,7 @@ class SystemMetrics:
 
 
 def _logger() -> Any:
-    import logging
-
-    return logging.getLogger("capture")
+    return logger()
 
 
 class _PerSecond:

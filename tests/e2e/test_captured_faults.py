@@ -9,7 +9,6 @@ import time
 import pytest
 
 
-
 def lineage(folder, run="latest"):
     return folder.record(run).facts["lineage"]
 
@@ -75,3 +74,31 @@ def test_a_preempted_run_keeps_its_small_outputs(folder):
     record = folder.record(1)
     assert record.status == "PREEMPTED"
     assert [(artifact.name, artifact.read()) for artifact in record.artifacts] == [("checkpoint.txt", b"step 17")]
+
+
+# ------------------------------------------------------------------------------------------------------- what runs out
+
+
+def test_a_run_that_has_used_up_its_descriptors_is_recorded(folder):
+    """Whoever cannot open a file cannot import `logging` either, in the thread that delivers to the store."""
+    folder.write("""
+    import resource, time
+    @ex.automain
+    def main(_run):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+        files = []
+        try:
+            while True:
+                files.append(open("data.txt"))
+        except OSError:
+            time.sleep(1)
+        return len(files) > 5
+    """)
+    (folder.path / "data.txt").write_text("data")
+    done = folder.run()
+    assert "Traceback" not in done.stderr and "not stored yet" not in done.stderr
+    record = folder.record(1)
+    assert (record.status, record.result) == ("COMPLETED", True)
+    assert names(record.facts["lineage"]["inputs"]) == ["data.txt"]
+    topics = {"environment", "git", "imports", "lineage", "machine", "process", "usage"}
+    assert topics <= set(record.facts), "what could not be found out has a reason"

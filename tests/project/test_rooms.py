@@ -18,14 +18,18 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
     (
         "ground",
         [
-            *("_version", "_system", "clock", "digests", "imported", "locks", "liveness"),
+            *("_version", "_system", "clock", "complaints", "digests", "imported", "locks", "liveness"),
             *("moments", "plainjson", "quoting", "unwatched"),
         ],
         [],
     ),
     ("language", ["errors", "codec", "events", "records", "settings", "hooks", "secrets", "masking"], ["ground"]),
     ("config", ["config", "config.*"], ["ground", "language"]),
-    ("captured", ["context", "binding", "inject", "signature", "randomness", "_wrapped"], ["ground", "language", "config"]),
+    (
+        "captured",
+        ["context", "binding", "inject", "signature", "randomness", "_wrapped"],
+        ["ground", "language", "config"],
+    ),
     ("output", ["stdio", "terminal"], ["ground", "language"]),
     ("probes", ["probes", "probes.*"], ["ground", "language"]),
     (

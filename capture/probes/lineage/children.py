@@ -13,6 +13,7 @@ import sys
 from threading import Lock, get_ident
 from time import perf_counter
 
+from capture.complaints import logger
 from capture.probes.lineage import hook
 from capture.probes.lineage.sightings import MAX_PATHS, Sightings
 from capture.unwatched import IDENTS, unwatched
@@ -571,6 +572,4 @@ def _after_fork() -> None:
 
 
 def _log() -> Any:
-    import logging
-
-    return logging.getLogger("capture")
+    return logger()

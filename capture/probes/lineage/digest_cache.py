@@ -13,6 +13,8 @@ import os
 import threading
 import zlib
 
+from capture.complaints import logger
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -199,6 +201,4 @@ if hasattr(os, "register_at_fork"):
 
 
 def _log() -> Any:
-    import logging
-
-    return logging.getLogger("capture")
+    return logger()

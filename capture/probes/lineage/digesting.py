@@ -19,6 +19,7 @@ import threading
 import time
 from io import FileIO
 
+from capture.complaints import logger
 from capture.digests import hash_functions
 from capture.unwatched import unwatched
 
@@ -621,6 +622,4 @@ def _start_anew() -> None:
 
 
 def _log() -> Any:
-    import logging
-
-    return logging.getLogger("capture")
+    return logger()

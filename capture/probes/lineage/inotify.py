@@ -10,6 +10,8 @@ import os
 import sys
 from sys import byteorder
 
+from capture.complaints import logger
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -388,6 +390,4 @@ def _number(path: str) -> int | None:
 
 
 def _log() -> Any:
-    import logging
-
-    return logging.getLogger("capture")
+    return logger()

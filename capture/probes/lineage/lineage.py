@@ -16,6 +16,7 @@ import sys
 import time
 from _thread import allocate_lock, start_new_thread
 
+from capture.complaints import logger
 from capture.probes.lineage import hook
 from capture.probes.lineage.sightings import NOISE_SUFFIXES, Sightings
 from capture.unwatched import unwatched
@@ -205,10 +206,8 @@ class Lineage:
         """Begin with one part of watching; without it the rest goes on."""
         try:
             begin()
-        except Exception as error:
-            import logging
-
-            logging.getLogger("capture").warning("%s of the run are not watched", what, exc_info=True)
+        except Exception as error:  # noqa: BLE001 - it is logged
+            logger().warning("%s of the run are not watched", what, exc_info=True)
             self._failures.append(f"{what} (watching them failed: {type(error).__name__}: {error})")
 
     def _watch_children(self) -> None:
@@ -237,10 +236,8 @@ class Lineage:
                 wait_s = LOOK_EVERY_S
                 try:
                     self._look()
-                except Exception as error:
-                    import logging
-
-                    logging.getLogger("capture").warning("inputs are hashed at the end of the run", exc_info=True)
+                except Exception as error:  # noqa: BLE001 - it is logged
+                    logger().warning("inputs are hashed at the end of the run", exc_info=True)
                     self._failures.append(f"inputs that changed (hashing failed: {type(error).__name__}: {error})")
                     return
             self._over.release()
@@ -424,10 +421,8 @@ class Lineage:
 
             roots = (self._base_dir,) if self._base_dir else ()
             return collapse(entries, self._manifest_files, self._keep, roots)
-        except Exception:
-            import logging
-
-            logging.getLogger("capture").warning("%s of the run are recorded one by one", what, exc_info=True)
+        except Exception:  # noqa: BLE001 - it is logged
+            logger().warning("%s of the run are recorded one by one", what, exc_info=True)
             return entries
 
     def _nearby_entries(self, found: Sorted, seen: Sightings, sources: set[str]) -> list[dict[str, Any]]:

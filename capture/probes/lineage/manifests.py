@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 
+from capture.complaints import logger
 from capture.digests import digests_of
 from capture.errors import RecordError
 
@@ -406,6 +407,4 @@ def _folder(path: str) -> str:
 
 
 def _log() -> Any:
-    import logging
-
-    return logging.getLogger("capture")
+    return logger()

@@ -15,6 +15,7 @@ import os
 import sys
 from _thread import allocate_lock, start_new_thread
 
+from capture.complaints import logger
 from capture.unwatched import unwatched
 
 TYPE_CHECKING = False
@@ -143,11 +144,9 @@ class FolderWatch:
                 from capture.probes.lineage.inotify import listen
 
                 listen(self)
-            except Exception as error:  # a thread of ours must not print a trace beside the user's output
-                import logging
-
+            except Exception as error:  # noqa: BLE001 - a thread of ours must not print a trace beside the user's output
                 self.fail(f"watching folders failed: {type(error).__name__}: {error}")
-                logging.getLogger("capture").warning("watching folders failed", exc_info=True)
+                logger().warning("watching folders failed", exc_info=True)
             finally:
                 self._end()
 
