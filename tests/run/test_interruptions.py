@@ -190,6 +190,8 @@ def test_a_step_that_fails_at_the_end_keeps_nothing_else_from_being_done(step, m
     run()
     assert [name for name in observer.names if name != "flush"][-2:] == ["completed_event", "join"]
     assert not context.live_runs() and "broken" in caplog.text
+    if run._watching is not None:  # it was that step which was kept from being done
+        run._watching._lineage.stop()
 
 
 def test_another_thread_may_end_a_run_that_handles_signals(passed_on):
