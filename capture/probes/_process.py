@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: A process that ends is seen by its output's end, at once; by these, where something else holds its output open.
 _LONGEST_WAIT_S, _ENDING_S = 0.02, 0.0002
+_KILL_WAIT_S = 0.5  #: how long the end of a process is waited for that was killed: on a dead mount it comes never
+_LONGEST_COMPLAINT = 65_536  #: bytes; the rest is read and thrown away
 
 if sys.platform != "win32":
 
@@ -44,6 +46,7 @@ if sys.platform != "win32":
             self.answered, self.complaint = False, ""
             self._keep, self._kept_bytes, self.too_long = keep, 0, False
             self._kept: list[bytes] = []
+            self._complaint = b""
             self._pipes: list[int] = []
             self._poller: Any = None
             output, output_end = self._pipe()
@@ -82,15 +85,17 @@ if sys.platform != "win32":
                 code = os.waitstatus_to_exitcode(status) if pid else None
             except ChildProcessError:  # SIGCHLD is ignored, or someone waits for every child
                 code = -1
-            # Also while it runs: a long answer would fill the pipe and stop it.
+            # Also while it runs: a long answer, or many complaints, would fill the pipe and stop it.
             while data := _read_available(self._output):
                 self.answered = True
                 if self._keep and not self.too_long:
                     self._kept.append(data)
                     self._kept_bytes += len(data)
                     self.too_long = self._kept_bytes > self._keep
+            while data := _read_available(self._errors):
+                self._complaint = (self._complaint + data)[:_LONGEST_COMPLAINT]
             if code is not None:
-                self.complaint = _read_available(self._errors).decode("utf-8", "replace").strip()
+                self.complaint = self._complaint.decode("utf-8", "replace").strip()
                 if code == -1 and not self.complaint:
                     self.complaint = "another part of this process took its exit code"
                 self._close()
@@ -115,8 +120,10 @@ if sys.platform != "win32":
             """End it; nothing else may be called afterwards."""
             self._close()
             self.signal()
+            until = time.monotonic() + _KILL_WAIT_S
             try:
-                os.waitpid(self._pid, 0)
+                while not os.waitpid(self._pid, os.WNOHANG)[0] and time.monotonic() < until:
+                    time.sleep(_ENDING_S)
             except ChildProcessError:  # someone else was told that it has ended
                 pass
 
