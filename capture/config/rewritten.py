@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from capture.config.rewrite import Recipe
 
-FORMAT = 2  #: of what is kept; to be raised when scopes are rewritten in another way
+FORMAT = 3  #: of what is kept; to be raised when scopes are rewritten in another way
 UNUSED_S = 30 * 86400.0  #: what is older is made anew, and removed when something else is kept
 
 
@@ -97,6 +97,13 @@ def _same_function(func: FunctionType, code: CodeType) -> FunctionType:
     return function
 
 
+def _python() -> int:
+    """Return a number of this very Python, from which checksums begin: each version writes code in its own way."""
+    from zlib import crc32
+
+    return crc32(sys.version.encode())
+
+
 class _Kept:
     """The file in which the recipe of one scope is kept.
 
@@ -122,7 +129,8 @@ class _Kept:
             return None
         from zlib import crc32
 
-        name = f"{os.path.basename(source)}-{crc32(repr((source, func.__qualname__)).encode('utf-8', 'replace')):08x}"
+        scope = repr((sys.version, source, func.__qualname__)).encode("utf-8", "replace")
+        name = f"{os.path.basename(source)}-{crc32(scope):08x}"
         made_for = (
             *(FORMAT, __version__, sys.version, func.__code__.co_filename, func.__qualname__),
             *(now.st_mtime_ns, now.st_size, now.st_ino, ignored_comments),
@@ -142,8 +150,8 @@ class _Kept:
                 checksum, data = file.read(4), file.read()
         except OSError:
             return None
-        if not data or int.from_bytes(checksum, "little") != crc32(data):
-            return None  # cut short, or damaged: reading such code may end the process
+        if not data or int.from_bytes(checksum, "little") != crc32(data, _python()):
+            return None  # cut short, damaged, or of another Python: reading such code may end the process
         made_for, original, *recipe = marshal.loads(data)
         return tuple(recipe) if made_for == self.made_for and original == self._code else None
 
@@ -160,7 +168,7 @@ class _Kept:
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "wb") as file:
-                file.write(crc32(data).to_bytes(4, "little") + data)
+                file.write(crc32(data, _python()).to_bytes(4, "little") + data)
             os.replace(new, self.path)
             self._remove_unused()
         except (OSError, ValueError) as error:  # a full disk, another user's folder; a constant that is no plain value

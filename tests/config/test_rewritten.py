@@ -168,3 +168,19 @@ def test_a_run_loads_no_parser_the_second_time(tmp_path):
         assert done.returncode == 0, done.stderr
         told.append(done.stdout.strip())
     assert told == ["True 0.1", "True 0.1", "False 0.1", "False 7"]
+
+
+def test_what_another_python_has_kept_is_not_read(source, tmp_path, rewrites, monkeypatch):
+    """Each version writes code in its own way: 3.10 ended with "bad marshal data" wherever 3.13 had run before."""
+    cache = tmp_path / "cache"
+    with monkeypatch.context() as other:
+        other.setattr(sys, "version", "3.99.0 (another Python)")
+        other.setattr("marshal.dumps", lambda value: b"\x7f code of 3.99")
+        scope_from(source, cache)()
+    (theirs,) = kept(cache)
+    scope_from(source, cache)()
+    assert rewrites == ["cfg", "cfg"]
+    assert theirs.read_bytes().endswith(b"code of 3.99")  # two Pythons that take turns do not overwrite each other's
+    (ours,) = set(kept(cache)) - {theirs}
+    ours.write_bytes(theirs.read_bytes())  # even where the names are equal
+    assert dict(scope_from(source, cache)())["base"] == 2
