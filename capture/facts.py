@@ -148,6 +148,11 @@ class Facts:
         """Name to version of the packages that the user has named."""
         return {name: version for part in self._parts for name, version in part.added_dependencies}
 
+    @property
+    def repository_roots(self) -> list[str]:
+        """Return the root folders of the repositories at which git looks."""
+        return list(self._git)
+
     def repositories(self) -> dict[str, Any]:
         """Return, by root folder, what git tells; to be asked for beside the run, since git may take its time."""
         return {root: look.result() for root, look in self._git.items()}

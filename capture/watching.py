@@ -121,6 +121,7 @@ class Watching:
             config_strings=[*strings_in(run.config), *sys.argv[1:]],
             keep=self._keep,
             state_dir=self._cache,
+            git_roots=self._facts.repository_roots,
         )
         self._lineage.start()
         from capture.probes.lineage import writers
@@ -286,6 +287,8 @@ class Watching:
             found.append(FunctionProbe("gpus", facts.gpus_answered_late, timeout_s=GPUS_TIMEOUT_S))
         if settings.GIT.ENABLED and (settings.GIT.PATCH or settings.GIT.UNTRACKED_BYTES or settings.GIT.BUNDLE_BYTES):
             found.append(FunctionProbe("git", self._git, timeout_s=2 * settings.GIT.TIMEOUT_S))
+        elif self._lineage is not None:
+            self._lineage.git_answered()
         if settings.ENVIRONMENT:
             found.append(FunctionProbe("environment", self._environment))
         if settings.HOST_INFO.MACHINE:
@@ -299,10 +302,17 @@ class Watching:
 
     def _git(self) -> list[dict[str, Any]]:
         """Look at the repositories of the sources, and of what is installed as a pointer to its folder."""
+        try:
+            return self._repositories(self._facts.repositories())
+        finally:
+            if self._lineage is not None:
+                self._lineage.git_answered()
+
+    def _repositories(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+        """Describe these repositories, and add those of what is installed as a pointer to its folder."""
         from capture.probes import git
         from capture.probes.imports import editable_roots
 
-        found = self._facts.repositories()
         distributions = {}
         for name, folder in editable_roots().items() if found or SETTINGS.IMPORTS else ():
             root = git.find_root(folder)
@@ -333,7 +343,10 @@ class Watching:
     def _environment(self) -> dict[str, Any]:
         from capture.probes import environment
 
-        return environment.lock(self._keep, self._facts.experiment.base_dir, self._cache)
+        facts = environment.lock(self._keep, self._facts.experiment.base_dir, self._cache)
+        if self._lineage is not None:
+            self._lineage.own_reads.update(entry["path"] for entry in facts["lock_files"])
+        return facts
 
     def _machine(self) -> dict[str, Any]:
         from capture.probes import machine

@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from capture import open_store
+
 
 def lineage(folder, run="latest"):
     return folder.record(run).facts["lineage"]
@@ -102,3 +104,140 @@ def test_a_run_that_has_used_up_its_descriptors_is_recorded(folder):
     assert names(record.facts["lineage"]["inputs"]) == ["data.txt"]
     topics = {"environment", "git", "imports", "lineage", "machine", "process", "usage"}
     assert topics <= set(record.facts), "what could not be found out has a reason"
+
+
+# ------------------------------------------------------------------------------------------- what others open meanwhile
+
+
+def git(folder, *arguments):
+    subprocess.run(["git", "-C", folder.path, *arguments], check=True, capture_output=True)
+
+
+def test_what_git_and_this_library_open_is_not_held_against_the_run(folder):
+    """A statement that says "not complete" in every dirty repository is read by nobody."""
+    folder.write("""
+    import numpy, time
+    @ex.automain
+    def main(_run):
+        time.sleep(0.5)
+    """)
+    for name in ("changed.py", "uv.lock", ".gitattributes"):
+        (folder.path / name).write_text("# 1\n")
+    (folder.path / ".gitignore").write_text("runs/\n")
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "begin")
+    (folder.path / "changed.py").write_text("# 2\n")
+    (folder.path / "untracked.md").write_text("3\n")
+    folder.run()
+    seen = lineage(folder)
+    assert seen["coverage"]["complete"], seen["coverage"]["text"]
+    assert {entry["how"] for entry in seen["nearby"]} <= {"opened, most likely by git"}
+
+
+def test_what_a_stranger_opens_after_git_is_still_told(folder):
+    """Only the time in which git looks is git's."""
+    folder.write("""
+    import numpy, subprocess, time
+    @ex.automain
+    def main(_run):
+        time.sleep(1.5)
+        subprocess.run(["cat", ".gitignore"], stdout=subprocess.DEVNULL)
+        time.sleep(0.2)
+    """)
+    (folder.path / ".gitignore").write_text("runs/\n")
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "begin")
+    folder.run()
+    seen = lineage(folder)
+    assert names(seen["nearby"]) == [".gitignore"] and not seen["coverage"]["complete"]
+
+
+def test_runs_within_and_beside_a_run_are_no_strangers(folder):
+    """Their files are told in their own records, and are watched no less."""
+    folder.write(
+        """
+    import numpy, threading, time
+    inner = Experiment("inner")
+    @inner.main
+    def read_inner():
+        open("inner.txt").close()
+    @ex.main
+    def main(_config):
+        time.sleep(0.3)
+        open(_config["file"]).close()
+        if _config["file"] == "alone.txt":
+            inner.run()
+        time.sleep(0.3)
+    if __name__ == "__main__":
+        runs = [threading.Thread(target=ex.run, kwargs={"config_updates": {"file": f"{i}.txt"}}) for i in range(2)]
+        [run.start() for run in runs]
+        [run.join() for run in runs]
+        ex.run(config_updates={"file": "alone.txt"})
+    """.replace("    @ex.main\n", '    @ex.config\n    def config():\n        file = ""\n    @ex.main\n')
+    )
+    for name in ("0.txt", "1.txt", "alone.txt", "inner.txt"):
+        (folder.path / name).write_text(name)
+    folder.run()
+    found = open_store(folder.path / "runs").find()
+    by_input = {record.facts["lineage"]["inputs"][0]["name"]: record.facts["lineage"] for record in found}
+    assert set(by_input) == {"0.txt", "1.txt", "alone.txt", "inner.txt"}
+    for seen in by_input.values():
+        assert len(seen["inputs"]) == 1 and seen["nearby"] == []
+        assert seen["coverage"]["complete"], seen["coverage"]["text"]
+
+
+def test_what_a_thread_of_no_run_in_particular_opens_is_said_to_be_anybodys(folder):
+    """Threads do not inherit context variables: with two runs at once nobody knows whose they are."""
+    folder.write("""
+    import threading
+    both = threading.Barrier(2)
+    @ex.main
+    def main():
+        both.wait(60)
+        thread = threading.Thread(target=lambda: open("data.txt").close())
+        thread.start()
+        thread.join()
+        both.wait(60)
+    if __name__ == "__main__":
+        runs = [threading.Thread(target=ex.run) for _ in range(2)]
+        [run.start() for run in runs]
+        [run.join() for run in runs]
+    """)
+    (folder.path / "data.txt").write_text("data")
+    folder.run()
+    for record in open_store(folder.path / "runs").find():
+        seen = record.facts["lineage"]
+        assert names(seen["inputs"]) == ["data.txt"] and "of several in this process" in seen["coverage"]["text"]
+
+
+# -------------------------------------------------------------------------------------------------------- sudden death
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_has_told_what_it_read_and_that_this_was_not_the_end(folder):
+    """What was seen by then is recorded, and nobody takes it for the whole."""
+    folder.write("""
+    import time
+    @ex.automain
+    def main(_run):
+        import fractions
+        open("data.txt").close()
+        print("ready", flush=True)
+        time.sleep(60)
+    """)
+    (folder.path / "data.txt").write_text("data")
+    process = folder.start(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder.wait_for("ready")
+    until = time.monotonic() + 40
+    while "lineage" not in folder.record(1).facts and time.monotonic() < until:
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    record = folder.record(1)
+    seen = record.facts["lineage"]
+    assert record.status == "RUNNING" and "imports" in record.facts
+    assert names(seen["inputs"]) == ["data.txt"]
+    assert seen["interim"] is True and seen["coverage"]["complete"] is False
+    assert "while the run went on" in seen["coverage"]["text"]

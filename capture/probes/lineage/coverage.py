@@ -32,6 +32,9 @@ def statement(
     replaced: Sequence[str] = (),
     undigested: int = 0,
     failures: Sequence[str] = (),
+    by_git: int = 0,
+    shared: bool = False,
+    interim: bool = False,
 ) -> dict[str, Any]:
     """Say what was watched and what could not be seen.
 
@@ -67,6 +70,12 @@ def statement(
         Inputs and outputs without a digest.
     failures : sequence of str
         Parts of watching that failed as a whole.
+    by_git : int
+        Files that nobody is known to have opened, while git looked at their repository for this library.
+    shared : bool
+        Whether several runs of this process were told of the same thing, since nobody knows whose it was.
+    interim : bool
+        The run goes on.
 
     Returns
     -------
@@ -75,7 +84,9 @@ def statement(
     """
     watched = [f"files that Python opened, by its audit hook, since {since}"]
     unseen: list[str] = list(failures)
-    limits = ["what was opened before"]
+    limits = ["what was opened before, or after the run"]
+    if interim:
+        unseen.append("what came after this was told, while the run went on")
 
     if children is None:
         limits.append("what child processes opened (not watched, by a setting)")
@@ -100,6 +111,10 @@ def statement(
     else:
         limits.append("what C code opened past Python")
     unseen += folder_losses
+    if by_git:
+        limits.append(f"who opened {_count(by_git, 'file')} while git looked at the repository, most likely git")
+    if shared:
+        limits.append("which run it was for, of several in this process, that threads opened something")
     if nearby:
         number = _count(nearby, "file")
         were = "was" if nearby == 1 else "were"

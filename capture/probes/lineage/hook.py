@@ -132,7 +132,11 @@ def watch(sightings: Sightings, context: ContextVar[Any] | None) -> None:
 def stop(sightings: Sightings) -> None:
     """Watch no longer for a run. Doing it twice is harmless."""
     with _lock:
-        _set(tuple(other for other in _watched if other is not sightings))
+        rest = tuple(other for other in _watched if other is not sightings)
+        if len(rest) < len(_watched):
+            for other in rest:
+                other.elsewhere |= sightings.used()
+        _set(rest)
 
 
 def replace_all(sightings: tuple[Sightings, ...]) -> None:
@@ -392,6 +396,8 @@ def _targets() -> tuple[Sightings, ...]:
         if any(sightings.key is run for sightings in theirs):
             return theirs
         run = getattr(run, "parent", None)
+    for sightings in everyone:
+        sightings.shared = True
     return everyone
 
 

@@ -192,7 +192,11 @@ class Listening:
                 if descriptor == self._ends[0]:
                     os.read(descriptor, 4096)
             self._front.pausing.acquire(timeout=PAUSE_S)
+            has_answer = self._front.has_answer
             self._drain()
+            if has_answer and self._front.asking:  # what was opened before is told of by now
+                self._front.asking = False
+                self._kernel.told.clear()  # what is opened again from here on is news
         self._watch_added()
         self._drain()
 
@@ -231,7 +235,12 @@ class Listening:
         seen = self._front.seen
         if path not in seen and len(seen) >= MAX_PATHS:
             self._front.lose(f"more than {MAX_PATHS} files were opened in watched folders: the others are not listed")
-        elif how == "written" or path not in seen:
+            return
+        if not (self._front.asking and how == "opened"):
+            self._front.meanwhile.discard(path)
+        elif path not in seen:
+            self._front.meanwhile.add(path)
+        if how == "written" or path not in seen:
             seen[path] = how
 
     def close(self) -> None:

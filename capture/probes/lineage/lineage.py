@@ -39,6 +39,7 @@ FOLDER_LIMIT = 2_000  #: folders that are watched
 FIRST_LOOK_S, LOOK_EVERY_S = 0.25, 1.0  #: at what was read since, to hash it; a shorter run hashes at its end
 LOOK_FILES = 500  #: that are hashed after one look: 15 ms of Python's lock if they are small; the rest later
 MAX_NEARBY = 1_000
+BY_GIT = "opened, most likely by git"  #: which looks at the repository for this library
 DESCRIBING_S = 10e-6  #: what a file costs once its digest is known: an entry, and a line of a manifest
 INTERIM_FILES = 1_000  #: told of while the run goes on: each time again, so that a week would fill the disk with more
 INTERIM_LINES = 20_000  #: of children's journals, likewise
@@ -76,6 +77,8 @@ class Lineage:
         Stores a manifest: ``keep(name, data)`` returns what refers to it.
     state_dir : str or None
         Folder for digests known from earlier runs.
+    git_roots : sequence of str
+        Working trees at which git looks for this library from now on; `git_answered` says that it is done.
 
     Notes
     -----
@@ -103,6 +106,7 @@ class Lineage:
         config_strings: Sequence[str] = (),
         keep: Callable[[str, bytes], dict[str, Any]] | None = None,
         state_dir: str | None = None,
+        git_roots: Sequence[str] = (),
     ) -> None:
         self._key, self._context = run_key, context_var
         self._base_dir = None if base_dir is None else os.path.abspath(base_dir)
@@ -122,6 +126,7 @@ class Lineage:
         self._keep = keep
         self._state_dir = state_dir
 
+        self.own_reads: set[str] = set()  # paths of files that this library reads for other facts
         self.known_sources: set[str] = set()  # paths of sources whose modules may be gone from `sys.modules`
 
         self._process = os.getpid()
@@ -140,6 +145,7 @@ class Lineage:
         self._hurried = False  # nobody waits for digests any more
         self._over.acquire()
         self._nearby: dict[str, str] = {}
+        self._git_roots = tuple(os.path.join(root, "") for root in git_roots)
         self._told = -1  # what had been seen when it was told last
 
     # --------------------------------------------------------------------------------------------- beginning and end
@@ -175,6 +181,11 @@ class Lineage:
                 self._journals = None
             if self._digester is not None:
                 self._digester.finish(0.0)
+
+    def git_answered(self) -> None:
+        """Git looks at nothing any more: what is opened from now on is opened by others."""
+        if self._watch is not None:
+            self._watch.answered()
 
     def hurry(self) -> None:
         """Have a report that is being made wait for digests no longer. From any thread, but no signal handler."""
@@ -224,7 +235,7 @@ class Lineage:
 
         folders = [folder for folder in (self._base_dir, os.getcwd()) if folder]
         folders += folders_named(self._config_strings, self._noise)
-        self._watch = FolderWatch(list(dict.fromkeys(folders)), FOLDER_LIMIT, exclude=self._own_folders)
+        self._watch = FolderWatch(list(dict.fromkeys(folders)), FOLDER_LIMIT, self._own_folders, bool(self._git_roots))
         self._watch.start()
 
     # --------------------------------------------------------------------------------------------- while it goes on
@@ -329,7 +340,7 @@ class Lineage:
             "urls": urls,
             "dropped": {"temporary": found.temporary, "noise": found.noise},
             "children": children_facts if children_facts is not None else {"unavailable": "switched off"},
-            "coverage": self._coverage(seen, children_facts, urls, len(nearby), undigested),
+            "coverage": self._coverage(seen, children_facts, urls, nearby, undigested, final),
             "interim": not final,
         }
         if seen.left_out:
@@ -431,8 +442,14 @@ class Lineage:
             return []
         from capture.probes.lineage.classify import RealPaths, is_noise, relative_name
 
+        others = set().union(*(other.used() for other in hook.watched() if other is not self._sightings))
+        if self._sightings is not None:
+            others |= self._sightings.elsewhere
+
         def is_new(path: str) -> bool:
             if path in seen.reads or path in seen.writes or path in sources or path.endswith(NOISE_SUFFIXES):
+                return False
+            if path in others or (path in self.own_reads and self._nearby[path] == "opened"):
                 return False
             return not is_noise(path, self._noise)
 
@@ -446,7 +463,8 @@ class Lineage:
         for path in paths:
             if real_path(path) in known or not os.path.isfile(path):
                 continue
-            entry = {"path": path, "how": self._nearby[path]}
+            by_git = self._watch is not None and path in self._watch.meanwhile and path.startswith(self._git_roots)
+            entry = {"path": path, "how": BY_GIT if by_git else self._nearby[path]}
             name = relative_name(path, self._base_dir)
             if name is not None:
                 entry["name"] = name
@@ -458,12 +476,14 @@ class Lineage:
         seen: Sightings,
         children_facts: dict[str, Any] | None,
         urls: list[dict[str, Any]],
-        nearby: int,
+        nearby: list[dict[str, Any]],
         undigested: int,
+        final: bool,
     ) -> dict[str, Any]:
         from capture.probes.lineage.children import process_name
         from capture.probes.lineage.coverage import statement
 
+        by_git = sum(entry["how"] == BY_GIT for entry in nearby)
         libraries: list[str] | None = None
         library_limits: list[str] = []
         if self._use_adapters:
@@ -482,7 +502,10 @@ class Lineage:
             children=children_facts,
             folders=watch.watched if watch is not None else None,
             folder_problems=watch.problems if watch is not None else (),
-            nearby=nearby,
+            nearby=len(nearby) - by_git,
+            by_git=by_git,
+            shared=seen.shared,
+            interim=not final,
             folder_losses=watch.losses if watch is not None else (),
             libraries=libraries,
             library_limits=library_limits,

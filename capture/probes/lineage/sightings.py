@@ -73,6 +73,10 @@ class Sightings:
         Things that a copy was made without.
     hook_errors, first_error
         How often seeing failed, and why it did first.
+    elsewhere : set of str
+        What other runs of this process opened, which ended before.
+    shared : bool
+        Whether something was seen in a thread of no run in particular while there were several.
     """
 
     def __init__(
@@ -103,6 +107,8 @@ class Sightings:
         self._limit = MAX_PATHS
         self.hook_errors = 0
         self.first_error: str | None = None
+        self.elsewhere: set[str] = set()
+        self.shared = False
 
     def read(self, path: str) -> None:
         """Note that a file is about to be read, unless it was read before."""
@@ -197,6 +203,10 @@ class Sightings:
             self.first_error = f"{type(error).__name__}: {error}"[:300]
             self._tell("error", self.first_error)
 
+    def used(self) -> set[str]:
+        """Return all paths that were seen, here or by other runs."""
+        return self.elsewhere.union(list(self.reads), list(self.writes), list(self.databases))
+
     def copy(self, most: int | None = None) -> Sightings:
         """Return what was seen so far, for somebody who adds to it; or the first files, databases and URLs of it."""
         new = Sightings(self.key, self.noise_folders)
@@ -206,6 +216,7 @@ class Sightings:
             new._leave_out_all_but(most)
         new.by = {path: names.copy() for path, names in new.by.items()}
         new.started, new.lost = self.started, self.lost
+        new.shared = self.shared
         new.hook_errors, new.first_error = self.hook_errors, self.first_error
         return new
 

@@ -47,9 +47,15 @@ class FolderWatch:
         Why nothing is watched, or not everything. Complete once `stop` has returned.
     watched : int
         How many folders are watched.
+    asking : bool
+        Programs that this library has started look at files in the folders; `answered` says that they are done.
+    meanwhile : set of str
+        Files that were opened then and never since, and not written: nobody else may have.
     """
 
-    def __init__(self, folders: Sequence[str], limit: int = 2000, exclude: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folders: Sequence[str], limit: int = 2000, exclude: Sequence[str] = (), asking: bool = False
+    ) -> None:
         self.problems: list[str] = []
         self.losses: list[str] = []
         self.watched = 0
@@ -58,6 +64,8 @@ class FolderWatch:
         self.exclude = exclude
         self.added: list[str] = []  # folders that were added and have yet to be watched
         self.seen: dict[str, str] = {}
+        self.asking, self.has_answer = asking, False
+        self.meanwhile: set[str] = set()
         self._known: set[str] = set(self.trees)
         self._process = os.getpid()
         self._state = "new"  # -> "waiting" -> "working" -> "stopped"; "ended" by the thread itself
@@ -97,6 +105,12 @@ class FolderWatch:
         self._known.add(folder)
         self.added.append(folder)
         self._wake()
+
+    def answered(self) -> None:
+        """Whoever looked at files for this library is done. Returns at once."""
+        self.has_answer = True
+        if os.getpid() == self._process:
+            self._wake()
 
     def hurry(self, timeout_s: float = 0.2) -> None:
         """Wait until the given folders themselves are watched: for what may open files at once, such as a child."""

@@ -14,7 +14,7 @@ def test_where_nothing_went_unseen_it_says_so_and_still_names_its_limits():
     assert said["text"] == (
         "Watched: files that Python opened, by its audit hook, since noon; files that libraries opened past Python, for"
         " those that are known and tested; URLs fetched by http.client, httpx and aiohttp; 12 folders, for files that anybody"
-        " opened there. Nothing is known to have gone unseen. Out of sight: what was opened before."
+        " opened there. Nothing is known to have gone unseen. Out of sight: what was opened before, or after the run."
     )
 
 
