@@ -385,11 +385,22 @@ def _lock_files(folder: str) -> Iterator[str]:
 
 
 def _public_text(data: bytes) -> bytes:
-    if b"@" not in data or b"://" not in data:
-        return data
-    from capture.secrets import redact_urls_in
+    from capture.secrets import replaced, secret_spans
 
-    return redact_urls_in(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    text = data.decode("utf-8", "surrogateescape")
+    spans = [*secret_spans(text), *_channel_tokens(text)]
+    return replaced(text, spans).encode("utf-8", "surrogateescape") if spans else data
+
+
+def _channel_tokens(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield where the addresses of private conda channels have their token: ``https://host/t/TOKEN/channel``."""
+    at = text.find("/t/")
+    while at >= 0:
+        end = text.find("/", at + 3)
+        host = text[max(0, at - 300) : at].rpartition("://")
+        if host[1] and host[2] and end > 0 and not any(char in "/ \t\n\"'" for char in host[2] + text[at + 3 : end]):
+            yield at + 3, end, "auth-token"
+        at = text.find("/t/", at + 3)
 
 
 # -------------------------------------------------------------------------------------------- the document of last time

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     OpenKept = Callable[[str], BinaryIO]
 
 DEFAULT_TIMEOUT_S = 600.0
+#: Characters that HFS+ takes no notice of in names, as git lists them: ``.g\u200cit`` is ``.git`` there.
+_UNSEEN = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 #: In place of the variables of a hook that may have started this process.
@@ -418,7 +420,8 @@ def _parts(path: Any) -> list[str] | None:
     if not isinstance(path, str) or "\0" in path or (os.name == "nt" and ("\\" in path or ":" in path)):
         return None
     parts = path.split("/")
-    bad = any(part in ("", ".", "..") or part.lower().rstrip(". ") in (".git", "git~1") for part in parts)
+    plain = [part.translate(_UNSEEN).lower().rstrip(". ") for part in parts]
+    bad = any(part in ("", ".", "..") for part in parts) or not {".git", "git~1"}.isdisjoint(plain)
     return None if bad else parts
 
 

@@ -255,6 +255,23 @@ def test_passwords_in_a_lock_file_are_masked_and_that_is_noted(site, kept, repos
     assert "masks" in facts["notes"][0]
 
 
+@pytest.mark.parametrize(
+    ("name", "secret", "text"),
+    [
+        ("uv.lock", "a1b2c3d4e5f6g7h8", 'registry = "https://index.org/simple/?token={}"\n'),
+        ("pixi.lock", "xy-12345678-abcd", "- conda: https://conda.anaconda.org/t/{}/team/linux-64/a-1.conda\n"),
+        ("environment.yml", "ghp_" + "a1B2" * 9, "variables: [{}]\n"),
+    ],
+)
+def test_no_other_form_of_a_secret_stays_in_a_lock_file(site, kept, repository, name, secret, text):
+    """Parameters, the path of a private conda channel, and tokens give the same access as a password."""
+    (repository / name).write_text(text.format(secret))
+    (repository / "poetry.lock").write_text("url = 'https://files.example.org/packages/t/ab/x.tar.gz#sha256=00'\n")
+    lock(kept, str(repository))
+    assert secret not in kept[f".capture/{name}"].decode() and "***masked:" in kept[f".capture/{name}"].decode()
+    assert kept[".capture/poetry.lock"] == (repository / "poetry.lock").read_bytes()
+
+
 def test_every_kind_of_lock_file_is_a_plain_name():
     """Its name becomes that of a source."""
     assert all(name == os.path.basename(name) for name in LOCK_FILES) and len(set(LOCK_FILES)) == len(LOCK_FILES)

@@ -331,6 +331,8 @@ def test_no_transport_that_is_a_command_runs(repo, kept, target, trap, url, monk
         "a/../../evil",
         ".git/hooks/post-checkout",
         ".GIT/config",
+        ".g\u200cit/config",
+        "git\ufeff~1/config",
         "link/evil",
         "",
         "a//b",
