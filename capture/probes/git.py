@@ -239,12 +239,18 @@ def _read_head(git_dir: str, common: str) -> tuple[str | None, str | None]:
     branch = None
     for _ in range(5):  # a reference may name another one; git follows as many
         if not told.startswith("ref:"):
+            if told and not _is_commit(told):
+                raise OSError(f"{head} is damaged: {told[:80]!r} names no commit")
             return branch, told or None
         name = told[4:].strip()
         if branch is None:
             branch = name.removeprefix("refs/heads/")
         told = read_reference(name, git_dir, common)
     return branch, None
+
+
+def _is_commit(text: str) -> bool:
+    return len(text) in (40, 64) and not set(text) - set("0123456789abcdef")
 
 
 def read_reference(name: str, git_dir: str, common: str) -> str:

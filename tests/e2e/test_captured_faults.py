@@ -241,3 +241,71 @@ def test_a_run_that_is_killed_has_told_what_it_read_and_that_this_was_not_the_en
     assert names(seen["inputs"]) == ["data.txt"]
     assert seen["interim"] is True and seen["coverage"]["complete"] is False
     assert "while the run went on" in seen["coverage"]["text"]
+
+
+# ------------------------------------------------------------------------------------------------- what goes on, or away
+
+
+def test_a_child_that_outlives_the_run_is_named_in_the_statement(folder):
+    """What it does from then on is in no record, and whoever reads this one should know."""
+    folder.write("""
+    import os, time
+    @ex.automain
+    def main(_run):
+        begun, begins = os.pipe()
+        if os.fork() == 0:
+            os.setsid()
+            for descriptor in (0, 1, 2):
+                os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
+            open("data.txt").close()
+            os.write(begins, b"!")
+            time.sleep(3)
+            with open("late.txt", "w") as file:
+                file.write("late")
+            os._exit(0)
+        os.read(begun, 1)
+    """)
+    (folder.path / "data.txt").write_text("data")
+    folder.run()
+    seen = lineage(folder)
+    assert names(seen["inputs"]) == ["data.txt"] and seen["outputs"] == []
+    assert seen["children"]["going_on"] == 1
+    assert "1 child process did that went on when the run was over" in seen["coverage"]["text"]
+
+
+def test_paths_relative_to_a_folder_that_was_removed_lead_nowhere(folder):
+    """Clean-up code removes the folder that it stands in."""
+    folder.write("""
+    import os
+    @ex.automain
+    def main(_run):
+        os.mkdir("gone")
+        os.chdir("gone")
+        os.rmdir("../gone")
+        try:
+            open("data.txt")
+        except FileNotFoundError:
+            os.chdir(_run.experiment_info["base_dir"])
+        open("data.txt").close()
+    """)
+    (folder.path / "data.txt").write_text("data")
+    folder.run()
+    seen = lineage(folder)
+    assert names(seen["inputs"]) == ["data.txt"]
+    assert seen["coverage"]["complete"], seen["coverage"]["text"]
+
+
+def test_a_damaged_repository_is_given_no_commit(folder):
+    """What stands in HEAD is a commit only if it looks like one."""
+    folder.write("""
+    @ex.automain
+    def main(_run):
+        return 1
+    """)
+    (folder.path / ".git").mkdir()
+    (folder.path / ".git" / "HEAD").write_text("garbage\n")
+    folder.run()
+    record = folder.record()
+    assert record.status == "COMPLETED"
+    assert all("commit" not in state for state in record.facts["git"]) and record.experiment["repositories"] == []
+    assert "damaged" in str(record.facts["git"])

@@ -359,6 +359,27 @@ def account(
     return {"observed": observed, "not_observed": len(names), "names": sorted(set(names)), "harmless": harmless}
 
 
+def going_on(children: Iterable[Child]) -> int:
+    """Return how many of these processes are still at work, as far as the system tells."""
+    return sum(_goes_on(child.pid) for child in children)
+
+
+def _goes_on(pid: int) -> bool:
+    if sys.platform == "win32":  # where `os.kill` does what it says
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (OSError, IndexError):
+        if os.path.exists("/proc/self/stat"):
+            return False
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
 def _is_by_multiprocessing(life: dict[str, Any], pid: int) -> bool:
     """Say whether a Python is a process of `multiprocessing`, and none that helps it, such as its fork server."""
     if "--multiprocessing-fork" in life["argv"]:

@@ -96,6 +96,8 @@ def statement(
         if children["not_observed"]:
             number = _count(children["not_observed"], "child process", "es")
             unseen.append(f"{number} not observed ({_listed(children['names'])})")
+        if going_on := children.get("going_on"):
+            limits.append(f"what {_count(going_on, 'child process', 'es')} did that went on when the run was over")
     if libraries is None:
         limits.append("what libraries opened past Python (not asked, by a setting)")
     else:

@@ -29,6 +29,7 @@ _WINDOWS = sys.platform == "win32"
 _FOLDER_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", 0)
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _FRESH_FLAGS = os.O_TRUNC | os.O_EXCL  #: what was in the file before does not matter
+_NOWHERE = "/a folder that was removed"  #: relative paths lead nowhere from there
 _MAX_SEARCHES = 200  #: for the folder that a path was relative to, per process
 
 _lock = Lock()
@@ -134,6 +135,7 @@ def stop(sightings: Sightings) -> None:
     with _lock:
         rest = tuple(other for other in _watched if other is not sightings)
         if len(rest) < len(_watched):
+            sightings.beside = rest
             for other in rest:
                 other.elsewhere |= sightings.used()
         _set(rest)
@@ -427,7 +429,10 @@ def _absolute(path: str) -> str:
     here = _here
     if here is None:
         _moving.discard(get_ident())
-        folder = os.getcwd()
+        try:
+            folder = os.getcwd()
+        except FileNotFoundError:  # somebody removed it
+            return os.path.join(_NOWHERE, path)
         here = folder if folder.endswith("/") else folder + "/"
         if not _moving:
             _here = here

@@ -357,6 +357,8 @@ class Lineage:
         told = children.collect(self._journals, children.MAX_LINES if final else INTERIM_LINES)
         made = children.multiprocessing_count() - self._made_before
         facts = children.account(own.events, told, self._process, made, self._alive_before)
+        if final and (going_on := children.going_on(told)):
+            facts["going_on"] = going_on
         children.merge(seen, told)
         return facts, seen
 
@@ -442,9 +444,10 @@ class Lineage:
             return []
         from capture.probes.lineage.classify import RealPaths, is_noise, relative_name
 
-        others = set().union(*(other.used() for other in hook.watched() if other is not self._sightings))
-        if self._sightings is not None:
-            others |= self._sightings.elsewhere
+        own = self._sightings
+        assert own is not None
+        beside = (*own.beside, *(other for other in hook.watched() if other is not own))
+        others = own.elsewhere.union(*(other.used() for other in beside))
 
         def is_new(path: str) -> bool:
             if path in seen.reads or path in seen.writes or path in sources or path.endswith(NOISE_SUFFIXES):

@@ -75,6 +75,8 @@ class Sightings:
         How often seeing failed, and why it did first.
     elsewhere : set of str
         What other runs of this process opened, which ended before.
+    beside : tuple of Sightings
+        Of those that went on when this one ended.
     shared : bool
         Whether something was seen in a thread of no run in particular while there were several.
     """
@@ -108,6 +110,7 @@ class Sightings:
         self.hook_errors = 0
         self.first_error: str | None = None
         self.elsewhere: set[str] = set()
+        self.beside: tuple[Sightings, ...] = ()
         self.shared = False
 
     def read(self, path: str) -> None:
