@@ -56,6 +56,12 @@ _WHOSE = frozenset(
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
+#: a name and what stands beside it, as `repr` writes arguments, fields and entries
+_NAMED = (
+    r"""(?P<name>[A-Za-z_][\w.-]{0,99})(?:=|['"]: )"""
+    r"""b?(?P<quote>['"])(?P<value>(?:\\.|(?!(?P=quote))[^\\])+)(?P=quote)"""
+)
+
 #: (the place above or None, the key there)
 Place = tuple
 
@@ -211,6 +217,8 @@ class Masker:
                 own = self._rule_below(key, rule)
                 if kind is str:
                     new = item if own is None and len(item) < SHORTEST_KNOWN else self._string(item, own, place, key)
+                    if key == "repr" and new is item and place[1] == "capture/repr":
+                        new = self._shown(item, place)
                 else:
                     new = self._masked(item, own, place, key, depth)
             new_key = key
@@ -284,6 +292,21 @@ class Masker:
                 return f"{name}={mask_of(rule)}"
         return self._scanned(item, place, index)
 
+    def _shown(self, text: str, place: Place) -> str:
+        """Mask in an object's `repr` what stands beside a name: ``Client(password='...')``, ``{'password': '...'}``."""
+        if "='" not in text and '="' not in text and "': " not in text:
+            return text
+        import re
+
+        spans: list[Span] = []
+        for found in re.finditer(_NAMED, text):
+            rule = self.rule_of(found["name"])
+            if rule is not None and is_secret(rule, found["value"]) and not self._is_allowed(place, found["name"]):
+                self._remember(found["value"], rule)
+                self._note(place, "repr", rule)
+                spans.append((*found.span("value"), rule))
+        return replaced(text, spans)
+
     def _string(self, text: str, rule: str | None, place: Place | None, key: Any) -> str:
         if rule is not None and is_secret(rule, text):
             if self._is_allowed(place, key):
@@ -329,6 +352,11 @@ class Masker:
 
     def _contained(self, value: Any, rule: str | None, place: Place | None, key: Any, depth: int) -> Any:
         """Mask what containers and some other types hold; None for a type that is none of these."""
+        names = getattr(type(value), "_fields", None) if isinstance(value, tuple) else None
+        if type(names) is tuple and len(names) == len(value):  # a named tuple
+            entries = dict(zip(names, value))
+            masked = self._dict(entries, rule, (place, key), depth + 1)
+            return value if masked is entries else tuple(masked.values())
         if isinstance(value, (tuple, set, frozenset)):
             items: list[Any] = list(value)
             masked = self._list(items, rule, (place, key), depth + 1)

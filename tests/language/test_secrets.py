@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
+import collections
 import dataclasses
 import datetime
+import functools
 import json
 import pathlib
 import pickle
 import random
 import string
+import types
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capture import events
+from capture.codec import encode
 from capture.errors import MaskedConfigError
 from capture.masking import HOLD_S, Masker, forms_of
 from capture.secrets import (
@@ -647,3 +651,31 @@ def test_the_error_for_a_masked_configuration_names_what_to_give():
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error) and again.paths == ("db.password", "api_key")
     assert "with db.password=VALUE api_key=VALUE" in str(error)
+
+
+class Slotted:
+    """Shows its fields, as classes made by attrs do."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return "Slotted(user='bob', password='it\\'s-Xy', pad_token='[PAD]', \"monkey\"='banana')"
+
+
+def test_fields_of_objects_that_are_stored_by_their_repr_are_masked_by_name():
+    """Clients and settings are made with attrs, SimpleNamespace or partial, and all of them show what they hold."""
+    masker = Masker(environ={})
+    for value in (types.SimpleNamespace(api_key="short"), functools.partial(print, password="hunter2")):
+        stored = json.dumps(encode(masker.mask({"client": value})))
+        assert MARK in stored and "short" not in stored and "hunter2" not in stored
+    stored = encode(masker.mask({"client": Slotted()}))["client"]["capture/repr"]["repr"]
+    assert stored == repr(Slotted()).replace("it\\'s-Xy", mask_of("password"))
+    assert encode(masker.mask(types.SimpleNamespace(note="it\\'s-Xy"))) != encode(types.SimpleNamespace(note="it\\'s-Xy"))
+
+
+def test_fields_of_named_tuples_are_masked_by_name():
+    """Their names are not stored, so nobody would look for a password there."""
+    Login = collections.namedtuple("Login", "user password")
+    assert Masker(environ={}).mask({"login": Login("bob", "hunter2")}) == {"login": ("bob", mask_of("password"))}
+    harmless = Login("bob", None)
+    assert Masker(environ={}).mask(harmless) is harmless
