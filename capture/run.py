@@ -612,9 +612,9 @@ class Run:
                 events.Resource(filename=path, digest=taken.digest, size=taken.size, md5=taken.md5)
             )
 
-    def artifact_named(self, digest: str | None) -> str | None:
-        """Return the name of an artifact with these bytes, or None."""
-        return next((name for name, known in self._artifact_names.items() if digest and known == digest), None)
+    def artifact_names(self) -> dict[str, str]:
+        """Return the name of an artifact by the digest of its bytes."""
+        return {digest: name for name, digest in self._artifact_names.items() if digest}
 
     def open_resource(self, filename: str | os.PathLike[str], mode: str = "r", **options: Any) -> Any:
         """Record a file as `add_resource` does, and open it."""

@@ -406,8 +406,12 @@ class Watching:
         if not facts:
             return  # its beginning was interrupted
         described = {(kind, entry["path"]): entry for kind in ("inputs", "outputs") for entry in facts[kind]}
+        by_user = self._run.artifact_names()
         for kind, path, name in copies:
             entry = described[f"{kind}s", path]
+            if kind == "output" and entry["digest"] in by_user:
+                entry["artifact"] = by_user[entry["digest"]]
+                continue
             try:
                 if time.monotonic() > self._until + COPY_GRACE_S:
                     raise NotCopiedError("there was no time left")
@@ -417,7 +421,7 @@ class Watching:
         self._report("lineage", facts)
 
     def _copy(self, kind: str, path: str, name: str, digest: str) -> Any:
-        """Put a file into the store as a resource or an artifact, unless the user did.
+        """Put a file into the store as a resource or an artifact.
 
         Returns
         -------
@@ -429,8 +433,6 @@ class Watching:
             If there is no copy of the bytes with this digest.
         """
         run = self._run
-        if kind == "output" and (known := run.artifact_named(digest)) is not None:
-            return known
         taken = run._take(lambda: run._recorder.take_file(path), f"The {kind} {path}")
         if taken is None:
             raise NotCopiedError("the store did not take it")

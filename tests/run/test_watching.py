@@ -117,6 +117,17 @@ def test_what_the_user_records_is_not_recorded_twice(experiment, tmp_path):
     assert facts_of(experiment)["lineage"]["outputs"][0]["artifact"] == "result.txt"
 
 
+def test_outputs_with_equal_bytes_are_artifacts_by_their_own_names(experiment):
+    """Three empty markers are three files to whoever looks for them."""
+
+    def main():
+        for name in ("a.done", "b.done"):
+            open(name, "w").close()
+
+    run(experiment, main)
+    assert [call["name"] for call in experiment.observers[0].of("artifact_event")] == ["a.done", "b.done"]
+
+
 def test_copies_can_be_switched_off(experiment, tmp_path):
     """Who has large stores to share may want digests only."""
     (tmp_path / "in.csv").write_text("a,b\n")
