@@ -446,3 +446,7 @@ class TimeoutInterrupt(SacredInterrupt):
 
 
 SacredError = CaptureError
+
+
+class RunOverError(CaptureError, RuntimeError):
+    """Something that was found out beside a run came when the run was over, and is not recorded."""

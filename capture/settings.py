@@ -61,7 +61,8 @@ DEFAULTS: dict[str, tuple[Any, str]] = {
         [
             *("OMP_*", "MKL_*", "OPENBLAS_*", "BLIS_*", "VECLIB_*", "NUMEXPR_*", "KMP_*", "GOTO_*"),
             *("CUDA_*", "CUBLAS_*", "CUDNN_*", "NVIDIA_VISIBLE_DEVICES", "NCCL_*", "HIP_*", "ROCR_*"),
-            *("TF_*", "XLA_*", "JAX_*", "TORCH_*", "PYTORCH_*"),
+            *("TF_CPP_*", "TF_CUDNN_*", "TF_DETERMINISTIC_*", "TF_ENABLE_*", "TF_FORCE_*", "TF_GPU_*", "TF_NUM_*"),
+            *("TF_XLA_FLAGS", "XLA_*", "JAX_*", "TORCH_*", "PYTORCH_*"),
             *("LANG", "LANGUAGE", "LC_*", "TZ", "PYTHON*", "VIRTUAL_ENV", "CONDA_*", "MALLOC_*"),
         ],
         "environment variables that are recorded, as patterns",
@@ -87,6 +88,7 @@ DEFAULTS: dict[str, tuple[Any, str]] = {
 }
 
 _OPTIONAL = {"STATE_DIR": str, "CAPTURE_MODE": str, "OUTPUT.MAX_BYTES": int, "SYSTEM_METRICS.INTERVAL_S": float}
+_LEAST = {"SYSTEM_METRICS.INTERVAL_S": 0.05}
 _CHOICES = {
     "CAPTURE_MODE": (None, "fd", "sys", "no"),
     "DISCOVER_SOURCES": ("imported", "sys", "dir", "none"),
@@ -203,6 +205,7 @@ class Settings(Group):
                 self._set(name, value, path)
         for variable, name in _variables():
             self._set(name, _parse(name, os.environ[variable]), f"environment variable {variable}")
+        _warn_of_unknown_variables()
         values, origins = by_code
         for name in origins:
             self._values[name], self._origins[name] = values[name], origins[name]
@@ -223,6 +226,8 @@ def _checked(name: str, value: Any, origin: str) -> Any:
         value = list(value)
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise SettingError(f"{name} is a {wanted.__name__}, got {value!r} (set by {origin})")
+    if name in _LEAST and isinstance(value, float) and not _LEAST[name] <= value < float("inf"):
+        raise SettingError(f"{name} is {_LEAST[name]} or more, got {value!r} (set by {origin})")
     if name in _CHOICES and value not in _CHOICES[name]:
         raise SettingError(f"{name} is one of {', '.join(map(repr, _CHOICES[name]))}, got {value!r} (set by {origin})")
     return value
@@ -251,6 +256,22 @@ def _parse(name: str, text: str) -> Any:
 def _variables() -> list[tuple[str, str]]:
     names = {"CAPTURE_" + name.replace(".", "__"): name for name in DEFAULTS}
     return [(variable, name) for variable, name in names.items() if variable in os.environ]
+
+
+def _warn_of_unknown_variables() -> None:
+    """Say that a variable sets nothing: whoever misspelt it believes that it does."""
+    known = {"CAPTURE_" + name.replace(".", "__") for name in DEFAULTS}
+    for variable in os.environ:
+        if variable.startswith("CAPTURE_") and variable not in known | _OTHER_VARIABLES:
+            import logging
+
+            close = suggest(variable, known)
+            hint = f"; did you mean {close}?" if close else ""
+            logging.getLogger("capture").warning("%s sets nothing: there is no such setting%s", variable, hint)
+
+
+#: variables of this library that are no settings
+_OTHER_VARIABLES = {"CAPTURE_LINEAGE_JOURNAL"}
 
 
 def _setting_files() -> list[tuple[str, dict[str, Any]]]:

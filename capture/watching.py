@@ -20,6 +20,7 @@ from capture import events
 from capture.calls import identity_of
 from capture.complaints import logger
 from capture.context import CONTEXT_RUN, current
+from capture.errors import RunOverError
 from capture.hooks import Unavailable
 from capture.probes.gather import FunctionProbe, Reporting
 from capture.probes.host import plain
@@ -65,6 +66,7 @@ class Watching:
         self._interim_every_s = FIRST_INTERIM_S
         self._next_interim = time.monotonic() + FIRST_INTERIM_S
         self._sources = list(facts.files)
+        self._git_so_far: list[dict[str, Any]] = []  # filled while the probe is at work
         self._usage = Usage()
         self._folder = _working_folder()
         self._system: Any = None
@@ -253,6 +255,9 @@ class Watching:
     # ------------------------------------------------------------------------------------------------ what is recorded
 
     def _report(self, topic: str, facts: Any) -> None:
+        if topic == "git" and isinstance(facts, Unavailable) and self._git_so_far:
+            # Making a bundle may take long; what is known besides is not lost for that.
+            facts = [{**found, "incomplete": facts.reason} for found in self._git_so_far]
         with self._lock:
             if not self._over:
                 self._told.add(topic)
@@ -263,13 +268,16 @@ class Watching:
 
     def _keep(self, name: str, data: bytes) -> dict[str, Any]:
         """Store something that this library made, among the sources; return what refers to it."""
-        taken = self._run._recorder.take_bytes(data)
+        with self._lock:  # no bytes for a run that is over: its spool is gone
+            if self._over:
+                raise RunOverError(f"{name} came when the run was over")
+            taken = self._run._recorder.take_bytes(data)
         return self._keep_taken(name, taken)
 
     def _keep_taken(self, name: str, taken: Any) -> dict[str, Any]:
         with self._lock:
             if self._over:
-                raise RuntimeError(f"{name} came when the run was over")
+                raise RunOverError(f"{name} came when the run was over")
             self._run._recorder.emit(events.Source(path=name, digest=taken.digest, size=taken.size, md5=taken.md5))
         return {"source": name, "digest": taken.digest, "size": taken.size}
 
@@ -285,7 +293,7 @@ class Watching:
             found.append(FunctionProbe("repositories", facts.answered_late, timeout_s=settings.GIT.TIMEOUT_S))
         if facts.late_gpus:
             found.append(FunctionProbe("gpus", facts.gpus_answered_late, timeout_s=GPUS_TIMEOUT_S))
-        if settings.GIT.ENABLED and (settings.GIT.PATCH or settings.GIT.UNTRACKED_BYTES or settings.GIT.BUNDLE_BYTES):
+        if settings.GIT.ENABLED:
             found.append(FunctionProbe("git", self._git, timeout_s=2 * settings.GIT.TIMEOUT_S))
         elif self._lineage is not None:
             self._lineage.git_answered()
@@ -326,7 +334,8 @@ class Watching:
 
         if not isinstance(facts, dict):
             return {"root": root, **plain(facts)}
-        settings = SETTINGS.GIT
+        settings, found = SETTINGS.GIT, dict(facts, root=root)
+        self._git_so_far.append(found)
         return repository_state(
             root,
             facts,
@@ -338,6 +347,7 @@ class Watching:
             timeout_s=settings.TIMEOUT_S,
             distribution=distribution,
             cache=os.path.join(self._cache, "bundles"),
+            found=found,
         )
 
     def _environment(self) -> dict[str, Any]:

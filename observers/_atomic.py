@@ -57,7 +57,10 @@ def ensure_folder(path: str, shared: bool = False) -> None:
         if not os.path.isdir(path):
             raise
     except FileNotFoundError:
-        ensure_folder(os.path.dirname(path), shared)
+        above = os.path.dirname(path)
+        if os.path.isdir(above):  # a place where no folder can be made, such as /proc
+            raise
+        ensure_folder(above, shared)
         ensure_folder(path, shared)
 
 

@@ -22,6 +22,7 @@ import stat
 import time
 
 from capture.complaints import logger
+from capture.errors import RunOverError
 from capture.hooks import Unavailable
 from capture.probes import git
 from capture.probes._process import Child
@@ -71,6 +72,7 @@ def repository_state(
     timeout_s: float = git.DEFAULT_TIMEOUT_S,
     distribution: str | None = None,
     cache: str | None = None,
+    found: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Find out and keep what it takes to rebuild a repository's state elsewhere. The repository is not written to.
 
@@ -96,6 +98,8 @@ def repository_state(
         The installed distribution whose editable sources lie there.
     cache : str, optional
         A folder, made when it is needed, for bundles that took long to make: the next run of that commit has them.
+    found : dict, optional
+        Filled as things are found out, and returned: who cannot wait has what was known by then.
 
     Returns
     -------
@@ -119,13 +123,16 @@ def repository_state(
 
         Anything may be `Unavailable` instead, and a file that was not kept ``{"left_out": reason}``.
     """
-    found = dict(facts, root=root, name=_name_of(root))
+    found = {} if found is None else found
+    found.update(facts, root=root, name=_name_of(root))
     if distribution is not None:
         found["distribution"] = distribution
     look = _Look(root, found, time.monotonic() + timeout_s, cache)
     atexit.register(look.abandon)  # the thread that does this is not waited for without end
     try:
         _describe(look, used_files, keep, patch, untracked_bytes, bundle_bytes)
+    except RunOverError as error:  # what is known by now has been told
+        found["incomplete"] = str(error)
     except Exception as error:  # noqa: BLE001 - whatever lies on a disk must not end a run
         logger().warning("the state of %s is not recorded in full", root, exc_info=True)
         found["incomplete"] = f"{type(error).__name__}: {error}"
@@ -162,6 +169,8 @@ def _describe(
         bundle.give_up()
     if patch:
         _keep_patch(look, changes, keep)
+    elif found.get("dirty") is not False:
+        found["patch"] = {"left_out": "patches are switched off (GIT.PATCH)"}
     _keep_untracked(look, untracked, used, keep, untracked_bytes)
     if submodules is not None:
         found["submodules"] = submodules()

@@ -93,3 +93,21 @@ def test_a_slip_in_the_environment_names_the_variable(monkeypatch, settings):
     monkeypatch.setenv("CAPTURE_SIGNALS", "perhaps")
     with pytest.raises(SettingError, match="CAPTURE_SIGNALS"):
         settings.SIGNALS
+
+
+def test_a_variable_that_sets_nothing_is_named(monkeypatch, caplog):
+    """Whoever misspelt it believes that recording is off."""
+    monkeypatch.setenv("CAPTURE_LINAGE__ENABLED", "0")
+    monkeypatch.setenv("CAPTURE_LINEAGE_JOURNAL", "/nowhere")
+    assert Settings().LINEAGE.ENABLED is True
+    assert "CAPTURE_LINAGE__ENABLED sets nothing" in caplog.text
+    assert "did you mean CAPTURE_LINEAGE__ENABLED?" in caplog.text
+    assert "JOURNAL" not in caplog.text
+
+
+@pytest.mark.parametrize("interval", ["-1", "0", "nan", "inf", "0.001"])
+def test_an_interval_that_cannot_be_kept_is_refused(monkeypatch, interval):
+    """Thousands of points a second are nobody's wish."""
+    monkeypatch.setenv("CAPTURE_SYSTEM_METRICS__INTERVAL_S", interval)
+    with pytest.raises(SettingError, match=r"SYSTEM_METRICS\.INTERVAL_S is 0\.05 or more.*environment variable"):
+        Settings().SYSTEM_METRICS.INTERVAL_S

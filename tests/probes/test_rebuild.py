@@ -165,7 +165,7 @@ def test_the_patch_can_be_switched_off(repo, tmp_path, kept):
     """What is confidential may be in the changes."""
     publish(repo, tmp_path)
     (repo / "train.py").write_text("print(2)\n")
-    assert "patch" not in state(repo, kept, patch=False)
+    assert "GIT.PATCH" in state(repo, kept, patch=False)["patch"]["left_out"]
     assert kept.files == {}
 
 

@@ -128,6 +128,57 @@ def test_outputs_with_equal_bytes_are_artifacts_by_their_own_names(experiment):
     assert [call["name"] for call in experiment.observers[0].of("artifact_event")] == ["a.done", "b.done"]
 
 
+def test_an_output_that_is_too_large_to_keep_says_so(experiment, monkeypatch):
+    """Whoever looks for the model in the store should not have to guess why it is not there."""
+    before, SETTINGS.LINEAGE.COPY_OUTPUTS_BYTES = SETTINGS.LINEAGE.COPY_OUTPUTS_BYTES, 100
+
+    def main():
+        with open("model.bin", "wb") as file:
+            file.write(bytes(101))
+
+    try:
+        run(experiment, main)
+    finally:
+        SETTINGS.LINEAGE.COPY_OUTPUTS_BYTES = before
+    (entry,) = facts_of(experiment)["lineage"]["outputs"]
+    assert "artifact" not in entry and "LINEAGE.COPY_OUTPUTS_BYTES" in entry["left_out"]
+
+
+def test_children_that_nobody_watches_make_the_statement_incomplete(experiment):
+    """A setting that switches watching off does not make what children did seen."""
+    import subprocess
+
+    before, SETTINGS.LINEAGE.CHILDREN = SETTINGS.LINEAGE.CHILDREN, False
+    try:
+        run(experiment, lambda: subprocess.run([sys.executable, "-c", "pass"], check=True) and None)
+    finally:
+        SETTINGS.LINEAGE.CHILDREN = before
+    coverage = facts_of(experiment)["lineage"]["coverage"]
+    assert not coverage["complete"] and "1 child process not observed (by a setting)" in coverage["unseen"]
+
+
+def test_what_git_told_before_the_end_is_kept_when_the_rest_takes_too_long(experiment, tmp_path, monkeypatch):
+    """Making a bundle may take seconds; commit and branch are known at once."""
+    import subprocess
+
+    from capture.probes import rebuild
+
+    (tmp_path / "a.txt").write_text("a")
+    for command in (["init", "-q"], ["add", "a.txt"], ["commit", "-q", "-m", "one"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    release = threading.Event()
+    keep = rebuild._Bundle.keep
+    monkeypatch.setattr(rebuild._Bundle, "keep", lambda self, keep_bytes: release.wait(30) and keep(self, keep_bytes))
+    monkeypatch.setattr("capture.run.LATE_FACTS_WAIT_S", 0.3)
+    try:
+        run(experiment, lambda: 1)
+    finally:
+        release.set()
+    (state,) = facts_of(experiment)["git"]
+    assert len(state["commit"]) == 40 and state["pushed"] is False
+    assert "ended before" in state["incomplete"] and "bundle" not in state
+
+
 def test_copies_can_be_switched_off(experiment, tmp_path):
     """Who has large stores to share may want digests only."""
     (tmp_path / "in.csv").write_text("a,b\n")

@@ -18,6 +18,7 @@ def statement(
     *,
     since: str,
     children: Mapping[str, Any] | None,
+    started: int = 0,
     folders: int | None = None,
     folder_problems: Sequence[str] = (),
     nearby: int = 0,
@@ -44,6 +45,8 @@ def statement(
         Since when the run was watched, as people write it.
     children : mapping or None
         See `capture.probes.lineage.children.account`; None if children were not watched.
+    started : int
+        Child processes that were started, if these were not watched.
     folders : int or None
         How many folders were watched; None if none was to be.
     folder_problems : sequence of str
@@ -90,6 +93,8 @@ def statement(
 
     if children is None:
         limits.append("what child processes opened (not watched, by a setting)")
+        if started:
+            unseen.append(f"{_count(started, 'child process', 'es')} not observed (by a setting)")
     else:
         if children["observed"]:
             watched.append(f"files that {_count(children['observed'], 'Python child process', 'es')} opened")
@@ -106,12 +111,15 @@ def statement(
         limits += library_limits
     if urls:
         watched.append("URLs fetched by http.client, httpx and aiohttp")
+    else:
+        limits.append("what was fetched from URLs (not recorded, by a setting)")
     if hosts:
         unseen.append(f"connections whose content is not recorded: {_listed(hosts)}")
     if folders:
         watched.append(f"{_count(folders, 'folder')}, for files that anybody opened there")
     else:
-        limits.append("what C code opened past Python")
+        why = " (no folder is watched, by a setting)" if folders is None else ""
+        limits.append(f"what C code opened past Python{why}")
     unseen += folder_losses
     if by_git:
         limits.append(f"who opened {_count(by_git, 'file')} while git looked at the repository, most likely git")

@@ -503,6 +503,7 @@ class Lineage:
         return statement(
             since=self._since,
             children=children_facts,
+            started=sum(event[1] in ("process", "fork") for event in seen.events),
             folders=watch.watched if watch is not None else None,
             folder_problems=watch.problems if watch is not None else (),
             nearby=len(nearby) - by_git,
@@ -535,9 +536,13 @@ class Lineage:
             names: set[str] = set()
             for entry in entries:
                 size = entry.get("size")
-                if size is None or "files" in entry or entry.get("changed") or size > min(limit, left) or not limit:
+                if size is None or "files" in entry or entry.get("changed") or not limit:
                     continue
                 if entry["digest"] is None or (kind == "input" and "name" not in entry):
+                    continue
+                if size > min(limit, left):
+                    setting = f"COPY_{kind.upper()}S_BYTES" if size > limit else "COPY_TOTAL_BYTES"
+                    entry["left_out"] = f"it is not kept: larger than LINEAGE.{setting} allows"
                     continue
                 name = copy_name(entry["path"], self._base_dir, names.__contains__)
                 names.add(name)
