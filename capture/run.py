@@ -19,7 +19,7 @@ from capture.errors import MaskedConfigError, NoRunError, RequiredObserverError,
 from capture.randomness import set_global_seed
 from capture.recorder import ChildRecorder, NullRecorder, Recorder, new_uid
 from capture.signals import Hold, Preempted, Preemption
-from capture.unwatched import unwatched
+from capture.unwatched import unwatched, watch_again
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,7 +162,9 @@ class Run:
         if self._by_hand and self.status == "RUNNING":
             return self
         with unwatched():
-            return self._begin()
+            self._begin()
+        watch_again()
+        return self
 
     def start(self) -> Run:
         """Start a run that has no main function; ``with run:`` or `end` ends it, at the latest the end of Python."""
@@ -173,7 +175,9 @@ class Run:
         self._last_error = getattr(sys, "last_value", None)  # of a prompt, or of a cell before this one
         atexit.register(self._end_at_exit)
         with unwatched():
-            return self._begin()
+            self._begin()
+        watch_again()
+        return self
 
     def end(self, error: BaseException | None = None) -> None:
         """End a run that `start` began, as FAILED or INTERRUPTED if `error` says so. Ending it again does nothing."""

@@ -42,6 +42,14 @@ class unwatched:
             IDENTS.discard(self._ident)
 
 
+def watch_again() -> None:
+    """Take the mark off the calling thread: the code of the user's begins.
+
+    It would stay, and hide what that code does, where Ctrl-C came between the two lines that set it and take it off.
+    """
+    IDENTS.discard(get_ident())
+
+
 class LibraryThread(Thread):
     """A daemon thread that works for the library from its first step to its last.
 

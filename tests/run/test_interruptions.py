@@ -15,6 +15,7 @@ from capture import SETTINGS, Experiment, context, journal, start_run
 from capture.recorder import Recorder
 from capture.signals import Hold, Preempted, Preemption
 from capture.testing import RecordingObserver
+from capture.unwatched import IDENTS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
@@ -36,6 +37,13 @@ def defaults():
     yield
     for number, handler in kept.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def marks():
+    """Take off the marks that interrupted threads leave, where only a tracer can interrupt them."""
+    yield
+    IDENTS.clear()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from capture.probes.lineage.children import VARIABLE
 from capture.probes.lineage.lineage import Lineage
 from capture.recorder import Recorder
 from capture.testing import MemoryStore, RecordingObserver
+from capture.unwatched import IDENTS
 from capture.watching import OWN_TOPICS, strings_in
 
 
@@ -126,6 +127,19 @@ def test_outputs_with_equal_bytes_are_artifacts_by_their_own_names(experiment):
 
     run(experiment, main)
     assert [call["name"] for call in experiment.observers[0].of("artifact_event")] == ["a.done", "b.done"]
+
+
+def test_a_mark_left_by_an_interruption_hides_nothing_of_the_next_run(experiment, tmp_path):
+    """In a notebook the next run is in the same thread, and its inputs would all be taken for the library's."""
+    (tmp_path / "in.csv").write_text("a,b\n")
+    IDENTS.add(threading.get_ident())
+
+    def main():
+        with open("in.csv") as file:
+            file.read()
+
+    run(experiment, main)
+    assert [entry["name"] for entry in facts_of(experiment)["lineage"]["inputs"]] == ["in.csv"]
 
 
 def test_an_output_that_is_too_large_to_keep_says_so(experiment, monkeypatch):
