@@ -266,10 +266,11 @@ class _Worker:
                     self._take_waiting()
                 elif work.big:
                     self._take_big()
-                elif work.at_big and not self._nice:
+                elif (work.at_big or work.sorting) and not self._nice:
                     time.sleep(0.001)  # until the first thread has handed over what it is at
                 elif work.closing:
-                    break
+                    if self._is_done():
+                        break
                 else:
                     self._save()
                     work.sleep()
@@ -278,8 +279,23 @@ class _Worker:
     def _over(self) -> bool:
         return self._work.stopped() or (self._work.relieved and self._nice)
 
+    def _is_done(self) -> bool:
+        """Say whether nothing is left, after all: the other thread may have handed something over just now."""
+        work = self._work
+        with work.lock:
+            return self._nice or not (work.waiting or work.big or work.at_big or work.sorting)
+
     def _take_waiting(self) -> None:
         """Hash the small files that wait; put the big ones, unless their digest is known, in order."""
+        with self._work.lock:
+            self._work.sorting += 1
+        try:
+            self._sort_waiting()
+        finally:
+            with self._work.lock:
+                self._work.sorting -= 1
+
+    def _sort_waiting(self) -> None:
         work = self._work
         big: dict[str, tuple[int, ...]] = {}
         while work.waiting and not self._over():
@@ -517,6 +533,7 @@ class _Work:
         self.waiting: dict[str, os.stat_result | None] = {}  # and not looked at
         self.big: list[tuple[int, str]] = []  # sizes and paths; the smallest is last
         self.at_big = False  # the first thread is
+        self.sorting = 0  # threads that have taken files from `waiting` and may put some of them into `big`
         self.begun: dict[str, _Reading] = {}  # by path, for the other thread to go on with
         self.big_bytes = 0  # of all big files that were submitted
         self.spent = 0  # bytes that were read
