@@ -17,7 +17,7 @@ import platform
 import random  # noqa: F401
 import shutil
 import signal
-import subprocess  # noqa: F401
+import subprocess
 import sys
 import tempfile
 import threading  # noqa: F401
@@ -123,6 +123,7 @@ for name in MODULES:
 sys.modules.update(msvcrt=msvcrt, winreg=winreg)
 sys.meta_path.insert(0, Hidden())
 ctypes.WinDLL = WinDLL
+subprocess._USE_POSIX_SPAWN = False  # decided when it was imported
 shutil._winapi = types.SimpleNamespace(NeedCurrentDirectoryForExePath=lambda name: False)
 shutil.disk_usage = lambda path: types.SimpleNamespace(total=2, used=1, free=1)
 sys.platform = "win32"
