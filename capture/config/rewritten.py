@@ -142,6 +142,8 @@ class _Kept:
         import marshal
         from zlib import crc32
 
+        if sys.platform == "win32":  # where it cannot be told whose a file is; nothing is kept there
+            return None
         try:
             with open(self.path, "rb") as file:
                 about = os.fstat(file.fileno())

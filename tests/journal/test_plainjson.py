@@ -40,7 +40,7 @@ def test_what_is_written_is_what_json_writes(style, value):
 def test_keys_that_are_no_strings_are_written_as_json_writes_them(style):
     """A record of Sacred's may hold them; they become strings."""
     if "sort_keys" not in style:
-        value = {1: 2, None: [3], True: {2.5: []}, '"': 1, float("inf"): ()}
+        value = {7: 2, None: [3], True: {2.5: []}, '"': 1, float("inf"): ()}
         assert plainjson.dumps(value, **style) == json.dumps(value, **style)
 
 
