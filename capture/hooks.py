@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any, BinaryIO
 
+    from capture.filters import Filter
     from capture.records import RunRecord
 
 #: Every hook of an observer and the arguments it may declare, in the order in which a run reaches them.
@@ -245,13 +246,14 @@ class Reader:
         """Return one run; `RunNotFoundError` if there is none."""
         raise NotImplementedError
 
-    def find(self, where: Mapping[str, Any] | None = None, limit: int | None = None) -> Iterator[RunRecord]:
+    def find(self, where: Mapping[str, Any] | Filter | None = None, limit: int | None = None) -> Iterator[RunRecord]:
         """Yield runs, newest first.
 
         Parameters
         ----------
-        where : mapping, optional
-            Exact values by dotted path: ``{"status": "COMPLETED", "config.lr": 0.1, "experiment.name": "digits"}``.
+        where : mapping or Filter, optional
+            Exact values by dotted path: ``{"status": "COMPLETED", "config.lr": 0.1, "experiment.name": "digits"}``, or
+            a condition made by `capture.filters.field`.
         limit : int, optional
         """
         raise NotImplementedError

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from capture.events import Event
+    from capture.filters import Filter
 
 #: states that are written; DIED is inferred by readers and never written
 STATES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "PREEMPTED")
@@ -128,6 +129,54 @@ class Series:
         return f"Series({self.name!r}, {len(self)} points{last})"
 
 
+def summarize(column: Mapping[str, list[Any]], start: int, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what is asked of a series most: what `before` said, with the points of one more column.
+
+    Parameters
+    ----------
+    column : mapping
+        ``steps``, ``values`` and ``times`` of a `Metrics` event, or of a `Series`.
+    start : int
+        What the times are counted from, in microseconds since the epoch.
+    before : mapping, optional
+        An earlier answer of this function.
+
+    Returns
+    -------
+    dict
+        ``count``; ``last``, ``step`` and ``time`` (microseconds since the epoch) of the newest point; ``min`` and
+        ``max``, which leave out what is not a number, None if nothing is.
+
+    Examples
+    --------
+    >>> one = summarize({"steps": [0, 1], "values": [2.5, "nan"], "times": [0, 7]}, 100)
+    >>> summarize({"steps": [2], "values": [0.5], "times": [9]}, 100, one)
+    {'count': 3, 'last': 0.5, 'step': 2, 'time': 109, 'min': 0.5, 'max': 2.5}
+    """
+    steps, values, times = column["steps"], column["values"], column["times"]
+    old = before or {"count": 0, "last": None, "step": None, "time": None, "min": None, "max": None}
+    if not values:
+        return dict(old)
+    if any(type(value) is str for value in values):
+        values = [_SPECIAL[value] if type(value) is str else value for value in values]
+    newest = len(times) - 1 if times[-1] >= times[0] else max(range(len(times)), key=times.__getitem__)
+    low, high, total = min(values), max(values), sum(values)
+    if total != total:  # something is not a number, which minimum and maximum may have met or missed
+        finite = [value for value in values if value == value]
+        low, high = (min(finite), max(finite)) if finite else (None, None)
+    lows = [each for each in (old["min"], low) if each is not None]
+    highs = [each for each in (old["max"], high) if each is not None]
+    new = {"last": values[newest], "step": steps[newest], "time": start + times[newest]}
+    if old["time"] is not None and old["time"] > new["time"]:
+        new = {name: old[name] for name in new}
+    return {
+        "count": old["count"] + len(values),
+        **new,
+        "min": min(lows) if lows else None,
+        "max": max(highs) if highs else None,
+    }
+
+
 def utc_from_microseconds(time: int) -> datetime:
     """Return the aware UTC datetime that lies `time` microseconds after the epoch, exactly."""
     from capture.moments import datetime, timedelta, timezone
@@ -236,6 +285,14 @@ class RunRecord:
         """What the run recorded with ``log_params``."""
         return self.facts.get("params") or {}
 
+    @property
+    def summary(self) -> Mapping[str, dict[str, Any]]:
+        """What `summarize` says of each metric."""
+        return {
+            name: summarize({"steps": series.steps, "values": series.values, "times": series.times}, 0)
+            for name, series in self.metrics.items()
+        }
+
     def artifact(self, name: str) -> StoredFile:
         """Return the artifact called `name`; a KeyError lists those there are."""
         for stored in self.artifacts:
@@ -255,8 +312,8 @@ class RunRecord:
         """Add a source, or what is kept beside them, in place of an earlier one of that name."""
         _replace(self.kept if stored.name.startswith(KEPT) else self.sources, stored)
 
-    def matches(self, where: Mapping[str, Any]) -> bool:
-        """Say whether the record has exactly these values, by dotted path; a path that leads nowhere matches nothing.
+    def matches(self, where: Mapping[str, Any] | Filter) -> bool:
+        """Say whether the record has exactly these values, by dotted path, or fulfils a filter of `capture.filters`.
 
         Examples
         --------
@@ -265,7 +322,10 @@ class RunRecord:
         >>> record.matches({"config.optimizer.lr": 0.1}), record.matches({"config.epochs": 3})
         (True, False)
         """
-        return all(_equal(_lookup(self, path), wanted) for path, wanted in where.items())
+        from capture.filters import as_filter
+
+        wanted = as_filter(where)
+        return wanted is None or wanted.matches(self)
 
     def to_dict(self, streams: bool = True) -> dict[str, Any]:
         """Return the record as plain data.
@@ -297,43 +357,6 @@ class RunRecord:
     def __repr__(self) -> str:
         name = self.experiment.get("name", "?")
         return f"<RunRecord {self.label or self.uid[-8:]} of {name!r}: {self.status}>"
-
-
-_MISSING = object()
-
-
-def _lookup(record: RunRecord, path: str) -> Any:
-    """Return the value at a dotted path of a record; keys may hold dots themselves."""
-    name, _, rest = path.partition(".")
-    value = getattr(record, name, _MISSING) if not name.startswith("_") else _MISSING
-    return _descend(value, rest) if rest else value
-
-
-def _descend(value: Any, path: str) -> Any:
-    if isinstance(value, dict):
-        if path in value:
-            return value[path]
-        end = path.find(".")
-        while end >= 0:
-            if path[:end] in value:
-                found = _descend(value[path[:end]], path[end + 1 :])
-                if found is not _MISSING:
-                    return found
-            end = path.find(".", end + 1)
-    elif isinstance(value, (list, tuple)):
-        index, _, rest = path.partition(".")
-        if index.isdigit() and int(index) < len(value):
-            return _descend(value[int(index)], rest) if rest else value[int(index)]
-    return _MISSING
-
-
-def _equal(value: Any, wanted: Any) -> bool:
-    if value is _MISSING:
-        return False
-    same = value == wanted
-    if type(same) is not bool:  # arrays compare element by element
-        same = getattr(value, "shape", None) == getattr(wanted, "shape", None) and bool(same.all())
-    return same
 
 
 def _digest_of(stored: StoredFile) -> str | None:

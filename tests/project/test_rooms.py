@@ -23,7 +23,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
         ],
         [],
     ),
-    ("language", ["errors", "codec", "events", "records", "settings", "hooks", "secrets", "masking"], ["ground"]),
+    ("language", ["errors", "codec", "events", "filters", "records", "settings", "hooks", "secrets", "masking"], ["ground"]),
     ("config", ["config", "config.*"], ["ground", "language"]),
     (
         "captured",

@@ -1,0 +1,157 @@
+"""What every store's reader does alike: finding a run by what people call it, and decoding a record when it is read."""
+
+from __future__ import annotations
+
+from capture.filters import as_filter
+from capture.hooks import Reader
+from capture.liveness import is_alive
+from capture.observers._query import by_part_of_uid, not_found
+from capture.records import RunRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
+
+    from capture.filters import Filter
+
+#: what a record holds, besides its label
+FIELDS = tuple(name for name in vars(RunRecord()) if name != "label")
+
+
+class StoredRecord(RunRecord):
+    """A record whose parts are read from its store, or decoded, when somebody asks for them.
+
+    Parameters
+    ----------
+    label : object
+    load : callable
+        ``load(name) -> value`` of the field `name` of `RunRecord`, ``summary`` among them; it raises KeyError for what
+        is as in an empty record, and for ``summary`` if the series themselves must be asked.
+    """
+
+    def __init__(self, label: Any, load: Callable[[str], Any]) -> None:
+        self.label = label
+        self._load = load
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in FIELDS:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        try:
+            value = self._load(name)
+        except KeyError:
+            value = getattr(RunRecord(), name)
+        self.__dict__[name] = value
+        return value
+
+    @property
+    def summary(self) -> Mapping[str, dict[str, Any]]:
+        """What `capture.records.summarize` says of each metric."""
+        if "_summary" not in self.__dict__:
+            try:
+                self._summary = self._load("summary")
+            except KeyError:
+                self._summary = super().summary
+        return self._summary
+
+    def to_dict(self, streams: bool = True) -> dict[str, Any]:
+        for name in FIELDS:
+            getattr(self, name)
+        plain = super().to_dict(streams)
+        return {name: value for name, value in plain.items() if not name.startswith("_")}
+
+
+class StoreReader(Reader):
+    """The part of a reader that names runs; a subclass says what there is, with the methods below `Reader`'s."""
+
+    def get(self, run: Any) -> RunRecord:
+        """Return one run.
+
+        Parameters
+        ----------
+        run : str or int
+            Label, uid, beginning or end of a uid, "latest", or a negative number: -1 is the newest.
+
+        Raises
+        ------
+        RunNotFoundError
+            If there is none, or several; it lists the labels.
+        """
+        return self.read(self.resolve(run))
+
+    def find(self, where: Mapping[str, Any] | Filter | None = None, limit: int | None = None) -> Iterator[RunRecord]:
+        """Yield runs, newest first; see `capture.hooks.Reader.find`."""
+        wanted = as_filter(where)
+        found = 0
+        if limit is not None and limit <= 0:
+            return
+        for record in self.candidates(wanted, limit):
+            if wanted is None or wanted.matches(record):
+                yield record
+                found += 1
+                if limit is not None and found >= limit:
+                    return
+
+    def is_alive(self, record: RunRecord) -> bool | None:
+        """Say whether one of the processes that write the run lives; None where that cannot be told from here.
+
+        A run that has ended or was only queued is not alive.
+        """
+        if record.status == "QUEUED" or (record.status != "RUNNING" and record.stop_time is not None):
+            return False
+        answers = [is_alive(host) for host in record.writers.values()]
+        if True in answers:
+            return True
+        return None if None in answers or not answers else False
+
+    def resolve(self, run: Any, binned: bool = False) -> Any:
+        """Return the label of the run that is meant; see `get`. With `binned`, only runs in the bin are meant."""
+        wanted = str(run)
+        if wanted == "latest":
+            wanted = "-1"
+        if wanted[:1] == "-" and wanted[1:].isdigit():
+            labels = self.all_labels(binned)
+            if 0 < int(wanted[1:]) <= len(labels):
+                return labels[int(wanted)]
+            raise not_found(self.url, run, labels)
+        label = self.find_label(wanted, binned)
+        if label is not None:
+            return label
+        if not binned and self.find_label(wanted, True) is not None:
+            because = f"run {wanted!r} is in the bin: restore it first."
+            raise not_found(self.url, run, self.all_labels(), because)
+        uids = {uid: label for uid, label in self.uids_like(wanted, binned) if uid}
+        candidates = by_part_of_uid(wanted, list(uids))
+        if len(candidates) == 1:
+            return uids[candidates[0]]
+        because = ""
+        if candidates:
+            listed = ", ".join(f"{uids[uid]} ({uid})" for uid in candidates)
+            because = f"{wanted!r} is the beginning or end of the uid of several runs of {self.url}: {listed}"
+        raise not_found(self.url, run, self.all_labels(binned), because)
+
+    def labels(self) -> list[Any]:
+        """Return the labels of all runs, oldest first."""
+        return self.all_labels()
+
+    # What a store says.
+
+    def all_labels(self, binned: bool = False) -> list[Any]:
+        """Return the labels of the runs that are in sight, or of those in the bin, oldest first."""
+        raise NotImplementedError
+
+    def find_label(self, text: str, binned: bool = False) -> Any:
+        """Return the label that is written `text`, or None if no run in sight (in the bin) has it."""
+        raise NotImplementedError
+
+    def uids_like(self, part: str, binned: bool = False) -> Iterable[tuple[str, Any]]:
+        """Yield uid and label of runs whose uid may begin or end with `part`: of all of them, if need be."""
+        raise NotImplementedError
+
+    def read(self, label: Any) -> RunRecord:
+        """Return the record of a run, in sight or in the bin, that exists."""
+        raise NotImplementedError
+
+    def candidates(self, wanted: Filter | None, limit: int | None) -> Iterable[RunRecord]:
+        """Yield the records of all runs in sight that may fulfil `wanted`, newest first."""
+        raise NotImplementedError
