@@ -9,6 +9,8 @@ import tempfile
 
 import pytest
 
+pytest_plugins = ["tests.servers.fixtures"]
+
 _HOME = tempfile.mkdtemp(prefix="capture-tests-")
 _NUMBER = itertools.count(1)
 

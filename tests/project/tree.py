@@ -70,7 +70,7 @@ def tracked_files() -> list[Path]:
         done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
         names = done.stdout.decode().split("\0")
     except (OSError, subprocess.CalledProcessError):
-        left_out = {".git", ".venv", "build", "dist", "_build", "__pycache__", "runs"}
+        left_out = {".git", ".venv", ".servers", "build", "dist", "_build", "__pycache__", "runs"}
         names = [
             os.path.relpath(os.path.join(folder, name), ROOT)
             for folder, folders, files in os.walk(ROOT)

@@ -1,0 +1,14 @@
+"""The servers themselves: what other tests build upon when they kill, freeze and restart one."""
+
+from __future__ import annotations
+
+
+def test_mongo_databases_are_fresh(mongo_url, mongo_server):
+    """A test that finds another one's runs passes or fails by chance."""
+    from pymongo import MongoClient
+
+    with MongoClient(mongo_url) as client:
+        database = client.get_default_database()
+        assert database.list_collection_names() == []
+        database.runs.insert_one({"_id": 1})
+    assert mongo_url.startswith(f"mongodb://127.0.0.1:{mongo_server.port}/")
