@@ -96,7 +96,9 @@ class Every(Filter):
     __slots__ = ("terms",)
 
     def __init__(self, terms: Sequence[Filter]) -> None:
-        self.terms = [inner for each in terms for inner in (each.terms if isinstance(each, Every) else [each])]
+        self.terms: list[Filter] = []
+        for each in terms:
+            self.terms += each.terms if isinstance(each, Every) else [each]
 
     def matches(self, record: RunRecord) -> bool:
         return all(each.matches(record) for each in self.terms)

@@ -7,7 +7,8 @@ import os
 
 from capture.observers import _atomic, _names
 from capture.observers._run_folder import EXTENSION, FILES, read_document
-from capture.observers._store import RESOURCES, SOURCES, digests
+from capture.observers._store import RESOURCES, SOURCES
+from capture.observers._writing import digests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

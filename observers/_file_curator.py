@@ -9,7 +9,8 @@ from capture.hooks import Curator
 from capture.observers import _atomic, _labels, _names
 from capture.observers._file_reader import FileStoreReader
 from capture.observers._run_folder import EXTENSION, RunFolder, read_document
-from capture.observers._store import PRIVATE, RESOURCES, SOURCES, log, make_store
+from capture.observers._store import PRIVATE, RESOURCES, SOURCES, make_store
+from capture.observers._writing import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

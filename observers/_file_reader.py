@@ -10,9 +10,10 @@ from capture.hooks import Reader
 from capture.liveness import is_alive
 from capture.observers import _labels
 from capture.observers._query import by_part_of_uid, not_found
-from capture.observers._run_folder import EXTENSION, naive, opener, read_document
+from capture.observers._run_folder import EXTENSION, naive, read_document
 from capture.observers._series import StoredSeries
-from capture.observers._store import PRIVATE, check_format, find_uid, log
+from capture.observers._store import PRIVATE, check_format, find_uid
+from capture.observers._writing import log, opener
 from capture.records import RunRecord, StoredFile
 
 TYPE_CHECKING = False

@@ -12,16 +12,19 @@ import os
 
 from capture import plainjson
 from capture._version import __version__
-from capture.codec import encode
+from capture.codec import decode, encode
 from capture.errors import RecordError
 from capture.observers import _atomic
+from capture.observers._writing import RunWriter
 from capture.records import KEPT, experiment_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-    from typing import Any, BinaryIO
+    from typing import Any
+
+    from capture.hooks import MetricsBatch
 
 FORMAT = 1  #: of capture.json and of the store
 EXTENSION = "capture.json"  #: holds what Sacred's layout has no place for
@@ -221,8 +224,8 @@ def _key(kind: str, entry: dict[str, Any]) -> Any:
     return (name, entry.get("digest")) if kind == "resources" else name
 
 
-class RunFolder:
-    """One run that is being written.
+class RunFolder(RunWriter):
+    """One run that is being written. Where its files go is for its subclass to say.
 
     Parameters
     ----------
@@ -233,25 +236,16 @@ class RunFolder:
     documents : Documents
     shared : bool
         Whether what lies in it is open to the group, whatever the umask says.
-
-    Attributes
-    ----------
-    seqs : dict of str to int
-        By writer: the last event that is stored, or will be with the next `flush`.
-    missed : dict of str to set of int
-        Events before that one that could not be stored.
     """
 
     def __init__(self, path: str, basedir: str, documents: Documents, shared: bool = False) -> None:
+        known = documents.capture
+        super().__init__(decode(known["label"]), decode(known["uid"]), known.get("seqs"), known.get("missed"))
         self.path, self.basedir, self.documents, self.shared = path, basedir, documents, shared
-        self.seqs: dict[str, int] = dict(documents.capture.get("seqs", {}))
-        self.missed = {writer: set(seqs) for writer, seqs in documents.capture.get("missed", {}).items()}
-        self.ended = False
         self._own: set[str] = set()  # the writers that speak through this object
         self._changes: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self._output: list[tuple[int | None, bytes]] = []
         self._output_size = 0
-        self._followed = 0  # characters of Sacred's `captured_out` that were seen
         self._metrics: list[bytes] = []
         self._metrics_size = 0
         self._tail: set[tuple[str, int]] = set()  # batches that lie in the file while ``seqs`` does not say so
@@ -274,24 +268,15 @@ class RunFolder:
 
     # ------------------------------------------------------------------------------------------- exactly once
 
-    def has(self, writer: str, seq: int) -> bool:
-        """Say whether this event is stored already."""
-        return 0 < seq <= self.seqs.get(writer, 0) and seq not in self.missed.get(writer, ())
-
     def stored(self, writer: str, seq: int) -> None:
-        """Note that this event is stored with the next flush."""
         if seq:
             self._own.add(writer)
-            self.seqs[writer] = max(seq, self.seqs.get(writer, 0))
-            if seq in self.missed.get(writer, ()):
-                self.missed[writer].discard(seq)
-                self._missed_changed = True
+            self._missed_changed = self._missed_changed or seq in self.missed.get(writer, ())
+        super().stored(writer, seq)
 
     def failed(self, writer: str, seq: int) -> None:
-        """Note that this event could not be stored, so that it is taken when it comes again after others."""
-        if seq:
-            self.missed.setdefault(writer, set()).add(seq)
-            self._missed_changed = True
+        super().failed(writer, seq)
+        self._missed_changed = self._missed_changed or bool(seq)
 
     # ------------------------------------------------------------------------------------------- what happens
 
@@ -300,8 +285,35 @@ class RunFolder:
         getattr(self.documents, name)(*args, **kwargs)
         self._changes.append((name, args, kwargs))
 
-    def write_output(self, text: str, offset: int | None) -> None:
-        """Replace the output from byte `offset` on; None appends."""
+    def opened(self, writer: str, host: Any, version: Any) -> None:
+        self.change("opened", writer, host, version)
+
+    def described(
+        self, status: str, moment: datetime, ex_info: Any, command: str, host_info: Any, config: Any, meta_info: Any
+    ) -> None:
+        self.change("describe", status, moment, ex_info, command, host_info, config, meta_info)
+        if status == "RUNNING" and not os.path.exists(self.file(OUTPUT)):
+            self.output("", 0)
+
+    def resumed(self, moment: datetime) -> None:
+        self.change("resumed", moment)
+
+    def facts(self, topic: str, facts: Any) -> None:
+        self.change("facts", topic, facts)
+
+    def beat(self, moment: datetime, info: Any, result: Any) -> None:
+        self.change("beat", moment, info, result)
+
+    def annotated(self, tags: list[str] | None, notes: str | None) -> None:
+        self.change("annotate", tags, notes)
+
+    def finished(self, status: str, moment: datetime, **more: Any) -> None:
+        self.change("ended", status, moment, **more)
+
+    def unknown(self, payload: dict[str, Any]) -> None:
+        self.change("unknown", payload)
+
+    def output(self, text: str, offset: int | None) -> None:
         try:
             data = text.encode("utf-8")
         except UnicodeEncodeError:
@@ -311,22 +323,13 @@ class RunFolder:
         if self._output_size > _HELD:
             self._flush_output()
 
-    def follow_output(self, text: str) -> None:
-        """Append what is new in the whole output so far; a text that became shorter is written again."""
-        if len(text) < self._followed:
-            self.write_output(text, 0)
-        else:
-            self.write_output(text[self._followed :], None)
-        self._followed = len(text)
-
-    def write_metrics(self, line: bytes, writer: str, seq: int) -> None:
-        """Append one encoded batch."""
+    def metrics(self, batch: MetricsBatch, writer: str, seq: int) -> None:
         if (writer, seq) in self._tail:
             return
         from capture.observers._series import mark_writer
 
-        self._metrics.append(mark_writer(line, writer))
-        self._metrics_size += len(line)
+        self._metrics.append(mark_writer(batch.encoded, writer))
+        self._metrics_size += len(batch.encoded)
         if self._metrics_size > _HELD:
             with _atomic.Lock(self.path):
                 self._flush_metrics()
@@ -391,14 +394,11 @@ class RunFolder:
 
     # ------------------------------------------------------------------------------------------- writing
 
-    def flush(self, before_last: Callable[[], None] | None = None) -> None:
-        """Write what changed; after the ending of the run, put it on the disk.
+    def derive(self) -> None:
+        """Make the files that only repeat what others hold; called when all but ``capture.json`` is written."""
 
-        Parameters
-        ----------
-        before_last : callable, optional
-            Called when everything but ``capture.json`` is written: derived files.
-        """
+    def flush(self) -> None:
+        """Write what changed; after the ending of the run, put it on the disk."""
         if not (self._changes or self._output or self._metrics or self._missed_changed):
             return
         with _atomic.Lock(self.path):
@@ -410,8 +410,7 @@ class RunFolder:
             # a batch is recognised by its seq.
             if self._changes or self._missed_changed:
                 self._write_documents(("config", "info", "run"))
-                if before_last is not None:
-                    before_last()
+                self.derive()
                 if self.ended:
                     self._sync()
                 self._write_extension()
@@ -593,8 +592,3 @@ def _signature(path: str) -> tuple[int, ...]:
     except FileNotFoundError:
         return ()
     return (found.st_ino, found.st_mtime_ns, found.st_size)
-
-
-def opener(path: str) -> Callable[[], BinaryIO]:
-    """Return a function that opens `path` for reading."""
-    return lambda: open(path, "rb")

@@ -7,12 +7,8 @@ import os
 from capture._version import __version__
 from capture.errors import ObserverError
 from capture.observers import _atomic, _names
-from capture.observers._run_folder import FORMAT, opener, read_document
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, BinaryIO
+from capture.observers._run_folder import FORMAT, read_document
+from capture.observers._writing import Blob, digests
 
 PRIVATE = "_capture"  #: folder of the store's own files
 SOURCES, RESOURCES = "_sources", "_resources"  #: folders of the files that runs share
@@ -104,20 +100,6 @@ def write_uid(basedir: str, uid: str, name: str, shared: bool) -> None:
     _atomic.write(path, f"{name}\n".encode(), shared)
 
 
-class Blob:
-    """The bytes of a file, wherever they lie, and what is known of them."""
-
-    __slots__ = ("digest", "md5", "open", "size")
-
-    def __init__(self, digest: str, md5: str, size: int, open: Callable[[], BinaryIO]) -> None:
-        self.digest, self.md5, self.size, self.open = digest, md5, size, open
-
-    @classmethod
-    def of_file(cls, path: str) -> Blob:
-        """Look at a file that nobody has looked at yet."""
-        return cls(*digests(path), opener(path))
-
-
 def bring(blob: Blob, target: str, shared: bool) -> bool:
     """See that `target` holds the bytes; false if it holds others."""
     try:
@@ -139,30 +121,9 @@ def holds(path: str, digest: str) -> bool:
         return False
 
 
-def digests(filename: str) -> tuple[str, str, int]:
-    """Return SHA-256, MD5 and size of a file."""
-    import hashlib
-
-    sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
-    with open(filename, "rb") as stream:
-        while True:
-            chunk = stream.read(_atomic.CHUNK)
-            if not chunk:
-                return sha256.hexdigest(), md5.hexdigest(), size
-            sha256.update(chunk)
-            md5.update(chunk)
-            size += len(chunk)
-
-
 def relative(path: str, basedir: str) -> str | None:
     """Return `path` relative to the store, with "/"; None if it lies elsewhere."""
     path, root = os.path.realpath(path), os.path.realpath(basedir)
     if not path.startswith(root + os.sep):
         return None
     return path[len(root) + 1 :].replace(os.sep, "/")
-
-
-def log() -> Any:
-    import logging
-
-    return logging.getLogger("capture.observers")

@@ -1,6 +1,3 @@
-# A hook may take a subset of its arguments: a rule that the type system does not know.
-# mypy: disable-error-code="override"
-
 """The file store: a folder per run, laid out as Sacred does, with what is new in ``capture.json``.
 
 ::
@@ -25,63 +22,121 @@ Folders that are not runs are left alone. Whatever replaces a file is written be
 from __future__ import annotations
 
 import os
-import threading
 
 from capture.codec import decode, encode
 from capture.errors import ObserverError
-from capture.hooks import RunObserver
 from capture.observers import _atomic, _labels, _names
 from capture.observers._run_folder import Documents, RunFolder
 from capture.observers._store import (
     PRIVATE,
     RESOURCES,
     SOURCES,
-    Blob,
     bring,
     find_uid,
     holds,
-    log,
     make_store,
     path_of,
     relative,
     write_uid,
 )  # fmt: skip
+from capture.observers._writing import Blob, StoreObserver, log
 from capture.settings import SETTINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
-    from typing import Any, BinaryIO
+    from collections.abc import Mapping
+    from typing import Any
 
-    from capture.hooks import MetricsBatch
     from capture.observers._file_curator import FileStoreCurator
     from capture.observers._file_reader import FileStoreReader
 
 _FEW = 10_000  #: measurements up to which metrics.json follows at once where Sacred's hooks are called
 
 
-class _Heartbeat:
-    """The hook `heartbeat_event`, which takes Sacred's ``captured_out`` without declaring it.
+class _Run(RunFolder):
+    """A run's folder whose files go where its observer says."""
 
-    For an observer that declares it, the whole output would be kept in memory and handed over at each heartbeat.
-    """
+    observer: FileStorageObserver
 
-    def __init__(self, function: Callable[..., None], observer: Any = None) -> None:
-        self.__func__ = function  #: like a bound method's: what the hook declares
-        self.__doc__ = "The run is alive. Sacred's `captured_out`, the whole output so far, is taken too."
-        self._observer = observer
+    def source(self, path: str, blob: Blob) -> None:
+        if self.observer.copy_sources:
+            stored = self._share(self.observer.source_dir, path, blob)
+            self.change("add_file", "sources", _entry(path, stored, blob.digest, blob.size))
+        else:
+            self.name_source(path, blob.digest, blob.size)
 
-    def __get__(self, observer: Any, owner: Any = None) -> Any:
-        return self if observer is None else _Heartbeat(self.__func__, observer)
+    def name_source(self, path: str, digest: str | None, size: int | None) -> None:
+        """Note a source whose bytes are not kept."""
+        base = self.documents.run.get("experiment", {}).get("base_dir") or ""
+        original = os.path.relpath(os.path.join(base, path), self.basedir)
+        self.change("add_file", "sources", _entry(path, None, digest, size, original=original))
 
-    def __call__(self, *args: Any, captured_out: str | None = None, **kwargs: Any) -> None:
-        if captured_out:
-            self._observer.follow_output(captured_out, kwargs.get("uid"))
-        self.__func__(self._observer, *args, **kwargs)
+    def resource(self, filename: str, blob: Blob) -> None:
+        stored = relative(filename, self.basedir)
+        if stored is None or self.observer.copy_artifacts:
+            stored = self._share(self.observer.resource_dir, filename, blob)
+        self.change("add_file", "resources", _entry(filename, stored, blob.digest, blob.size))
+
+    def artifact(self, name: str, blob: Blob, metadata: Any, content_type: str | None) -> None:
+        stored = self._store_artifact(name, blob)
+        entry = _entry(name, stored, blob.digest, blob.size, metadata=metadata, content_type=content_type)
+        self.change("add_file", "artifacts", entry)
+
+    def derive(self) -> None:
+        if not self.ended:
+            return
+        if self.has_metrics():
+            from capture.observers._series import write_metrics_json
+
+            limit = self.observer.metrics_json_limit
+            write_metrics_json(self.path, SETTINGS.METRICS.JSON_LIMIT if limit is None else limit)
+        if self.observer.template is not None:
+            _write_report(self.observer.template, self)
+
+    def _share(self, folder: str, path: str, blob: Blob) -> str:
+        """Store bytes once for all runs; return where, relative to the store if they lie in it."""
+        _atomic.ensure_folder(folder, self.shared)
+        target = os.path.join(folder, _names.blob_name(path, blob.md5 or blob.digest))
+        if not bring(blob, target, self.shared):
+            target = os.path.join(folder, _names.blob_name(path, blob.digest))
+            if not bring(blob, target, self.shared):
+                raise ObserverError(f"{target} exists and is not the file that its name says; move it away")
+        self.note_blob(target, lambda: bring(blob, target, self.shared))
+        self.note_file(target)
+        return relative(target, self.basedir) or target
+
+    def _store_artifact(self, name: str, blob: Blob) -> str:
+        """Store an artifact in the run's folder; return its path in there."""
+        old = self.documents.file("artifacts", name)
+        if old is not None:
+            path = self.inner(old["stored"])
+            _atomic.take(blob.open, path, blob.digest, self.shared, replace=True)
+            self.note_file(path)
+            return old["stored"]
+        wanted = _names.safe_path(name)
+        if self.is_below_file(wanted):
+            wanted = _names.flat_name(name)
+        number = 1
+        while True:
+            stored = wanted if number == 1 else _names.numbered(wanted, number)
+            number += 1
+            if self.is_taken(stored):
+                continue
+            try:
+                path = self.inner(stored)
+                _atomic.take(blob.open, path, blob.digest, self.shared)
+            except NotADirectoryError:  # somebody else's file or link is in the way
+                wanted, number = _names.flat_name(name), 1
+                continue
+            except FileExistsError:
+                if not holds(path, blob.digest):
+                    continue
+            self.note_file(path)
+            self.take_path(stored)
+            return stored
 
 
-class FileStorageObserver(RunObserver):
+class FileStorageObserver(StoreObserver):
     """Writes runs into a folder, in Sacred's layout.
 
     Parameters
@@ -117,9 +172,6 @@ class FileStorageObserver(RunObserver):
     """
 
     VERSION = "FileStorageObserver-0.7.0"  #: Sacred's name of the layout
-    supports = frozenset(
-        {"metrics", "artifacts", "resources", "sources", "output", "queue", "facts", "annotations", "resume"}
-    )
 
     def __init__(
         self,
@@ -139,18 +191,14 @@ class FileStorageObserver(RunObserver):
         self.resource_dir = os.path.abspath(resource_dir or os.path.join(self.basedir, RESOURCES))
         self.source_dir = os.path.abspath(source_dir or os.path.join(self.basedir, SOURCES))
         self.template = None if template is None else os.path.abspath(template)
-        self.priority = priority
         self.copy_artifacts = copy_artifacts
         self.copy_sources = copy_sources
         self.ignore_in_git = ignore_in_git
         self.metrics_json_limit = metrics_json_limit
-        self._forget()
+        super().__init__(priority)
 
-    def _forget(self) -> None:
-        self._lock = threading.RLock()
-        self._runs: dict[Any, RunFolder] = {}
-        self._last: RunFolder | None = None
-        self._hosts: dict[tuple[Any, str], tuple[Any, Any, int]] = {}
+    def forget(self) -> None:
+        super().forget()
         self._shared: bool | None = None  # None: the store's folder was not looked at yet
 
     @classmethod
@@ -213,7 +261,7 @@ class FileStorageObserver(RunObserver):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget()
+        self.forget()
 
     def transient(self, error: BaseException) -> bool:
         """Say whether `error` may pass: a full disk, a file system that is away, too many open files."""
@@ -241,287 +289,13 @@ class FileStorageObserver(RunObserver):
         """``info.json`` of that run."""
         return None if self._last is None else self._last.documents.info or {}
 
-    # --------------------------------------------------------------------------------------------- the hooks
+    # --------------------------------------------------------------------------------------------- runs
 
-    def opened_event(self, host: Any, version: Any = None, uid: Any = None, writer: str = "main", seq: int = 0) -> None:
-        with self._lock:
-            run = self._known(uid)
-            if run is None:
-                self._hosts[uid, writer] = (host, version, seq)  # until the start tells of the run
-            elif not run.has(writer, seq):
-                run.change("opened", writer, host, version)
-                run.stored(writer, seq)
-
-    def queued_event(
-        self,
-        ex_info: dict[str, Any],
-        command: str,
-        host_info: dict[str, Any],
-        queue_time: datetime,
-        config: dict[str, Any],
-        meta_info: dict[str, Any],
-        _id: Any,
-        uid: Any = None,
-        writer: str = "main",
-        seq: int = 0,
-    ) -> str:
-        described = (ex_info, command, host_info, config, meta_info)
-        return self._begin("QUEUED", queue_time, described, _id, uid, writer, seq)
-
-    def started_event(
-        self,
-        ex_info: dict[str, Any],
-        command: str,
-        host_info: dict[str, Any],
-        start_time: datetime,
-        config: dict[str, Any],
-        meta_info: dict[str, Any],
-        _id: Any,
-        requested: bool = True,
-        uid: Any = None,
-        writer: str = "main",
-        seq: int = 0,
-    ) -> str:
-        described = (ex_info, command, host_info, config, meta_info)
-        return self._begin("RUNNING", start_time, described, _id, uid, writer, seq, takes_over=requested)
-
-    def _begin(
-        self,
-        status: str,
-        moment: datetime,
-        described: tuple[Any, ...],
-        _id: Any,
-        uid: Any,
-        writer: str,
-        seq: int,
-        takes_over: bool = False,
-    ) -> str:
-        with self._lock:
-            run = None if uid is None else self._known(uid)  # whom Sacred calls, it tells of one run after the other
-            if run is None:
-                run = self._claim(uid, _id, takes_over)
-                self._runs[uid] = run
-                for key in [key for key in self._hosts if key[0] == uid]:
-                    host, version, place = self._hosts.pop(key)
-                    run.change("opened", key[1], host, version)
-                    run.stored(key[1], place)
-            self._last = run
-            if not run.has(writer, seq):
-                run.ended = False
-                run.change("describe", status, moment, *described)
-                if status == "RUNNING" and not os.path.exists(run.file("cout.txt")):
-                    run.write_output("", 0)
-                if uid is None:
-                    self._copy_sources(run, described[0])
-                run.stored(writer, seq)
-            # The label is a promise to others: it is written before it is returned.
-            run.flush()
-            return _label(run)
-
-    def resumed_event(self, resume_time: datetime, uid: Any = None, writer: str = "main", seq: int = 0) -> None:
-        def act(run: RunFolder) -> None:
-            run.ended = False
-            run.change("resumed", resume_time)
-
-        self._tell(act, uid, writer, seq)
-
-    def facts_event(self, name: str, facts: Any, uid: Any = None, writer: str = "main", seq: int = 0) -> None:
-        self._tell(lambda run: run.change("facts", name, facts), uid, writer, seq)
-
-    def output_event(self, text: str, offset: int, uid: Any = None, writer: str = "main", seq: int = 0) -> None:
-        self._tell(lambda run: run.write_output(text, offset), uid, writer, seq)
-
-    def metrics_event(self, batch: MetricsBatch, uid: Any = None, writer: str = "main", seq: int = 0) -> None:
-        self._tell(lambda run: run.write_metrics(batch.encoded, writer, seq), uid, writer, seq)
-
-    def log_metrics(
-        self,
-        metrics_by_name: Mapping[str, Any],
-        info: Any = None,
-        uid: Any = None,
-        writer: str = "main",
-        seq: int = 0,
-    ) -> None:
-        def act(run: RunFolder) -> None:
-            from capture.observers._series import batch_line, write_metrics_json
-
-            if any(len(column["values"]) for column in metrics_by_name.values()):
-                run.write_metrics(batch_line(metrics_by_name), writer, seq)
-                if uid is None:
-                    run.flush()
-                    write_metrics_json(run.path, _FEW)
-
-        self._tell(act, uid, writer, seq)
-
-    def _beat(
-        self,
-        info: dict[str, Any],
-        beat_time: datetime,
-        result: Any,
-        uid: Any = None,
-        writer: str = "main",
-        seq: int = 0,
-    ) -> None:
-        self._tell(lambda run: run.change("beat", beat_time, info, result), uid, writer, seq)
-
-    heartbeat_event = _Heartbeat(_beat)
-
-    def source_event(
-        self,
-        path: str,
-        digest: str,
-        md5: str,
-        size: int,
-        open: Callable[[], BinaryIO],
-        uid: Any = None,
-        writer: str = "main",
-        seq: int = 0,
-    ) -> None:
-        def act(run: RunFolder) -> None:
-            if self.copy_sources:
-                stored = self._share(run, self.source_dir, path, Blob(digest, md5, size, open))
-                run.change("add_file", "sources", _entry(path, stored, digest, size))
-            else:
-                run.change("add_file", "sources", self._uncopied(run, path, digest, size))
-
-        self._tell(act, uid, writer, seq)
-
-    def resource_event(
-        self,
-        filename: str,
-        digest: str = "",
-        md5: str = "",
-        size: int = 0,
-        open: Callable[[], BinaryIO] | None = None,
-        uid: Any = None,
-        writer: str = "main",
-        seq: int = 0,
-    ) -> None:
-        def act(run: RunFolder) -> None:
-            blob = Blob.of_file(filename) if open is None else Blob(digest, md5, size, open)
-            stored = relative(filename, self.basedir)
-            if stored is None or self.copy_artifacts:
-                stored = self._share(run, self.resource_dir, filename, blob)
-            run.change("add_file", "resources", _entry(filename, stored, blob.digest, blob.size))
-
-        self._tell(act, uid, writer, seq)
-
-    def artifact_event(
-        self,
-        name: str,
-        filename: str,
-        metadata: Any = None,
-        content_type: Any = None,
-        digest: str = "",
-        size: int = 0,
-        open: Callable[[], BinaryIO] | None = None,
-        uid: Any = None,
-        writer: str = "main",
-        seq: int = 0,
-    ) -> None:
-        def act(run: RunFolder) -> None:
-            blob = Blob.of_file(filename) if open is None else Blob(digest, "", size, open)
-            stored = self._store_artifact(run, name, blob)
-            entry = _entry(name, stored, blob.digest, blob.size, metadata=metadata, content_type=content_type)
-            run.change("add_file", "artifacts", entry)
-
-        self._tell(act, uid, writer, seq)
-
-    def annotated_event(
-        self, tags: list[str] | None, notes: str | None, uid: Any = None, writer: str = "main", seq: int = 0
-    ) -> None:
-        self._tell(lambda run: run.change("annotate", tags, notes), uid, writer, seq)
-
-    def completed_event(
-        self, stop_time: datetime, result: Any, uid: Any = None, writer: str = "main", seq: int = 0
-    ) -> None:
-        self._tell(lambda run: self._end(run, "COMPLETED", stop_time, result=result), uid, writer, seq)
-
-    def interrupted_event(
-        self, interrupt_time: datetime, status: str, uid: Any = None, writer: str = "main", seq: int = 0
-    ) -> None:
-        self._tell(lambda run: self._end(run, status, interrupt_time), uid, writer, seq)
-
-    def failed_event(
-        self, fail_time: datetime, fail_trace: list[str], uid: Any = None, writer: str = "main", seq: int = 0
-    ) -> None:
-        self._tell(lambda run: self._end(run, "FAILED", fail_time, fail_trace=fail_trace), uid, writer, seq)
-
-    def unknown_event(self, payload: dict[str, Any], uid: Any = None, writer: str = "main", seq: int = 0) -> None:
-        self._tell(lambda run: run.change("unknown", payload), uid, writer, seq)
-
-    def flush(self) -> None:
-        """Write what was told since the last flush; after an ending, put the whole run on the disk."""
-        with self._lock:
-            for uid, run in list(self._runs.items()):
-                if not os.path.isdir(run.path):
-                    log().warning("The folder %s was removed while its run was being recorded", run.path)
-                    del self._runs[uid]
-                    continue
-                self._flush(run)
-                if run.ended and uid is not None:
-                    del self._runs[uid]  # should more come, it is read from the disk
-
-    def join(self) -> None:
-        self.flush()
-
-    # --------------------------------------------------------------------------------------------- a run's state
-
-    def follow_output(self, text: str, uid: Any = None) -> None:
-        """Store what is new in `text`, the whole output so far."""
-        with self._lock:
-            run = self._known(uid)
-            if run is not None:
-                run.follow_output(text)
-
-    def _tell(self, act: Callable[[RunFolder], None], uid: Any, writer: str, seq: int) -> None:
-        """Apply one event, once, to the run that it belongs to."""
-        with self._lock:
-            run = self._known(uid)
-            if run is None:
-                raise ObserverError(
-                    f"{self.basedir} holds no run {uid}: its start never arrived here, or its folder was removed"
-                    if uid is not None
-                    else f"{self!r} was told of an event before a run started"
-                )
-            if run.has(writer, seq):
-                return
-            self._last = run
-            try:
-                act(run)
-            except Exception:
-                run.failed(writer, seq)
-                raise
-            run.stored(writer, seq)
-            if uid is None:
-                self._flush(run)
-
-    def _flush(self, run: RunFolder) -> None:
-        run.flush(lambda: self._derive(run) if run.ended else None)
-
-    def _known(self, uid: Any) -> RunFolder | None:
-        """Return the run of that uid, from memory or from the disk."""
-        run = self._runs.get(uid)
-        if run is not None or uid is None:
-            return run
+    def find_run(self, uid: str) -> _Run | None:
         path = find_uid(self.basedir, uid)
-        if path is None:
-            return None
-        run = RunFolder.open(path, self.basedir, self._open_to_group())
-        self._runs[uid] = run
-        return run
+        return None if path is None else self._own(_Run.open(path, self.basedir, self._open_to_group()))
 
-    def _open_to_group(self) -> bool:
-        """Make the store on first use; say whether it belongs to a group."""
-        if self._shared is None:
-            self._shared = make_store(self.basedir, self.ignore_in_git)
-        return self._shared
-
-    def _claim(self, uid: Any, asked: Any, takes_over: bool) -> RunFolder:
-        """Give a new run its folder: the label asked for where it is free, or that of a queued run that it takes over.
-
-        Else it gets the next number.
-        """
+    def claim_run(self, uid: str | None, asked: Any, takes_over: bool) -> _Run:
         shared = self._open_to_group()
         private = os.path.join(self.basedir, PRIVATE)
         if asked is not None:
@@ -535,12 +309,40 @@ class FileStorageObserver(RunObserver):
             name = label = _labels.take_number(self.basedir, private, shared)
         if uid is not None:
             write_uid(self.basedir, uid, name, shared)
-        return RunFolder(os.path.join(self.basedir, name), self.basedir, Documents(label, uid or ""), shared)
+        return self._own(_Run(os.path.join(self.basedir, name), self.basedir, Documents(label, uid or ""), shared))
 
-    def _take_queued(self, name: str, label: str, uid: Any, shared: bool) -> RunFolder | None:
+    def is_gone(self, run: Any) -> bool:
+        return not os.path.isdir(run.path)
+
+    def store_listed_sources(self, run: Any, ex_info: dict[str, Any]) -> None:
+        if self.copy_sources:
+            super().store_listed_sources(run, ex_info)
+        for path, *_ in ex_info.get("sources", ()):
+            if run.documents.file("sources", path) is None:  # not wanted, or not found
+                run.name_source(path, None, None)
+
+    def log_metrics(self, metrics_by_name: Mapping[str, Any], info: Any = None, **place: Any) -> None:
+        super().log_metrics(metrics_by_name, info, **place)
+        run = self._runs.get(None)
+        if run is not None and place.get("uid") is None:
+            from capture.observers._series import write_metrics_json
+
+            write_metrics_json(run.path, _FEW)
+
+    def _own(self, run: _Run) -> _Run:
+        run.observer = self
+        return run
+
+    def _open_to_group(self) -> bool:
+        """Make the store on first use; say whether it belongs to a group."""
+        if self._shared is None:
+            self._shared = make_store(self.basedir, self.ignore_in_git)
+        return self._shared
+
+    def _take_queued(self, name: str, label: str, uid: Any, shared: bool) -> _Run | None:
         """Take over a queued run; None if it is not queued (any more), or is another's."""
         path = os.path.join(self.basedir, name)
-        run = RunFolder.open(path, self.basedir, shared)
+        run = _Run.open(path, self.basedir, shared)
         documents = run.documents
         if documents.run.get("status") != "QUEUED" or decode(documents.capture["label"]) != label:
             return None
@@ -554,87 +356,7 @@ class FileStorageObserver(RunObserver):
         run.seqs.clear()
         if uid is not None:
             write_uid(self.basedir, uid, name, shared)
-        return run
-
-    def _end(self, run: RunFolder, status: str, moment: datetime, **more: Any) -> None:
-        run.change("ended", status, moment, **more)
-        run.ended = True
-
-    def _derive(self, run: RunFolder) -> None:
-        """Make the files that only repeat what others hold."""
-        if run.has_metrics():
-            from capture.observers._series import write_metrics_json
-
-            limit = self.metrics_json_limit
-            write_metrics_json(run.path, SETTINGS.METRICS.JSON_LIMIT if limit is None else limit)
-        if self.template is not None:
-            _write_report(self.template, run)
-
-    # --------------------------------------------------------------------------------------------- files
-
-    def _copy_sources(self, run: RunFolder, ex_info: dict[str, Any]) -> None:
-        """Store the sources that Sacred lists as ``(path, md5)``."""
-        base = ex_info.get("base_dir") or ""
-        for path, *_ in ex_info.get("sources", ()):
-            full = os.path.join(base, path)
-            if not self.copy_sources:
-                run.change("add_file", "sources", self._uncopied(run, path, "", 0))
-                continue
-            try:
-                blob = Blob.of_file(full)
-            except OSError as error:
-                log().warning("The source file %s could not be stored: %s", full, error)
-                run.change("add_file", "sources", _entry(path, None, None, None))
-                continue
-            stored = self._share(run, self.source_dir, path, blob)
-            run.change("add_file", "sources", _entry(path, stored, blob.digest, blob.size))
-
-    def _uncopied(self, run: RunFolder, path: str, digest: str, size: int) -> dict[str, Any]:
-        base = run.documents.run.get("experiment", {}).get("base_dir") or ""
-        original = os.path.relpath(os.path.join(base, path), self.basedir)
-        return _entry(path, None, digest or None, size if digest else None, original=original)
-
-    def _share(self, run: RunFolder, folder: str, path: str, blob: Blob) -> str:
-        """Store bytes once for all runs; return where, relative to the store if they lie in it."""
-        _atomic.ensure_folder(folder, run.shared)
-        target = os.path.join(folder, _names.blob_name(path, blob.md5 or blob.digest))
-        if not bring(blob, target, run.shared):
-            target = os.path.join(folder, _names.blob_name(path, blob.digest))
-            if not bring(blob, target, run.shared):
-                raise ObserverError(f"{target} exists and is not the file that its name says; move it away")
-        run.note_blob(target, lambda: bring(blob, target, run.shared))
-        run.note_file(target)
-        return relative(target, self.basedir) or target
-
-    def _store_artifact(self, run: RunFolder, name: str, blob: Blob) -> str:
-        """Store an artifact in the run's folder; return its path in there."""
-        old = run.documents.file("artifacts", name)
-        if old is not None:
-            path = run.inner(old["stored"])
-            _atomic.take(blob.open, path, blob.digest, run.shared, replace=True)
-            run.note_file(path)
-            return old["stored"]
-        wanted = _names.safe_path(name)
-        if run.is_below_file(wanted):
-            wanted = _names.flat_name(name)
-        number = 1
-        while True:
-            stored = wanted if number == 1 else _names.numbered(wanted, number)
-            number += 1
-            if run.is_taken(stored):
-                continue
-            try:
-                path = run.inner(stored)
-                _atomic.take(blob.open, path, blob.digest, run.shared)
-            except NotADirectoryError:  # somebody else's file or link is in the way
-                wanted, number = _names.flat_name(name), 1
-                continue
-            except FileExistsError:
-                if not holds(path, blob.digest):
-                    continue
-            run.note_file(path)
-            run.take_path(stored)
-            return stored
+        return self._own(run)
 
 
 def _entry(name: str, stored: str | None, digest: str | None, size: int | None, **more: Any) -> dict[str, Any]:
@@ -642,10 +364,6 @@ def _entry(name: str, stored: str | None, digest: str | None, size: int | None, 
     entry = {"name": encode(name), "stored": stored, "digest": digest, "size": size}
     entry.update({key: encode(value) for key, value in more.items() if value is not None})
     return entry
-
-
-def _label(run: RunFolder) -> str:
-    return decode(run.documents.capture["label"])
 
 
 def _write_report(template: str, run: RunFolder) -> None:
