@@ -15,4 +15,6 @@ INSTALLED = os.path.join(ROOT, ".servers")  #: what `python -m tests.servers ins
 #: name of each server, as its module and in the commands, and of its class
 NAMES = {
     "mongo": "Mongo",
+    "postgres": "Postgres",
+    "mariadb": "MariaDB",
 }

@@ -14,7 +14,9 @@ import secrets
 
 import pytest
 
+from tests.servers.mariadb import MariaDB
 from tests.servers.mongo import Mongo
+from tests.servers.postgres import Postgres
 
 
 def require(server_class) -> None:
@@ -28,14 +30,14 @@ def require(server_class) -> None:
     pytest.skip(reason)
 
 
-def shared(server_class):
+def shared(server_class, **options):
     """Yield the server of the session: a given one, or one of ours."""
     given = os.environ.get(server_class.variable)
     if given:
         yield server_class(given=given)
         return
     require(server_class)
-    with server_class() as server:
+    with server_class(**options) as server:
         yield server
 
 
@@ -76,3 +78,45 @@ def mongo_url(mongo_server):
 def own_mongo():
     """Factory of private MongoDB servers: ``own_mongo(auth=True).start()``."""
     yield from own(Mongo)
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """The session's PostgreSQL."""
+    yield from shared(Postgres, fsync=False)
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """URL of an empty database."""
+    name = fresh_name()
+    postgres_server.create(name)
+    yield postgres_server.url_of(name)
+    postgres_server.drop(name)
+
+
+@pytest.fixture
+def own_postgres():
+    """Factory of private PostgreSQL servers: ``own_postgres().start()``."""
+    yield from own(Postgres)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server():
+    """The session's MariaDB."""
+    yield from shared(MariaDB, fsync=False)
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server):
+    """URL of an empty database."""
+    name = fresh_name()
+    mariadb_server.create(name)
+    yield mariadb_server.url_of(name)
+    mariadb_server.drop(name)
+
+
+@pytest.fixture
+def own_mariadb():
+    """Factory of private MariaDB servers: ``own_mariadb().start()``."""
+    yield from own(MariaDB)

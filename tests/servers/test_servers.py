@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 
 def test_mongo_databases_are_fresh(mongo_url, mongo_server):
     """A test that finds another one's runs passes or fails by chance."""
@@ -12,3 +14,14 @@ def test_mongo_databases_are_fresh(mongo_url, mongo_server):
         assert database.list_collection_names() == []
         database.runs.insert_one({"_id": 1})
     assert mongo_url.startswith(f"mongodb://127.0.0.1:{mongo_server.port}/")
+
+
+@pytest.mark.parametrize("name", ["postgres_url", "mariadb_url"])
+def test_sql_databases_are_fresh(name, request):
+    """A test that finds another one's tables passes or fails by chance."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(request.getfixturevalue(name), poolclass=sqlalchemy.NullPool)
+    assert sqlalchemy.inspect(engine).get_table_names() == []
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("CREATE TABLE runs (id INT)"))
