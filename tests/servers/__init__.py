@@ -17,4 +17,5 @@ NAMES = {
     "mongo": "Mongo",
     "postgres": "Postgres",
     "mariadb": "MariaDB",
+    "s3": "S3",
 }

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 
 import pytest
 
 from tests.servers.mariadb import MariaDB
 from tests.servers.mongo import Mongo
 from tests.servers.postgres import Postgres
+from tests.servers.s3 import S3
 
 
 def require(server_class) -> None:
@@ -120,3 +122,36 @@ def mariadb_url(mariadb_server):
 def own_mariadb():
     """Factory of private MariaDB servers: ``own_mariadb().start()``."""
     yield from own(MariaDB)
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """The session's S3."""
+    yield from shared(S3)
+
+
+@pytest.fixture
+def s3_url(s3_server, monkeypatch):
+    """URL of an empty folder in an empty bucket; endpoint and credentials are in the environment."""
+    name = fresh_name()
+    s3_server.create(name)
+    for variable, value in s3_server.client_environment.items():
+        monkeypatch.setenv(variable, value)
+    forget_s3_clients()
+    yield s3_server.url_of(name)
+    s3_server.drop(name)
+    forget_s3_clients()
+
+
+@pytest.fixture
+def own_s3():
+    """Factory of private S3 services: ``server = own_s3().start()``; see its ``client_environment``."""
+    yield from own(S3)
+    forget_s3_clients()
+
+
+def forget_s3_clients() -> None:
+    """Let s3fs make its clients anew: it keeps them by their arguments, and does not look at the environment again."""
+    s3fs = sys.modules.get("s3fs")
+    if s3fs is not None:
+        s3fs.S3FileSystem.clear_instance_cache()

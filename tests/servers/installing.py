@@ -76,7 +76,8 @@ def make_environment(folder: str, requirements: list[str]) -> None:
     """Make a virtual environment of a server's own, so that its pins do not reach ours."""
     run(sys.executable, "-m", "venv", folder)
     python = os.path.join(folder, "bin", "python")
-    run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--only-binary=:all:", *requirements)
+    # not compiled ahead: most of what is installed is never imported
+    run(python, "-m", "pip", "install", "-q", "--no-compile", "--only-binary=:all:", *requirements)
 
 
 def install_packages(packages: list[str]) -> None:

@@ -183,6 +183,10 @@ class Server:
 
     # helpers
 
+    def path(self, name: str) -> str:
+        """The path of a file in the data folder."""
+        return os.path.join(self.folder, name)
+
     @property
     def log_path(self) -> str:
         return os.path.join(self.folder, "server.log")
@@ -259,9 +263,6 @@ class DatabaseServer(Server):
     def own_url(self, login: str, database: str) -> str:
         """`url_of`, of a server of ours; `login` ends in an @."""
         raise NotImplementedError
-
-    def path(self, name: str) -> str:
-        return os.path.join(self.folder, name)
 
 
 class Guardian:

@@ -25,3 +25,13 @@ def test_sql_databases_are_fresh(name, request):
     assert sqlalchemy.inspect(engine).get_table_names() == []
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text("CREATE TABLE runs (id INT)"))
+
+
+def test_s3_buckets_are_fresh_and_found_by_the_environment(s3_url):
+    """A client is told nothing but the URL, as a user's is."""
+    import s3fs
+
+    files = s3fs.S3FileSystem()
+    assert not files.exists(s3_url)
+    files.pipe(f"{s3_url}/1/run.json", b"{}")
+    assert files.cat(f"{s3_url}/1/run.json") == b"{}"
