@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -37,6 +38,15 @@ def pytest_configure(config):
     )
 
 
+def pytest_collection_finish(session):
+    """Have the garbage collector leave alone what collecting made: thousands of tests, which stay until the end.
+
+    It would look through all of them again and again, which took a sixth of a session's time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_unconfigure(config):
     shutil.rmtree(_HOME, ignore_errors=True)
 
@@ -47,3 +57,22 @@ def state_dir(monkeypatch):
     path = os.path.join(_HOME, "state", str(next(_NUMBER)))
     monkeypatch.setenv("CAPTURE_STATE_DIR", path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def facts(request):
+    """Leave out of runs in this process what they would tell of the test session, unless a test is marked ``facts``.
+
+    To a run every test module is an imported source of an editable install, and the checkout a repository to bundle:
+    that costs each run ten times what it costs by itself, and depends on where the tests are run. Runs in processes
+    of their own, as tests/e2e starts them, tell everything.
+    """
+    from capture import SETTINGS
+
+    if request.node.get_closest_marker("facts"):
+        yield
+        return
+    before = SETTINGS.IMPORTS, SETTINGS.GIT.BUNDLE_BYTES
+    SETTINGS.IMPORTS, SETTINGS.GIT.BUNDLE_BYTES = False, 0
+    yield
+    SETTINGS.IMPORTS, SETTINGS.GIT.BUNDLE_BYTES = before

@@ -20,6 +20,8 @@ from capture.testing import MemoryStore, RecordingObserver
 from capture.unwatched import IDENTS
 from capture.watching import OWN_TOPICS, strings_in
 
+pytestmark = pytest.mark.facts
+
 
 @pytest.fixture
 def experiment(tmp_path, monkeypatch):
