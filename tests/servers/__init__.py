@@ -18,4 +18,6 @@ NAMES = {
     "postgres": "Postgres",
     "mariadb": "MariaDB",
     "s3": "S3",
+    "mlflow": "MLflow",
+    "omniboard": "Omniboard",
 }
