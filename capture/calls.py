@@ -16,7 +16,9 @@ from capture.errors import HookError, ObserverError
 from capture.events import ENDINGS
 from capture.hooks import HOOKS, PLACE, MetricsBatch, RunObserver
 from capture.journal import event_of
+from capture.moments import datetime, timezone
 from capture.records import Series, utc_from_microseconds
+from capture.settings import SETTINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -274,6 +276,7 @@ class Calls:
         self._untold_output = 0  # seq of the first output that no heartbeat has carried
         self._info = self._result = b"null"  # as JSON, so that each call gets its own copy
         self._beat_time = b"null"
+        self._naive = SETTINGS.NAIVE_TIMES and not _is_own(observer)
 
     @property
     def held_from(self) -> int:
@@ -308,7 +311,7 @@ class Calls:
             return before
 
         def arguments() -> dict[str, Any]:
-            return {**maker(self, event_of(line.data)), **self._at(line.seq)}
+            return self._timed({**maker(self, event_of(line.data)), **self._at(line.seq)})
 
         return [*before, Call(hook, arguments, (line.seq,))]
 
@@ -317,6 +320,12 @@ class Calls:
         if self._untold_output:
             return self._beat(self._untold_output)
         return self._metrics_call() if self._gathered else []
+
+    def _timed(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return what a hook is passed with the times in it as its observer takes them."""
+        if not self._naive:
+            return values
+        return {name: _naive(value) if name in _TIMES else value for name, value in values.items()}
 
     def _at(self, seq: int) -> dict[str, Any]:
         return {**self._place, "seq": seq}
@@ -339,7 +348,7 @@ class Calls:
 
         def arguments() -> dict[str, Any]:
             return {
-                "metrics_by_name": _by_name(lines),
+                "metrics_by_name": {name: self._timed(columns) for name, columns in _by_name(lines).items()},
                 "info": json_value(self._info) or {},
                 **self._at(lines[-1].seq),
             }
@@ -377,13 +386,14 @@ class Calls:
         beat_time = self._beat_time
 
         def arguments() -> dict[str, Any]:
-            return {
+            values = {
                 "info": json_value(self._info) or {},
                 "captured_out": self._output.decode("utf-8", "replace") if self._keeps_output else "",
                 "beat_time": json_value(beat_time),
                 "result": json_value(self._result),
                 **self._at(seq),
             }
+            return self._timed(values)
 
         def settle() -> None:
             self._untold_output = 0
@@ -397,6 +407,24 @@ class Calls:
 
     def label(self, asked: Any) -> Any:
         return self._label(asked)
+
+
+_TIMES = frozenset(
+    {"queue_time", "start_time", "resume_time", "beat_time", "stop_time", "interrupt_time", "fail_time", "timestamps"}
+)
+
+
+def _naive(times: Any) -> Any:
+    """Return a time, or a list of times, as Sacred has it: UTC, without saying so."""
+    if isinstance(times, datetime):
+        return times.astimezone(timezone.utc).replace(tzinfo=None)
+    return [_naive(time) for time in times] if isinstance(times, list) else times
+
+
+def _is_own(observer: Any) -> bool:
+    """Say whether an observer is this library's, or derived from one that is."""
+    bases = (cls for cls in type(observer).__mro__ if cls is not RunObserver)
+    return any(cls.__module__.partition(".")[0] == "capture" for cls in bases)
 
 
 def json_value(data: bytes) -> Any:

@@ -182,6 +182,9 @@ class ConfigAddedError(ConfigError, KeyError):
         The entry it is probably a slip of.
     """
 
+    #: parameters of captured functions that no entry fills
+    SPECIAL_ARGS = frozenset({"_config", "_log", "_rnd", "_run", "_seed", "__doc__", "config_filename"})
+
     def __init__(
         self,
         key: str,

@@ -177,6 +177,10 @@ class Experiment(Ingredient):
         run()
         return run
 
+    def overrides_run(self) -> bool:
+        """Say whether a framework's class does something around each run: then the command line goes through it."""
+        return type(self).run is not Experiment.run
+
     def _create_run(
         self,
         command_name: str | None = None,

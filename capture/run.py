@@ -50,6 +50,8 @@ class Run:
         What main returned. May be set during the run as an intermediate result.
     status : str
         See the module's drawing.
+    start_time, stop_time : datetime or None
+        UTC, with the time zone unless ``SETTINGS.NAIVE_TIMES`` says otherwise.
     """
 
     def __init__(
@@ -97,8 +99,8 @@ class Run:
         self.experiment: Any = None
         self.result: Any = None
         self.status: str | None = None
-        self.start_time: datetime | None = None
-        self.stop_time: datetime | None = None
+        self._started: datetime | None = None
+        self._stopped: datetime | None = None
         self.fail_trace: list[str] | None = None
 
         self.debug = False
@@ -131,6 +133,17 @@ class Run:
         self._filtered = ""
         self._filter_failed = False
         self._raw_output = bytearray()  # kept only for a filter of the user's own
+
+    @property
+    def start_time(self) -> datetime | None:
+        return self._shown(self._started)
+
+    @property
+    def stop_time(self) -> datetime | None:
+        return self._shown(self._stopped)
+
+    def _shown(self, moment: datetime | None) -> datetime | None:
+        return moment.replace(tzinfo=None) if moment is not None and self._settings.NAIVE_TIMES else moment
 
     # ------------------------------------------------------------------------------------------------ the run itself
 
@@ -195,7 +208,7 @@ class Run:
         self._check_new()
         observers = self._observers_to_tell()
         self.parent = next((run for run in context.candidate_runs() if run is context.CONTEXT_RUN.get()), None)
-        self.start_time = _now()
+        self._started = _now()
         try:
             self.status = "RUNNING"
             self._recorder = self._make_recorder(observers)
@@ -298,7 +311,7 @@ class Run:
 
     def _started_event(self) -> events.Event:
         return events.Started(
-            start_time=self.start_time,  # type: ignore[arg-type]
+            start_time=self._started,  # type: ignore[arg-type]
             command=self._command(),
             ex_info=self.experiment_info,
             host_info=self.host_info,
@@ -410,21 +423,21 @@ class Run:
             atexit.unregister(self._end_at_exit)
 
     def _ending(self, error: BaseException | None) -> events.Event:
-        self.stop_time, self._ended = _now(), time.monotonic()
+        self._stopped, self._ended = _now(), time.monotonic()
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             self.status = "COMPLETED"
-            return events.Completed(stop_time=self.stop_time, result=self.result)
+            return events.Completed(stop_time=self._stopped, result=self.result)
         status = interruption(error)
         if status is not None:
             self.status = status
-            return events.Interrupted(interrupt_time=self.stop_time, status=status)
+            return events.Interrupted(interrupt_time=self._stopped, status=status)
         self.status = "FAILED"
         self.fail_trace = fail_trace(error)
-        return events.Failed(fail_time=self.stop_time, fail_trace=self.fail_trace)
+        return events.Failed(fail_time=self._stopped, fail_trace=self.fail_trace)
 
     def _log_end(self) -> None:
-        assert self.start_time is not None and self.stop_time is not None
-        elapsed = _rounded(self.stop_time - self.start_time)
+        assert self._started is not None and self._stopped is not None
+        elapsed = _rounded(self._stopped - self._started)
         log = self.run_logger if self.main_function is not None else _Silent()
         self._flush_streams()
         if self.status == "COMPLETED":

@@ -101,6 +101,8 @@ def _run(
     command = command or experiment.default_command
     if not any(name == command for name, _ in experiment.gather_commands()):
         _refuse_command(experiment, program, command)
+    if experiment.overrides_run():
+        return experiment.run(command, config_updates, named_configs, info={}, meta_info={}, options=options)
     run = experiment._create_run(
         command, config_updates, named_configs, options=options, update_layer="command line"
     )

@@ -6,7 +6,7 @@ from types import FunctionType, MethodType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Any
 
 CO_VARARGS, CO_VARKEYWORDS = 0x04, 0x08  # as in `inspect`, whose import costs more than all captured functions
@@ -87,6 +87,49 @@ class Signature:
         """Return the parameters that would have no value."""
         given = {*self.positional[: len(args)], *(n for n in kwargs if n in self.by_name), *injected}
         return [name for name in self.arguments if name not in given and name not in self.defaults]
+
+    def construct_arguments(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any],
+        bound: bool = False,
+    ) -> tuple[Sequence[Any], dict[str, Any]]:
+        """Return what a call passes if parameters that are not given are filled from `options`.
+
+        Parameters
+        ----------
+        args, kwargs
+            What is given.
+        options : mapping
+            Values by name; those that no parameter takes are left out.
+        bound : bool
+            Whether the first parameter is already filled, as that of a method is.
+
+        Raises
+        ------
+        SignatureError
+            If too much is given, or something twice.
+        MissingConfigError
+            If a parameter without a default has no value; `missing_configs` names it.
+        """
+        from capture.errors import MissingConfigError, SignatureError
+
+        given = (None, *args) if bound else tuple(args)
+        wrong = [*self.duplicates(given, kwargs), *self.unexpected(kwargs)]
+        surplus = self.surplus(given)
+        if wrong or surplus:
+            what = ", ".join([*wrong, *map(repr, args[-surplus:] if surplus else ())])
+            raise SignatureError(
+                f"unexpected argument(s), or some that are given twice: {what}"
+                f"\n  parameters:  {', '.join(self.arguments)}"
+            )
+        filled = [name for name in self.by_name if name in options and name not in kwargs]
+        kwargs = {**kwargs, **{name: options[name] for name in filled if name not in self.positional[: len(given)]}}
+        missing = self.missing(given, kwargs, ())
+        if missing:
+            raise MissingConfigError(f"missing value(s): {', '.join(missing)}", missing_configs=missing)
+        return args, dict(kwargs)
 
 
 def signature_of(function: Callable[..., Any]) -> Signature:

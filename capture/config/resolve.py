@@ -120,7 +120,7 @@ def resolve(
     for node in assembly.tree.nodes:
         for source in sources_of(node):
             if _overrides(source):
-                assembly.preset(node, source, _relabelled("config override", source.origin.name, source))
+                assembly.preset(node, source, _relabelled("config override", origin_of(source).name, source))
     for name in named:
         node, source = _find_named(assembly.tree, name, load_file)
         assembly.preset(node, source, _relabelled("named config", name, source))
@@ -135,7 +135,7 @@ def _overrides(source: object) -> bool:
 
 
 def _relabelled(kind: str, name: str, source: Any) -> Origin:
-    origin = source.origin
+    origin = origin_of(source)
     return Origin(kind, name, origin.file, origin.line)
 
 
@@ -223,7 +223,7 @@ class _Assembly:
                 continue
             result = self._ask(source, node, fixed, config, fallback)
             own = self._own_entries(node, dict(result))
-            self.layers.append(Layer(source.origin, node.path, SOURCE, own, config, fixed, result))
+            self.layers.append(Layer(origin_of(source), node.path, SOURCE, own, config, fixed, result))
             config = {**config, **own}
             if hasattr(source, "conform"):
                 fixed = _as_made(fixed, own)
@@ -306,10 +306,13 @@ class _Assembly:
 
     def _ask(self, source: Any, node: Node, fixed: Any, preset: Any, fallback: Any) -> ConfigSummary:
         try:
-            return source(fixed=fixed, preset=preset, fallback=fallback)
+            result = source(fixed=fixed, preset=preset, fallback=fallback)
         except ConfigError as error:
             _attach(merge(preset, fixed), error)
             raise
+        if isinstance(result, ConfigSummary):
+            return result
+        return ConfigSummary(values=self._normalized(result))  # a source of somebody's own, which reports no more
 
     def _log(self, node: Node) -> Any:
         return self.logger.getChild(node.path) if self.logger is not None and node.path else self.logger
@@ -369,6 +372,14 @@ def _changed(layer: Layer) -> set[str]:
         for path, value in iter_flattened(layer.values)
         if not equal(get_by_path(layer.before, path, MISSING), value)
     }
+
+
+def origin_of(source: Any) -> Origin:
+    """Return the origin of a config source; one of somebody's own need not have one and is named by its class."""
+    origin = getattr(source, "origin", None)
+    if isinstance(origin, Origin):
+        return origin
+    return Origin("config source", getattr(source, "__name__", type(source).__name__))
 
 
 def _origin_of_hook(hook: Any) -> Origin:

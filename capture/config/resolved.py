@@ -153,7 +153,7 @@ class Resolved:
             docs = dict(self._later_docs)
             for node in self._tree.nodes:
                 for source in sources_of(node):
-                    for entry, text in source.docs.items():
+                    for entry, text in getattr(source, "docs", {}).items():  # one of somebody's own may have none
                         docs[join_path(node.path, entry)] = text
             self._docs = docs
         return self._docs

@@ -55,7 +55,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
     ("cli", ["cli", "cli.*", "__main__"], None),
     (
         "sacred's names",
-        ["utils", "serializer", "host_info", "stflow"],
+        ["utils", "serializer", "host_info", "stflow", "compat", "compat.*"],
         None,
     ),
 ]

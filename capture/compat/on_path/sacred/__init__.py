@@ -1,0 +1,8 @@
+"""Found in place of Sacred by a Python whose PYTHONPATH names this folder; `capture.compat` takes its place at once."""
+
+from importlib import import_module
+
+from capture.compat import install_as_sacred
+
+install_as_sacred()
+import_module("sacred")
