@@ -27,6 +27,7 @@ DEFAULTS: dict[str, tuple[Any, str]] = {
     "STATE_DIR": (None, "folder of journals that wait for delivery; None: the platform's place for state"),
     "CAPTURE_MODE": (None, 'how output is captured: "fd", "sys", "no"; None: "fd" in a script, else "sys"'),
     "DEFAULT_BEAT_INTERVAL": (10.0, "seconds between heartbeats"),
+    "NAIVE_TIMES": (False, "give your own observers, and `run.start_time`, UTC without a time zone, as Sacred does"),
     "DISCOVER_SOURCES": ("imported", '"imported", "sys", "dir" or "none": which files count as sources'),
     "DISCOVER_DEPENDENCIES": ("imported", '"imported", "sys", "pkg" or "none": which packages count as dependencies'),
     "CONFIG.ENFORCE_KEYS_MONGO_COMPATIBLE": (True, 'refuse config keys with "." or a leading "$"'),
