@@ -30,7 +30,6 @@ class FileStoreCurator(Curator):
         self._private = os.path.join(self.basedir, PRIVATE)
         self._bin = os.path.join(self._private, "bin")
         self._reader = FileStoreReader(self.basedir)
-        self._bin_reader = FileStoreReader(self.basedir, root=self._bin)
 
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes; None leaves the old ones."""
@@ -59,7 +58,7 @@ class FileStoreCurator(Curator):
 
     def restore(self, run: Any) -> None:
         """Bring a binned run back under its label."""
-        folder = self._bin_reader.folder(run)
+        folder = self._reader.folder(run, binned=True)
         self._move(folder, os.path.join(self.basedir, os.path.basename(folder)))
 
     def _move(self, folder: str, target: str) -> None:
@@ -69,23 +68,26 @@ class FileStoreCurator(Curator):
 
     def binned(self) -> list[str]:
         """Return the labels of the runs in the bin, oldest first."""
-        return self._bin_reader.labels()
+        return self._reader.all_labels(binned=True)
 
     def purge(self, run: Any) -> None:
         """Delete a binned run for good, and the shared files that no other run uses. Its label is never given again."""
         import shutil
 
-        folder = self._bin_reader.folder(run)
+        folder = self._reader.folder(run, binned=True)
         name = os.path.basename(folder)
         used = shared_files(folder)
         shared = make_store(self.basedir)
         _labels.bury(self._private, shared, name)
-        uid = next((uid for uid, known in self._bin_reader.uids().items() if known == name), None)
+        uid = self._reader.uid_of(folder)
         shutil.rmtree(folder)
-        if uid is not None:
+        if uid:
             _atomic.remove(os.path.join(self._private, "uids", _names.safe_component(uid)))
         self._sweep(used)
         self._tidy_spool()
+        from capture.observers._file_index import discard
+
+        discard(self._private)
 
     def _tidy_spool(self) -> None:
         """Delete what the spool has kept for the next run that stores it, where no run has it any more.
@@ -128,7 +130,7 @@ class FileStoreCurator(Curator):
 
     def _folders(self) -> list[str]:
         """Return the folders of all runs, those in the bin too."""
-        return [*self._reader.folders(), *self._bin_reader.folders()]
+        return [*self._reader.folders(), *self._reader.folders(binned=True)]
 
     def erase(self, value: str) -> int:
         """Replace one string everywhere in the store with asterisks, byte for byte; return the number of places.
@@ -143,7 +145,9 @@ class FileStoreCurator(Curator):
             If `value` has fewer than 4 characters, which would destroy the records.
         """
         from capture.observers._erase import erase
+        from capture.observers._file_index import discard
 
+        discard(self._private)
         return erase(self.basedir, self._folders(), value)
 
 

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import os
 
-from capture.codec import decode, encode
+from capture import plainjson
+from capture.codec import decode
 from capture.errors import RecordError
-from capture.hooks import Reader
-from capture.liveness import is_alive
 from capture.observers import _labels
-from capture.observers._query import by_part_of_uid, not_found
-from capture.observers._run_folder import EXTENSION, naive, read_document
+from capture.observers._folder_record import Folder, FolderRecord
+from capture.observers._query import by_part_of_uid
+from capture.observers._reading import StoreReader
+from capture.observers._run_folder import EXTENSION, FILES, naive, read_document
 from capture.observers._series import StoredSeries
 from capture.observers._store import PRIVATE, check_format, find_uid
 from capture.observers._writing import log, opener
-from capture.records import RunRecord, StoredFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import datetime
-    from typing import Any
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any, BinaryIO
 
-_SMALL = 64 << 10  #: bytes of a document up to which it is remembered
-_REMEMBERED = 8_192  #: documents that are remembered
+    from capture.filters import Filter
+    from capture.records import RunRecord, Series
 
 
-class FileStoreReader(Reader):
-    """Reads a store of run folders, ours and Sacred's. It changes nothing, and runs nothing that it reads.
+class FileStoreReader(StoreReader):
+    """Reads a store of run folders, ours and Sacred's. It changes no run, and runs nothing that it reads.
 
     Parameters
     ----------
@@ -41,314 +40,261 @@ class FileStoreReader(Reader):
         basedir: str | os.PathLike[str],
         resource_dir: str | os.PathLike[str] | None = None,
         source_dir: str | os.PathLike[str] | None = None,
-        *,
-        root: str | None = None,
     ) -> None:
         self.basedir = os.path.abspath(basedir)
-        self._places = [os.path.realpath(place) for place in (basedir, resource_dir, source_dir) if place is not None]
+        self.places = [os.path.realpath(place) for place in (basedir, resource_dir, source_dir) if place is not None]
         self.url = "file://" + self.basedir
-        self._root = root or self.basedir  # where the runs lie; those in the bin lie elsewhere
-        self._documents: dict[str, tuple[tuple[int, ...], Any]] = {}
+        self._private = os.path.join(self.basedir, PRIVATE)
+        self._bin = os.path.join(self._private, "bin")
+        self._index: Any = None
+        self._seen: set[str] = set()  # folders that were found to hold a run
 
     def __repr__(self) -> str:
         return f"FileStoreReader({self.basedir!r})"
 
-    def labels(self) -> list[str]:
-        """Return the labels of all runs, oldest first: numbers in their order, names where their start puts them."""
-        return [self._label(name) for name in self._names()]
-
     def get(self, run: Any) -> RunRecord:
-        """Return one run.
+        check_format(self.basedir)
+        return super().get(run)
 
-        Parameters
-        ----------
-        run : str or int
-            Label, uid, beginning or end of a uid, "latest", or a negative number: -1 is the newest.
-
-        Raises
-        ------
-        RunNotFoundError
-            If there is none, or several; it lists the labels.
-        RecordError
-            If its files cannot be read; it names file and line.
-        """
-        return self._read(self.folder(run))
-
-    def find(self, where: Mapping[str, Any] | None = None, limit: int | None = None) -> Iterator[RunRecord]:
+    def find(self, where: Mapping[str, Any] | Filter | None = None, limit: int | None = None) -> Iterator[RunRecord]:
         """Yield runs, newest first. A run that cannot be read is left out, which the log says."""
         check_format(self.basedir)
-        found = 0
-        for name in reversed(self._names()):
-            if limit is not None and found >= limit:
-                return
-            try:
-                path = os.path.join(self._root, name)
-                if where and not self._may_match(path, where):
-                    continue
-                record = self._read(path)
-                if where and not record.matches(where):
-                    continue
-            except RecordError as error:
-                log().warning("A run was left out: %s", error)
+        return super().find(where, limit)
+
+    def close(self) -> None:
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+
+    # What there is.
+
+    def all_labels(self, binned: bool = False) -> list[str]:
+        """Return labels, oldest first: numbers in their order, names where their start puts them."""
+        root = self._root(binned)
+        return [self._label(root, name) for name in self._names(root)]
+
+    def find_label(self, text: str, binned: bool = False) -> str | None:
+        root, name = self._root(binned), _labels.folder_of(text)
+        return text if text and _is_run(os.path.join(root, name)) and self._label(root, name) == text else None
+
+    def uids_like(self, part: str, binned: bool = False) -> Iterable[tuple[str, str]]:
+        """Yield uid and label, from the notes of the writers; of runs that were copied into the store there are none.
+
+        So all runs are looked at where no note fits.
+        """
+        root = self._root(binned)
+        noted = self._noted_uids(part, root)
+        return noted or [(uid, self._label(root, name)) for name in self._names(root) if (uid := self._uid(root, name))]
+
+    def _noted_uids(self, part: str, root: str) -> list[tuple[str, str]]:
+        try:
+            uids = by_part_of_uid(part, os.listdir(os.path.join(self._private, "uids")))
+        except FileNotFoundError:
+            return []
+        found = [(uid, path) for uid in uids if (path := find_uid(self.basedir, uid)) is not None]
+        return [
+            (uid, self._label(root, os.path.basename(path)))
+            for uid, path in found
+            if os.path.dirname(path) == root and _is_run(path)
+        ]
+
+    def read(self, label: Any, binned: bool = False) -> RunRecord:
+        folder = _LocalFolder(os.path.join(self._root(binned), _labels.folder_of(label)), self)
+        for name in FILES:
+            folder.document(name)  # so that a file which cannot be read is heard of now, not when somebody looks at it
+        folder.check()
+        return FolderRecord(str(label), folder)
+
+    def matching(self, wanted: Filter | None, limit: int | None) -> Iterator[RunRecord]:
+        """Yield records from the index; what it does not hold is read from the folder when it is asked for."""
+        names = self._names(self.basedir)
+        if wanted is None and limit is not None and 20 * limit < len(names):
+            yield from self._newest(names)
+            return
+        index = self._open_index()
+        index.refresh(names)
+        places = {name: place for place, name in enumerate(names)}
+        rows = [row for row in index.select(wanted) if row[0]["name"] in places]
+        rows.sort(key=lambda row: places[row[0]["name"]], reverse=True)
+        for row, is_sure in rows:
+            if row["problem"] is not None:
+                log().warning("A run was left out: %s", row["problem"])
                 continue
-            found += 1
+            record = FolderRecord(row["label"], _IndexedFolder(os.path.join(self.basedir, row["name"]), self, row))
+            if not is_sure:
+                try:
+                    if wanted is not None and not wanted.matches(record):
+                        continue
+                except RecordError as error:
+                    log().warning("A run was left out: %s", error)
+                    continue
             yield record
 
-    def is_alive(self, record: RunRecord) -> bool | None:
-        """Say whether one of the processes that write the run lives; None where that cannot be told from here.
+    def _newest(self, names: list[str]) -> Iterator[RunRecord]:
+        for name in reversed(names):
+            try:
+                yield self.read(self._label(self.basedir, name))
+            except RecordError as error:
+                log().warning("A run was left out: %s", error)
 
-        A run that has ended or was only queued is not alive.
-        """
-        if record.status == "QUEUED" or (record.status != "RUNNING" and record.stop_time is not None):
-            return False
-        answers = [is_alive(host) for host in record.writers.values()]
-        if True in answers:
-            return True
-        return None if None in answers or not answers else False
+    def _open_index(self) -> Any:
+        if self._index is None:
+            from capture.observers._file_index import FileIndex
 
-    def folder(self, run: Any) -> str:
+            self._index = FileIndex(self.basedir, self._private, lambda name: self._label(self.basedir, name))
+        return self._index
+
+    def folder(self, run: Any, binned: bool = False) -> str:
         """Return the path of a run's folder; see `get`."""
         check_format(self.basedir)
-        wanted = str(run)
-        if wanted == "latest":
-            wanted = "-1"
-        if wanted[:1] == "-" and wanted[1:].isdigit():
-            names = self._names()
-            if 0 < int(wanted[1:]) <= len(names):
-                return os.path.join(self._root, names[int(wanted)])
-            raise not_found(self.basedir, run, self.labels())
-        name = _labels.folder_of(wanted)
-        path = os.path.join(self._root, name)
-        if wanted and _is_run(path) and self._label(name) == wanted:
-            return path
-        if self._is_binned(name):
-            raise not_found(self.basedir, run, self.labels(), f"run {wanted!r} is in the bin: restore it first.")
-        uids = self._noted_uids(wanted) or self.uids()
-        candidates = by_part_of_uid(wanted, list(uids))
-        folders = {uids[uid] for uid in candidates}
-        if len(folders) == 1:
-            return os.path.join(self._root, folders.pop())
-        if folders:
-            listed = ", ".join(f"{self._label(uids[uid])} ({uid})" for uid in candidates)
-            because = f"{wanted!r} is the beginning or end of the uid of several runs of {self.basedir}: {listed}"
-            raise not_found(self.basedir, run, self.labels(), because)
-        raise not_found(self.basedir, run, self.labels())
+        return os.path.join(self._root(binned), _labels.folder_of(self.resolve(run, binned)))
 
-    def _noted_uids(self, part: str) -> dict[str, str]:
-        """Return uid -> name of the folder, for uids with this beginning or end, from the notes of the writers.
+    def folders(self, binned: bool = False) -> list[str]:
+        """Return the paths of the folders of all runs, oldest run first."""
+        root = self._root(binned)
+        return [os.path.join(root, name) for name in self._names(root)]
 
-        Runs that were copied into the store are not noted.
-        """
-        try:
-            noted = os.listdir(os.path.join(self.basedir, PRIVATE, "uids"))
-        except FileNotFoundError:
-            return {}
-        found = {uid: find_uid(self.basedir, uid) for uid in by_part_of_uid(part, noted)}
-        return {
-            uid: os.path.basename(path)
-            for uid, path in found.items()
-            if path is not None and os.path.dirname(path) == self._root and _is_run(path)
-        }
-
-    def _is_binned(self, name: str) -> bool:
-        return self._root == self.basedir and _is_run(os.path.join(self.basedir, PRIVATE, "bin", name))
+    def uid_of(self, folder: str) -> str:
+        """Return the uid of the run in a folder, "" if it has none."""
+        return self._uid(*os.path.split(folder))
 
     # The folders of the store.
 
-    def _names(self) -> list[str]:
+    def _root(self, binned: bool) -> str:
+        return self._bin if binned else self.basedir
+
+    def _names(self, root: str) -> list[str]:
         """Return the names of the folders of runs, oldest run first."""
         try:
-            with os.scandir(self._root) as entries:
-                names = [
-                    entry.name
-                    for entry in entries
-                    if entry.name[0] not in "_." and entry.is_dir() and _is_run(entry.path)
-                ]
+            with os.scandir(root) as entries:
+                names = [entry.name for entry in entries if entry.name[0] not in "_." and self._has_run(entry)]
         except FileNotFoundError:
             return []
         if all(_labels.is_number(name) for name in names):
             return sorted(names, key=int)
-        return sorted(names, key=self._age)
+        return sorted(names, key=lambda name: self._age(root, name))
 
-    def _age(self, name: str) -> tuple[str, int, str]:
+    def _has_run(self, entry: os.DirEntry[str]) -> bool:
+        """Say whether a run lies in a folder; of one that did, it is remembered."""
+        if entry.path not in self._seen:
+            if not entry.is_dir() or not _is_run(entry.path):
+                return False
+            self._seen.add(entry.path)
+        return True
+
+    def _age(self, root: str, name: str) -> tuple[str, int, str]:
         """Return what sorts runs by their start."""
         number = int(name) if _labels.is_number(name) else 0
-        path = os.path.join(self._root, name)
-        try:
-            run, capture = self._load(path, "run.json"), self._load(path, EXTENSION) or {}
-        except RecordError:
-            run, capture = None, {}
-        started = (run or {}).get("start_time") or (capture.get("times") or {}).get("queued")
+        path = os.path.join(root, name)
+        run, capture = _readable(path, "run.json"), _readable(path, EXTENSION)
+        started = run.get("start_time") or (capture.get("times") or {}).get("queued")
         if not isinstance(started, str):
-            from datetime import datetime, timezone
+            from capture.moments import datetime, timezone
 
             started = naive(datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc))
         return started[:26], number, name
 
-    def _label(self, name: str) -> str:
+    def _label(self, root: str, name: str) -> str:
         """Return the label of the run in a folder."""
         if _labels.is_number(name):
             return name
-        try:
-            capture = self._load(os.path.join(self._root, name), EXTENSION)
-        except RecordError:
-            return name
-        return str(decode(capture.get("label", name))) if isinstance(capture, dict) else name
+        return str(decode(_readable(os.path.join(root, name), EXTENSION).get("label", name)))
 
-    def folders(self) -> list[str]:
-        """Return the paths of the folders of all runs, oldest run first."""
-        return [os.path.join(self._root, name) for name in self._names()]
+    def _uid(self, root: str, name: str) -> str:
+        return str(decode(_readable(os.path.join(root, name), EXTENSION).get("uid") or ""))
 
-    def uids(self) -> dict[str, str]:
-        """Return uid -> name of the folder, of all runs that have a uid."""
-        uids = {}
-        for name in self._names():
+    # Files that records list.
+
+    def inside(self, path: str) -> str | None:
+        """Return a path if it lies in the store: a record must not make it show other files."""
+        real = os.path.realpath(path)
+        return path if any(real.startswith(place + os.sep) for place in self.places) else None
+
+
+class _LocalFolder(Folder):
+    """A folder on this machine. Its documents are read once."""
+
+    def __init__(self, path: str, reader: FileStoreReader) -> None:
+        self.path = self.name = path
+        self._reader = reader
+        self._documents: dict[str, Any] = {}
+
+    def document(self, name: str) -> Any:
+        if name not in self._documents:
             try:
-                capture = self._load(os.path.join(self._root, name), EXTENSION)
-            except RecordError:
-                continue
-            if isinstance(capture, dict) and capture.get("uid"):
-                uids[str(decode(capture["uid"]))] = name
-        return uids
+                self._documents[name] = read_document(os.path.join(self.path, FILES[name]))
+            except (FileNotFoundError, NotADirectoryError):
+                self._documents[name] = None
+        return self._documents[name]
 
-    # One run.
-
-    def _load(self, folder: str, file: str) -> Any:
-        """Return a document of a run, or None; small ones are remembered until they change."""
-        path = os.path.join(folder, file)
-        try:
-            found = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        signature = (found.st_mtime_ns, found.st_size, found.st_ino)
-        known = self._documents.get(path)
-        if known is not None and known[0] == signature:
-            return known[1]
-        data = read_document(path)
-        if found.st_size <= _SMALL:
-            if len(self._documents) >= _REMEMBERED:
-                self._documents.clear()
-            self._documents[path] = (signature, data)
-        return data
-
-    def _may_match(self, folder: str, where: Mapping[str, Any]) -> bool:
-        """Say whether a run can match, from as few files as possible."""
-        for path, wanted in where.items():
-            if type(wanted) not in (str, int, float, bool) or wanted != wanted:
-                continue
-            name, _, key = path.partition(".")
-            if path in ("status", "command"):
-                document = self._load(folder, "run.json")
-                if isinstance(document, dict) and document.get(path) != encode(wanted):
-                    return False
-            elif name == "config" and "." not in key:
-                document = self._load(folder, "config.json")
-                value = document.get(key) if isinstance(document, dict) else None
-                if type(value) in (str, int, float, bool) and value != encode(wanted):
-                    return False
-        return True
-
-    def _read(self, folder: str) -> RunRecord:
-        """Make the record of a run from its folder."""
-        run = self._load(folder, "run.json")
-        if not isinstance(run, dict):
+    def check(self) -> None:
+        """Raise a RecordError if there is no record in the folder."""
+        if not isinstance(self.document("run"), dict):
             raise RecordError(
-                f"{os.path.join(folder, 'run.json')} is missing or is not a record: the run was cut off before it was"
-                " written\n  what is left:  "
-                + ", ".join(sorted(os.listdir(folder)))
+                f"{os.path.join(self.path, 'run.json')} is missing or is not a record: the run was cut off before it"
+                " was written\n  what is left:  "
+                + ", ".join(sorted(os.listdir(self.path)))
                 + "\n  to go on: look at these files, then delete or move away the folder"
             )
-        capture = self._load(folder, EXTENSION)
-        record = RunRecord(label=self._label(os.path.basename(folder)))
-        record.status = decode(run.get("status", "RUNNING"))
-        record.command = decode(run.get("command", ""))
-        record.experiment = decode(run.get("experiment") or {})
-        record.host = decode(run.get("host") or {})
-        record.meta = decode(run.get("meta") or {})
-        record.config = decode(self._load(folder, "config.json") or {})
-        record.info = decode(self._load(folder, "info.json") or {})
-        record.result = decode(run.get("result"))
-        record.fail_trace = decode(run.get("fail_trace"))
-        for name, key in (("start_time", "start_time"), ("stop_time", "stop_time"), ("heartbeat", "heartbeat")):
-            setattr(record, name, _moment(run.get(key), folder))
-        record.read_output = lambda: _read_output(folder)
-        if isinstance(capture, dict):
-            self._add_ours(record, capture, folder)
-        if not isinstance(capture, dict) or capture.get("layout") == "sacred":
-            self._add_sacreds(record, run, folder)
-        record.metrics = StoredSeries(folder)
-        return record
 
-    def _add_ours(self, record: RunRecord, capture: dict[str, Any], folder: str) -> None:
-        """Add what Sacred's layout has no place for."""
-        record.uid = decode(capture.get("uid", ""))
-        if "experiment" in capture:  # the sources as they were told: run.json lists where they are stored
-            record.experiment.pop("sources", None)
-            record.experiment.update(decode(capture["experiment"]))
-        record.writers = decode(capture.get("writers", {}))
-        record.facts = decode(capture.get("facts", {}))
-        record.tags = decode(capture.get("tags", []))
-        record.notes = decode(capture.get("notes", ""))
-        record.extra = list(capture.get("extra", []))
-        times = capture.get("times", {})
-        record.queue_time = _moment(times.get("queued"), folder)
-        record.start_time = _moment(times.get("started"), folder) or record.start_time
-        record.stop_time = _moment(times.get("stopped"), folder) or record.stop_time
-        record.heartbeat = _moment(times.get("heartbeat"), folder) or record.heartbeat
-        record.resumed = [moment for each in capture.get("resumed", []) if (moment := _moment(each, folder))]
-        files = capture.get("files", {})
-        for entry in files.get("sources", []):
-            record.put_source(self._stored(entry, self.basedir))
-        record.resources = [self._stored(entry, self.basedir) for entry in files.get("resources", [])]
-        record.artifacts = [self._stored(entry, folder) for entry in files.get("artifacts", [])]
+    def output(self) -> str:
+        try:
+            with open(os.path.join(self.path, "cout.txt"), "rb") as stream:
+                return stream.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
 
-    def _add_sacreds(self, record: RunRecord, run: dict[str, Any], folder: str) -> None:
-        """Add the files that a record of Sacred's lists, and the times that it keeps elsewhere."""
-        record.queue_time = _moment(record.meta.get("queue_time"), folder)
-        for kind, files in (
-            ("sources", record.experiment.get("sources")),
-            ("resources", decode(run.get("resources"))),
-        ):
-            for name, stored, *_ in [pair for pair in files or () if isinstance(pair, (list, tuple)) and len(pair) > 1]:
-                path = self._sacred_path(kind, str(stored), str(name), folder)
-                getattr(record, kind).append(_sacred_file(str(name), path, str(stored)))
-        for name in decode(run.get("artifacts")) or ():
-            path = os.path.join(folder, str(name))
-            record.artifacts.append(_sacred_file(str(name), path if self._is_inside(path) else None, ""))
+    def series(self) -> Mapping[str, Series]:
+        return StoredSeries(self.path)
 
-    def _sacred_path(self, kind: str, stored: str, name: str, folder: str) -> str | None:
-        """Return where a file that Sacred stored lies: the store may have moved since."""
-        candidates = [
-            os.path.join(self.basedir, stored),
-            stored,
-            os.path.join(self.basedir, f"_{kind}", os.path.basename(stored)),
-            os.path.join(folder, os.path.basename(name)),  # a queued run keeps its sources with it
-        ]
+    def opener(self, kind: str, stored: str) -> Callable[[], BinaryIO] | None:
+        base = self.path if kind == "artifacts" else self._reader.basedir
+        path = stored if os.path.isabs(stored) else os.path.join(base, *stored.split("/"))
+        return None if self._reader.inside(path) is None else opener(path)
+
+    def sacreds(self, kind: str, name: str, stored: str) -> tuple[int | None, Callable[[], BinaryIO] | None]:
+        if kind == "artifacts":
+            candidates = [os.path.join(self.path, stored)]
+        else:  # the store may have moved since
+            candidates = [
+                os.path.join(self._reader.basedir, stored),
+                stored,
+                os.path.join(self._reader.basedir, f"_{kind}", os.path.basename(stored)),
+                os.path.join(self.path, os.path.basename(name)),  # a queued run keeps its sources with it
+            ]
         for path in candidates:
-            if os.path.isfile(path) and self._is_inside(path):
-                return path
-        return None
+            if os.path.isfile(path) and self._reader.inside(path):
+                return os.stat(path).st_size, opener(path)
+        return None, None
 
-    def _stored(self, entry: dict[str, Any], base: str) -> StoredFile:
-        name, stored = decode(entry["name"]), entry.get("stored")
-        open_bytes = None
-        if stored is not None:
-            path = stored if os.path.isabs(stored) else os.path.join(base, *stored.split("/"))
-            if self._is_inside(path):
-                open_bytes = opener(path)
-        return StoredFile(
-            name,
-            entry.get("digest"),
-            entry.get("size"),
-            decode(entry.get("metadata")),
-            decode(entry.get("content_type")),
-            open_bytes,
-        )
 
-    def _is_inside(self, path: str) -> bool:
-        """Say whether a path lies in the store: a record must not make it show other files."""
-        real = os.path.realpath(path)
-        return any(real.startswith(place + os.sep) for place in self._places)
+class _IndexedFolder(_LocalFolder):
+    """A folder of which the index knows the small documents; the others are read when they are asked for."""
+
+    def __init__(self, path: str, reader: FileStoreReader, row: dict[str, Any]) -> None:
+        super().__init__(path, reader)
+        self._row = row
+        self._parts: dict[str, Any] = {}
+
+    def part(self, name: str) -> Any:
+        if name not in self._row:
+            return self.document(name)
+        if name not in self._parts:
+            text = self._row[name]
+            self._parts[name] = None if text is None else plainjson.loads(text)
+        return self._parts[name]
+
+    def summary(self) -> Mapping[str, dict[str, Any]]:
+        return decode(plainjson.loads(self._row["summary"]))
+
+
+def _readable(folder: str, file: str) -> dict[str, Any]:
+    """Return a document, or nothing where it cannot be read: who reads the run is told why."""
+    try:
+        data = read_document(os.path.join(folder, file))
+    except (FileNotFoundError, NotADirectoryError, RecordError):
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def _is_run(folder: str) -> bool:
@@ -359,36 +305,3 @@ def _is_run(folder: str) -> bool:
     if any(os.path.exists(os.path.join(folder, name)) for name in ("run.json", EXTENSION)):
         return True
     return os.path.basename(folder).isdigit() and os.path.exists(os.path.join(folder, "config.json"))
-
-
-def _moment(text: Any, folder: str) -> datetime | None:
-    """Return an aware time; Sacred's have no offset and are UTC."""
-    if text is None or text == "":
-        return None
-    from datetime import datetime, timezone
-
-    if isinstance(text, datetime):
-        moment = text
-    else:
-        try:
-            moment = datetime.fromisoformat(text)
-        except (ValueError, TypeError) as error:
-            raise RecordError(f"{folder} holds the time {text!r}, which is not one: {error}") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-
-
-def _read_output(folder: str) -> str:
-    try:
-        with open(os.path.join(folder, "cout.txt"), "rb") as stream:
-            return stream.read().decode("utf-8", "replace")
-    except FileNotFoundError:
-        return ""
-
-
-def _sacred_file(name: str, path: str | None, stored: str) -> StoredFile:
-    """Return a file of a record of Sacred's: of its digest it knows the MD5 at most, in its stored name."""
-    stem, _, tail = os.path.splitext(os.path.basename(stored))[0].rpartition("_")
-    md5 = tail if stem and len(tail) == 32 else stored if len(stored) == 32 and not os.path.dirname(stored) else ""
-    metadata = {"md5": md5} if md5 and not md5.strip("0123456789abcdef") else None
-    size = os.stat(path).st_size if path is not None and os.path.isfile(path) else None
-    return StoredFile(name, None, size, metadata, None, None if path is None else opener(path))

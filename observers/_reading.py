@@ -81,16 +81,9 @@ class StoreReader(Reader):
 
     def find(self, where: Mapping[str, Any] | Filter | None = None, limit: int | None = None) -> Iterator[RunRecord]:
         """Yield runs, newest first; see `capture.hooks.Reader.find`."""
-        wanted = as_filter(where)
-        found = 0
-        if limit is not None and limit <= 0:
-            return
-        for record in self.candidates(wanted, limit):
-            if wanted is None or wanted.matches(record):
-                yield record
-                found += 1
-                if limit is not None and found >= limit:
-                    return
+        from itertools import islice
+
+        return islice(self.matching(as_filter(where), limit), None if limit is None else max(limit, 0))
 
     def is_alive(self, record: RunRecord) -> bool | None:
         """Say whether one of the processes that write the run lives; None where that cannot be told from here.
@@ -151,6 +144,13 @@ class StoreReader(Reader):
     def read(self, label: Any) -> RunRecord:
         """Return the record of a run, in sight or in the bin, that exists."""
         raise NotImplementedError
+
+    def matching(self, wanted: Filter | None, limit: int | None) -> Iterable[RunRecord]:
+        """Yield the records that fulfil `wanted`, newest first; more than `limit` are not asked for.
+
+        A store that knows for sure which runs match overrides this; others have `candidates`.
+        """
+        return (each for each in self.candidates(wanted, limit) if wanted is None or wanted.matches(each))
 
     def candidates(self, wanted: Filter | None, limit: int | None) -> Iterable[RunRecord]:
         """Yield the records of all runs in sight that may fulfil `wanted`, newest first."""

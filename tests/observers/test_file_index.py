@@ -1,0 +1,165 @@
+"""Questions to a file store are answered from an index, and the answers are those of the folders themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from capture.filters import field
+from capture.observers import FileStorageObserver
+from capture.observers._file_curator import FileStoreCurator
+from capture.observers._file_reader import FileStoreReader
+from capture.testing.contract import uid
+from capture.testing.feed import Story, tell
+
+VALUES = [1, 2.5, 0, -3, True, None, "adam", "{x", "", 10**30, float("nan"), float("inf"), [1, 2], (1,), {"eps": 1}]
+
+
+def run(tmp_path, mark: str, **config):
+    """Return the story of a run with this configuration and one metric."""
+    story = Story(tmp_path / "told", uid(mark)).start(config=config)
+    return story.metrics(loss=[1.0, 0.5 + 0.01 * int(mark, 16)]).complete(0.5)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Return a store whose runs differ in their configurations, and a reader."""
+    observer = FileStorageObserver(tmp_path / "runs")
+    for place, value in enumerate(VALUES):
+        config = {"v": value, "opt": {"lr": value, "inner": {"w": value}}, "opt.name": place, "a-b": place}
+        tell(observer, run(tmp_path, f"{place + 1:02x}", **config))
+    return FileStoreReader(tmp_path / "runs")
+
+
+PATHS = ["config.v", "config.opt.lr", "config.opt.inner.w", "config.opt.name", "config.a-b", "status", "metrics.loss.last"]  # fmt: skip
+PATHS += ["metrics.loss.count", "result", "command", "experiment.name", "config.none", "config.v.0", "uid", "tags"]
+TESTS = st.builds(
+    lambda path, sign, value: {
+        "==": lambda: field(path) == value,
+        "!=": lambda: field(path) != value,
+        "<": lambda: field(path) < value,
+        ">=": lambda: field(path) >= value,
+        "in": lambda: field(path).one_of([value, 1]),
+        "exists": field(path).exists,
+    }[sign](),
+    st.sampled_from(PATHS),
+    st.sampled_from(["==", "!=", "<", ">=", "in", "exists"]),
+    st.sampled_from([*VALUES, 0.5, 0.52, 2, 3, "COMPLETED", "main", "digits", 2**53, "\udc80"]),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_index_answers_as_the_records_do(store, data):
+    """What SQL thinks of a value must be what Python thinks of it, for tags, missing keys and odd types too."""
+    one, two = data.draw(TESTS), data.draw(TESTS)
+    wanted = data.draw(st.sampled_from([one, one & two, one | two, ~one, ~one & two]))
+    records = [store.get(label) for label in reversed(store.labels())]
+    assert [each.label for each in store.find(wanted)] == [each.label for each in records if wanted.matches(each)]
+
+
+def test_records_from_the_index_are_whole(store):
+    """They know some parts at once and read others; nobody should see a difference."""
+    for record in store.find(limit=3):
+        known = store.get(record.label)
+        assert str(record.to_dict()) == str(known.to_dict())
+        assert record.summary == known.summary
+
+
+def test_changes_are_noticed(store, tmp_path):
+    """Runs are annotated, deleted and added while somebody looks."""
+    assert len(list(store.find({"tags": ["good"]}))) == 0
+    FileStoreCurator(store.basedir).annotate("2", tags=["good"])
+    assert [each.label for each in store.find({"tags": ["good"]})] == ["2"]
+    shutil.rmtree(tmp_path / "runs" / "2")
+    tell(FileStorageObserver(store.basedir), run(tmp_path, "7f", v="new"))
+    assert [each.label for each in store.find({"tags": ["good"]})] == []
+    assert [each.label for each in store.find({"config.v": "new"})] == [str(len(VALUES) + 1)]
+
+
+def test_what_sacred_writes_in_place_is_noticed(tmp_path):
+    """Its files are overwritten, which leaves the folder as it was."""
+    folder = tmp_path / "runs" / "1"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"lr": 1}')
+    (folder / "run.json").write_text('{"status": "RUNNING", "command": "main"}')
+    (tmp_path / "runs" / "_capture").mkdir()
+    reader = FileStoreReader(tmp_path / "runs")
+    assert len(list(reader.find({"status": "RUNNING"}))) == 1
+    time.sleep(0.01)  # a file system's clock may tick that slowly
+    (folder / "run.json").write_text('{"status": "COMPLETED", "command": "main"}')
+    assert len(list(reader.find({"status": "RUNNING"}))) == 0
+    assert len(list(reader.find({"status": "COMPLETED"}))) == 1
+
+
+@pytest.mark.parametrize("damage", [b"no database at all", b""])
+def test_a_damaged_index_is_made_anew(store, damage):
+    """It holds nothing that the folders do not."""
+    assert len(list(store.find({"status": "COMPLETED"}))) == len(VALUES)
+    store.close()
+    index = os.path.join(store.basedir, "_capture", "index.sqlite")
+    with open(index, "wb") as stream:
+        stream.write(damage)
+    assert len(list(FileStoreReader(store.basedir).find({"status": "COMPLETED"}))) == len(VALUES)
+    assert sqlite3.connect(index).execute("SELECT count(*) FROM runs").fetchone() == (len(VALUES),)
+
+
+def test_an_index_that_cannot_be_written_does_not_matter(store, monkeypatch, caplog):
+    """A colleague's store may be read, and not written."""
+    list(store.find({"status": "COMPLETED"}))
+    store.close()
+    index = os.path.join(store.basedir, "_capture", "index.sqlite")
+    database = sqlite3.connect(index)
+    database.execute("BEGIN EXCLUSIVE")  # somebody keeps it for himself
+    monkeypatch.setattr("capture.observers._file_index._BUSY_S", 0.05)
+    with caplog.at_level("INFO", "capture.observers"):
+        assert len(list(FileStoreReader(store.basedir).find({"status": "COMPLETED"}))) == len(VALUES)
+    assert "in memory" in caplog.text
+    database.close()
+
+
+def test_what_was_erased_or_purged_is_not_in_the_index(store, tmp_path):
+    """A secret would live on in there."""
+    tell(FileStorageObserver(store.basedir), run(tmp_path, "7e", key="hunter2-hunter2"))
+    index = os.path.join(store.basedir, "_capture", "index.sqlite")
+
+    def holds() -> bool:
+        list(FileStoreReader(store.basedir).find({"config.v": 1}))
+        with open(index, "rb") as stream:
+            return b"hunter2" in stream.read()
+
+    assert holds()
+    FileStoreCurator(store.basedir).erase("hunter2-hunter2")
+    assert not holds()
+    tell(FileStorageObserver(store.basedir), run(tmp_path, "7d", key="hunter2-hunter2"))
+    assert holds()
+    curator = FileStoreCurator(store.basedir)
+    curator.bin("latest")
+    curator.purge("latest")
+    assert not holds()
+
+
+def test_the_index_of_a_later_version_is_replaced(store):
+    """Both versions may be in use; each makes its own."""
+    list(store.find({"status": "COMPLETED"}))
+    store.close()
+    database = sqlite3.connect(os.path.join(store.basedir, "_capture", "index.sqlite"))
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    assert len(list(FileStoreReader(store.basedir).find({"status": "COMPLETED"}))) == len(VALUES)
+
+
+def test_a_run_that_cannot_be_read_is_left_out_and_named(store, caplog):
+    """One torn file must not hide the other runs."""
+    path = os.path.join(store.basedir, "3", "config.json")
+    with open(path, "w") as stream:
+        stream.write(json.dumps({"v": 1})[:-1])
+    assert "3" not in [each.label for each in store.find()]
+    assert "3/config.json" in caplog.text
