@@ -9,7 +9,7 @@ from capture import context
 from capture.config.layers import Node
 from capture.config.resolve import Resolved, check_additions, resolve
 from capture.config.updates import join_path
-from capture.errors import ConfigFileError
+from capture.errors import CaptureError, ConfigFileError
 from capture.facts import WAIT_S, Facts
 from capture.ingredient import key_rules
 from capture.inject import Frame
@@ -93,7 +93,7 @@ def create_run(
     apply_options(experiment, options, run)
     if not run.observers and not run.unobserved and experiment.records_by_default:
         run.observers = [_as_observer(observer) for observer in experiment.default_observers()]
-    run.observers += [make() for make in additional_observers]
+    run.observers += [*notifiers(run), *(make() for make in additional_observers)]
     return run
 
 
@@ -301,6 +301,19 @@ def default_observers() -> list[Any]:
 
     extra = {"ignore_in_git": True} if split_url(store)[0] == "file" else {}
     return [make_observer(store, **extra)]
+
+
+def notifiers(run: Run) -> list[Any]:
+    """Return the observer that the setting NOTIFY.URLS asks for if the run is recorded; no run fails for it."""
+    if run.unobserved or not run.observers or not SETTINGS.NOTIFY.URLS:
+        return []
+    from capture.registry import make_observer
+
+    try:
+        return [make_observer("notify://")]
+    except CaptureError as error:
+        run.run_logger.warning("nobody is told how this run goes: %s", error)
+        return []
 
 
 def _as_observer(observer: Any) -> Any:

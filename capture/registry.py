@@ -23,7 +23,10 @@ GROUP = "capture.observers"
 PROBE_GROUP = "capture.probes"
 
 #: scheme -> "module:class"
-BUILT_IN = {"file": "capture.observers.file:FileStorageObserver"}
+BUILT_IN = {
+    "file": "capture.observers.file:FileStorageObserver",
+    "notify": "capture.observers.notify:NotifyObserver",
+}
 
 
 def split_url(url: str) -> tuple[str, str]:
@@ -45,12 +48,13 @@ def observer_class(url: str) -> Any:
     """Return the observer class for the scheme of `url`; an ObserverError lists the schemes that exist."""
     scheme, _ = split_url(url)
     _refuse_single_slash(url)
-    if scheme in BUILT_IN:
-        module, _, name = BUILT_IN[scheme].partition(":")
-        return getattr(_import(module), name)
+    candidates = (scheme, scheme.partition("+")[0])  # "postgresql+psycopg" is handled by "postgresql"
+    for candidate in candidates:
+        if candidate in BUILT_IN:
+            module, _, name = BUILT_IN[candidate].partition(":")
+            return getattr(_import(module), name)
     plugins = plugin_classes(GROUP)
-    base = scheme.partition("+")[0]  # "postgresql+psycopg" is handled by "postgresql"
-    for candidate in (scheme, base):
+    for candidate in candidates:
         if candidate in plugins:
             return _load(plugins[candidate], candidate)
     known = sorted({*BUILT_IN, *plugins})

@@ -489,7 +489,7 @@ def redact_urls_in(text: str) -> str:
 
 def may_hold_secret_url(text: str) -> bool:
     """Say at little cost whether a text can have a URL with a password or parameters in it."""
-    return "://" in text and ("@" in text or "=" in text)
+    return "://" in text and ("@" in text or "=" in text or "notify+" in text)
 
 
 def url_spans(text: str) -> list[Span]:
@@ -500,11 +500,22 @@ def url_spans(text: str) -> list[Span]:
     while at >= 0:
         start = at + 3
         end = _end_of_url(text, at)
+        if _is_of_a_recipient(text, at):
+            if end > start and not text.startswith(MARK, start):
+                spans.append((start, end, "url-token"))
+            at = text.find("://", end)
+            continue
         _authority_spans(text, start, end, spans)
         _parameter_spans(text, max(start, done), end, spans)
         done = max(done, end)
         at = text.find("://", start)
     return spans
+
+
+def _is_of_a_recipient(text: str, at: int) -> bool:
+    """Say whether a URL is ``notify+SCHEME://...``: any piece of it may be what lets one send messages."""
+    kind = text.rfind("notify+", max(0, at - 60), at)
+    return kind >= 0 and text[kind + 7 : at].replace("+", "").replace("-", "").replace(".", "").isalnum()
 
 
 def _end_of_url(text: str, at: int) -> int:

@@ -85,11 +85,24 @@ DEFAULTS: dict[str, tuple[Any, str]] = {
     "SECRETS.ENABLED": (True, "mask secrets before anything is written"),
     "SECRETS.NAMES": ([], "further names whose values are secret"),
     "SECRETS.ALLOWED": ([], "names and paths whose values are not masked"),
+    "NOTIFY.URLS": ([], "who is told how recorded runs go, as URLs of Apprise's; they hold secrets"),
+    "NOTIFY.ON": (
+        ["started", "completed", "failed", "interrupted", "stalled"],
+        "what they are told of, and those that `notify+SCHEME://` names",
+    ),
+    "NOTIFY.STALLED_AFTER_S": (None, "seconds without anything new after which a run counts as stalled; None: never"),
     "PROBES.ENABLED": (True, "ask the probes that installed packages declare"),
 }
 
-_OPTIONAL = {"STATE_DIR": str, "CAPTURE_MODE": str, "OUTPUT.MAX_BYTES": int, "SYSTEM_METRICS.INTERVAL_S": float}
-_LEAST = {"SYSTEM_METRICS.INTERVAL_S": 0.05}
+_OPTIONAL = {
+    "STATE_DIR": str,
+    "CAPTURE_MODE": str,
+    "OUTPUT.MAX_BYTES": int,
+    "SYSTEM_METRICS.INTERVAL_S": float,
+    "NOTIFY.STALLED_AFTER_S": float,
+}
+_LEAST = {"SYSTEM_METRICS.INTERVAL_S": 0.05, "NOTIFY.STALLED_AFTER_S": 0.05}
+_SECRET = frozenset({"NOTIFY.URLS"})  #: the values are not shown
 _CHOICES = {
     "CAPTURE_MODE": (None, "fd", "sys", "no"),
     "DISCOVER_SOURCES": ("imported", "sys", "dir", "none"),
@@ -137,8 +150,13 @@ class Group:
         """Return the settings as a plain nested dict."""
         return {name: v.to_dict() if isinstance(v := self[name], Group) else v for name in self}
 
+    def shown(self, name: str) -> str:
+        """Return the value of a setting for display: secret ones are masked."""
+        return _shown(self._prefix + name, self[name])
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.to_dict()!r})"
+        entries = (f"{name!r}: {self.shown(name)}" for name in self)
+        return f"{type(self).__name__}({{{', '.join(entries)}}})"
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.keys()]
@@ -212,6 +230,10 @@ class Settings(Group):
             self._values[name], self._origins[name] = values[name], origins[name]
 
 
+def _shown(name: str, value: Any) -> str:
+    return repr("***" if name in _SECRET and value else value)
+
+
 def _copy(value: Any) -> Any:
     return list(value) if isinstance(value, list) else value
 
@@ -226,7 +248,7 @@ def _checked(name: str, value: Any, origin: str) -> Any:
     if wanted is list and isinstance(value, tuple):
         value = list(value)
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise SettingError(f"{name} is a {wanted.__name__}, got {value!r} (set by {origin})")
+        raise SettingError(f"{name} is a {wanted.__name__}, got {_shown(name, value)} (set by {origin})")
     if name in _LEAST and isinstance(value, float) and not _LEAST[name] <= value < float("inf"):
         raise SettingError(f"{name} is {_LEAST[name]} or more, got {value!r} (set by {origin})")
     if name in _CHOICES and value not in _CHOICES[name]:

@@ -11,10 +11,21 @@ _LAZY = {
     "FileStorageObserver": "capture.observers.file",
     "FileStoreReader": "capture.observers._file_reader",
     "FileStoreCurator": "capture.observers._file_curator",
+    "NotifyObserver": "capture.observers.notify",
     "RunObserver": "capture.hooks",
+    "SlackObserver": "capture.observers.slack",
+    "TelegramObserver": "capture.observers.telegram",
 }
 
-__all__ = ["FileStorageObserver", "FileStoreCurator", "FileStoreReader", "RunObserver"]
+__all__ = [
+    "FileStorageObserver",
+    "FileStoreCurator",
+    "FileStoreReader",
+    "NotifyObserver",
+    "RunObserver",
+    "SlackObserver",
+    "TelegramObserver",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ def run() -> int:
     print("Settings that differ from the library's:")
     changed = [name for name in DEFAULTS if SETTINGS.origin(name) != "library"]
     for name in changed:
-        print(f"  {name} = {SETTINGS._get(name)!r}  ({SETTINGS.origin(name)})")
+        print(f"  {name} = {SETTINGS.shown(name)}  ({SETTINGS.origin(name)})")
     if not changed:
         print("  none")
     print(f"\nDefault store: {SETTINGS.STORE}  ({os.path.abspath(SETTINGS.STORE)})")

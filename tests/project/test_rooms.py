@@ -37,7 +37,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
         ["registry", "journal", "acks", "spool", "calls", "lane", "dispatch", "delivery", "stores"],
         ["ground", "language"],
     ),
-    ("observers", ["observers", "observers.*"], ["ground", "language"]),
+    ("observers", ["observers", "observers.*"], ["ground", "language", "config"]),
     (
         "run",
         ["run", "recorder", "metrics", "artifacts", "signals", "logs", "traces"],
