@@ -286,7 +286,7 @@ def _conditions(test: Test, number: int) -> tuple[str, str] | None:
     head, _, rest = test.path.partition(".")
     column, is_json = _PLACES.get(head, ("", False))
     if not is_json:
-        known = column and not rest
+        known = column and not rest and isinstance(value, str)
         return (f"({column} IS NULL OR {column} {sign} ?{number})", f"{column} IS NULL") if known else None
     paths = _json_paths(head, rest)
     if not paths:
