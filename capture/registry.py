@@ -26,6 +26,7 @@ PROBE_GROUP = "capture.probes"
 BUILT_IN = {
     "file": "capture.observers.file:FileStorageObserver",
     "notify": "capture.observers.notify:NotifyObserver",
+    "tinydb": "capture.observers.tinydb:TinyDbObserver",
 }
 
 
@@ -38,9 +39,14 @@ def split_url(url: str) -> tuple[str, str]:
     ('file', 'runs')
     >>> split_url("lab://portal/team")
     ('lab', 'lab://portal/team')
+    >>> split_url("tinydb:runs_db")
+    ('tinydb', 'tinydb:runs_db')
     """
     url = os.fspath(url)
     scheme, separator, _ = url.partition("://")
+    if not separator:  # a scheme that is known may do without the slashes
+        scheme = url.partition(":")[0] if ":" in url else ""
+        separator = scheme.lower() if scheme.lower() in BUILT_IN else ""
     return (scheme.lower(), url) if separator else ("file", url)
 
 

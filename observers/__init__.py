@@ -15,6 +15,9 @@ _LAZY = {
     "RunObserver": "capture.hooks",
     "SlackObserver": "capture.observers.slack",
     "TelegramObserver": "capture.observers.telegram",
+    "TinyDbCurator": "capture.observers._tinydb_curator",
+    "TinyDbObserver": "capture.observers.tinydb",
+    "TinyDbReader": "capture.observers._tinydb_reader",
 }
 
 __all__ = [
@@ -25,6 +28,9 @@ __all__ = [
     "RunObserver",
     "SlackObserver",
     "TelegramObserver",
+    "TinyDbCurator",
+    "TinyDbObserver",
+    "TinyDbReader",
 ]
 
 

@@ -1,0 +1,199 @@
+"""What a run appends while it goes on, in files beside its record: measurements, and what it printed.
+
+A record that is one JSON document cannot take a million points, nor be written anew for every line of output. So both
+lie in a folder of the run, as ``metrics.jsonl`` and ``cout.txt``, and the record knows how far it speaks of them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from capture import plainjson
+from capture.observers import _atomic
+from capture.records import summarize
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+METRICS = "metrics.jsonl"
+OUTPUT = "cout.txt"
+
+_HELD = 256 << 10  #: bytes of output or measurements that are held in memory before they are written
+
+
+class Streams:
+    """Measurements and output of a run that is being written.
+
+    Parameters
+    ----------
+    folder : str
+        Made when there is something to write.
+    shared : bool
+        Whether the files are open to the group, whatever the umask says.
+    known_end : int
+        Bytes of ``metrics.jsonl`` of which the record knows by ``seqs``. What lies behind was written by a process that
+        died before it could say so.
+    seqs : mapping of str to int
+        By writer: the last event that the record knows of.
+    """
+
+    def __init__(
+        self, folder: str, shared: bool = False, known_end: int = 0, seqs: Mapping[str, int] | None = None
+    ) -> None:
+        self.folder, self.shared = folder, shared
+        self.unsynced: set[str] = set()  #: files that are not on the disk yet
+        self._output: list[tuple[int | None, bytes]] = []
+        self._metrics: list[bytes] = []
+        self._held = 0
+        self._unspoken = self._mend(known_end, seqs or {})
+
+    def file(self, name: str) -> str:
+        return os.path.join(self.folder, name)
+
+    def add_output(self, text: str, offset: int | None) -> None:
+        """Replace the output from byte `offset` on; None appends."""
+        data = text.encode("utf-8", "surrogatepass")
+        self._output.append((offset, data))
+        self._hold(len(data))
+
+    def add_metrics(self, line: bytes, writer: str, seq: int) -> None:
+        """Append one encoded batch, unless a process that died had written it."""
+        if (writer, seq) in self._unspoken:
+            self._unspoken.discard((writer, seq))
+            return
+        from capture.observers._series import mark_writer
+
+        self._metrics.append(mark_writer(line, writer))
+        self._hold(len(line))
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        if self._held > _HELD:
+            with _atomic.Lock(self.folder):
+                self.write()
+
+    def is_dirty(self) -> bool:
+        """Say whether something waits to be written."""
+        return bool(self._output or self._metrics)
+
+    def write(self) -> None:
+        """Append what is held; whoever calls holds the lock of the run."""
+        if self._metrics:
+            self._write_metrics()
+        if self._output:
+            self._write_output()
+        self._held = 0
+
+    def sync(self) -> None:
+        """Put on the disk what was written."""
+        for path in sorted(self.unsynced):
+            _atomic.sync(path)
+        self.unsynced.clear()
+
+    def _write_metrics(self) -> None:
+        """Append whole lines or nothing: what a full disk cut off is taken back."""
+        descriptor = self._open(METRICS)
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                _atomic.write_at(descriptor, b"".join(self._metrics), size)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+        self._metrics.clear()
+
+    def _write_output(self) -> None:
+        descriptor = self._open(OUTPUT)
+        try:
+            size = os.fstat(descriptor).st_size
+            for offset, data in _joined(self._output):
+                start = size if offset is None else min(offset, size)
+                _atomic.write_at(descriptor, data, start)
+                if start + len(data) < size:
+                    os.ftruncate(descriptor, start + len(data))
+                size = start + len(data)
+        finally:
+            os.close(descriptor)
+        self._output.clear()
+
+    def _open(self, name: str) -> int:
+        path = self.file(name)
+        self.unsynced.add(path)
+        try:
+            return os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        except FileNotFoundError:
+            _atomic.ensure_folder(self.folder, self.shared)
+            return _atomic.create(path, self.shared)
+
+    def _mend(self, known_end: int, seqs: Mapping[str, int]) -> set[tuple[str, int]]:
+        """Cut off a line that a crash tore; return the batches that were written before their seq was."""
+        found: set[tuple[str, int]] = set()
+        try:
+            stream = open(self.file(METRICS), "rb+")  # noqa: SIM115 - closed below, a missing file is no error
+        except FileNotFoundError:
+            return found
+        from capture.observers._series import read_place
+
+        with stream:
+            end = min(known_end, os.fstat(stream.fileno()).st_size)
+            stream.seek(end)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    stream.truncate(end)
+                    break
+                end += len(line)
+                place = read_place(line)
+                if place is not None and place[1] > seqs.get(place[0], 0):
+                    found.add(place)
+        return found
+
+
+def extend_summary(
+    summary: dict[str, dict[str, Any]], path: str, start: int
+) -> tuple[dict[str, dict[str, Any]], int]:
+    """Return the summary of the series in a ``metrics.jsonl``, and how many of its bytes that speaks of.
+
+    Parameters
+    ----------
+    summary : dict
+        That of the first `start` bytes, by the stored names of the series.
+    path : str
+    start : int
+    """
+    try:
+        stream = open(path, "rb")  # noqa: SIM115 - closed below, a missing file is no error
+    except FileNotFoundError:
+        return summary, start
+    new = dict(summary)
+    with stream:
+        stream.seek(start)
+        for line in stream:
+            if not line.endswith(b"\n"):
+                break
+            start += len(line)
+            try:
+                batch = plainjson.loads(line)
+                columns, begin = batch["columns"], batch["start"]
+            except (ValueError, KeyError, TypeError):  # who reads the series says so
+                continue
+            for name, column in columns.items():
+                new[name] = summarize(column, begin, new.get(name))
+    return new, start
+
+
+def _joined(output: list[tuple[int | None, bytes]]) -> list[tuple[int | None, bytes]]:
+    """Join pieces of output that follow each other, so that they are written at once."""
+    joined: list[tuple[int | None, list[bytes], int]] = []
+    for offset, data in output:
+        if joined:
+            first, parts, size = joined[-1]
+            if offset is None or (first is not None and offset == first + size):
+                parts.append(data)
+                joined[-1] = (first, parts, size + len(data))
+                continue
+        joined.append((offset, [data], len(data)))
+    return [(offset, b"".join(parts)) for offset, parts, _ in joined]

@@ -1,0 +1,129 @@
+"""Taking one string out of a whole TinyDB store."""
+
+from __future__ import annotations
+
+import os
+
+from capture import plainjson
+from capture.codec import encode
+from capture.observers import _atomic
+from capture.observers._erase import _SHORTEST, _Eraser
+from capture.observers._names import TEMPORARY
+from capture.observers._streams import METRICS, OUTPUT, extend_summary
+from capture.observers._tinydb_file import dump_entry
+from capture.observers._tinydb_run import FACTS, KINDS
+from capture.observers._tinydb_store import TinyStore, lines_of, name_of, read_json
+from capture.observers._tinydb_values import handle
+from capture.observers._writing import digests
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    Moved = dict[str, tuple[str, str]]  # address -> new address, new SHA-256
+
+_FIXED = ("_id", "format")  #: keys of an entry whose values stay: they say which run it is
+
+
+def erase(store: TinyStore, value: str) -> int:
+    """Mask `value` in a store; see `TinyDbCurator.erase`."""
+    if len(value) < _SHORTEST:
+        raise ValueError(f"{value!r} has fewer than {_SHORTEST} characters: erasing it would destroy the records")
+    eraser = _Eraser(value)
+    with store.lock():
+        moved = _files(store, eraser)
+        for name in sorted(os.listdir(store.runs)):
+            with _atomic.Lock(os.path.join(store.runs, name)):
+                _streams(store, name, eraser)
+                for folder in (store.live, store.bin):
+                    _entry_file(store, os.path.join(folder, name + ".json"), eraser, moved)
+        changes = {}
+        for line in lines_of(store):
+            entry = plainjson.loads(line.data)
+            masked = _masked(store, entry, eraser, moved)
+            if masked != entry and line.key is not None:
+                changes[line.key] = lambda _number, masked=masked: dump_entry(masked)
+        if changes:
+            store.rewrite(changes)
+    return eraser.count
+
+
+def _files(store: TinyStore, eraser: Any) -> Moved:
+    """Mask the stored files; those that changed get the address of their new bytes."""
+    moved: Moved = {}
+    for path in list(_files_below(store.hashfs)):
+        if not eraser.file(path):
+            continue
+        address = os.path.relpath(path, store.hashfs).replace(os.sep, "")
+        sha256, md5, _ = digests(path)
+        target = store.path_of(md5)
+        _atomic.ensure_folder(os.path.dirname(target), store.shared)
+        os.replace(path, target)
+        moved[address] = (md5, sha256)
+    return moved
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    for path, _, names in os.walk(folder):
+        for name in sorted(names):
+            full = os.path.join(path, name)
+            if not name.startswith(TEMPORARY) and not os.path.islink(full):
+                yield full
+
+
+def _streams(store: TinyStore, name: str, eraser: Any) -> None:
+    folder = os.path.join(store.runs, name)
+    for file in (METRICS, OUTPUT):
+        path = os.path.join(folder, file)
+        if os.path.exists(path):
+            eraser.file(path)
+    path = os.path.join(folder, FACTS)
+    facts = read_json(path)
+    if facts is not None:
+        masked = eraser._masked(facts)
+        if masked != facts:
+            _atomic.write(path, plainjson.dumps(masked, allow_nan=False).encode("ascii"), store.shared, durable=True)
+
+
+def _entry_file(store: TinyStore, path: str, eraser: Any, moved: Moved) -> None:
+    entry = read_json(path)
+    if entry is None:
+        return
+    masked = _masked(store, entry, eraser, moved)
+    if masked != entry:
+        _atomic.write(path, dump_entry(masked) + b"\n", store.shared, durable=True)
+
+
+def _masked(store: TinyStore, entry: dict[str, Any], eraser: Any, moved: Moved) -> dict[str, Any]:
+    """Return an entry without the string, and with the new addresses of files."""
+    old, own = entry, entry.get("capture")
+    entry = {key: item if key in (*_FIXED, "capture") else eraser._masked(item) for key, item in old.items()}
+    if isinstance(own, dict):  # the keys of these are the layout's own
+        entry["capture"] = {key: eraser._masked(item) for key, item in own.items()}
+    _relocate(entry, moved)
+    if isinstance(own, dict) and "summary" in own and entry["capture"]["summary"] != own["summary"]:
+        folder = os.path.join(store.runs, name_of(entry.get("_id")))
+        summary, end = extend_summary({}, os.path.join(folder, METRICS), 0)
+        entry["capture"].update(summary=encode(summary), metrics_end=end)
+    return entry
+
+
+def _relocate(entry: dict[str, Any], moved: Moved) -> None:
+    experiment = entry.get("experiment")
+    listed = [
+        *((experiment.get("sources") or ()) if isinstance(experiment, dict) else ()),
+        *(entry.get("resources") or ()),
+        *(entry.get("artifacts") or ()),
+    ]
+    for each in listed:
+        if isinstance(each, list) and len(each) >= 2:
+            for address, (new, _) in moved.items():
+                if each[-1] == handle(address):
+                    each[-2:] = [new, handle(new)]
+                    break
+    files = (entry.get("capture") or {}).get("files") or {}
+    for kind in KINDS:
+        for file in files.get(kind, ()):
+            if file.get("id") in moved:
+                file["id"], file["digest"] = moved[file["id"]]
