@@ -8,26 +8,29 @@ import importlib
 import sys
 import time
 
-from tests.servers import NAMES, installing
+from tests.servers import NAMES, installing, packages
+
+#: what can be installed: servers, and packages that use the library
+KNOWN = [*NAMES, *packages.PACKAGES]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     install_parser = commands.add_parser("install", help="install the software of these servers, or of all")
-    install_parser.add_argument("names", nargs="*", type=known_name, metavar="NAME", help=", ".join(NAMES))
+    install_parser.add_argument("names", nargs="*", type=known_name, metavar="NAME", help=", ".join(KNOWN))
     run_parser = commands.add_parser("run", help="run a server until Ctrl-C, and print its URL")
     run_parser.add_argument("name", choices=NAMES)
     arguments = parser.parse_args()
     if arguments.command == "install":
-        return install(arguments.names or list(NAMES))
+        return install(arguments.names or KNOWN)
     return run(arguments.name)
 
 
 def known_name(text: str) -> str:
     """Refuse a misspelt name; argparse's own `choices` would refuse the empty list, too, before Python 3.12."""
-    if text not in NAMES:
-        raise argparse.ArgumentTypeError(f"no server {text!r}; there are {', '.join(NAMES)}")
+    if text not in KNOWN:
+        raise argparse.ArgumentTypeError(f"no server {text!r}; there are {', '.join(KNOWN)}")
     return text
 
 
@@ -45,7 +48,10 @@ def install_one(name: str) -> str | None:
     start = time.monotonic()
     try:
         with installing.only_one(name):
-            importlib.import_module(f"tests.servers.{name}").install()
+            if name in packages.PACKAGES:
+                packages.install(name)
+            else:
+                importlib.import_module(f"tests.servers.{name}").install()
     except installing.InstallFailed as error:
         return f"{name}: {error}"
     sys.stdout.write(f"{name} is installed ({time.monotonic() - start:.0f} s)\n")  # whole, unlike print's

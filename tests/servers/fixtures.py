@@ -16,7 +16,9 @@ import sys
 import pytest
 
 from tests.servers.mariadb import MariaDB
+from tests.servers.mlflow import MLflow
 from tests.servers.mongo import Mongo
+from tests.servers.omniboard import Omniboard
 from tests.servers.postgres import Postgres
 from tests.servers.s3 import S3
 
@@ -48,8 +50,8 @@ def own(server_class):
     require(server_class)
     made = []
 
-    def make(**options):
-        made.append(server_class(**options))
+    def make(*arguments, **options):
+        made.append(server_class(*arguments, **options))
         return made[-1]
 
     yield make
@@ -148,6 +150,30 @@ def own_s3():
     """Factory of private S3 services: ``server = own_s3().start()``; see its ``client_environment``."""
     yield from own(S3)
     forget_s3_clients()
+
+
+@pytest.fixture(scope="session")
+def mlflow_server():
+    """The session's MLflow."""
+    yield from shared(MLflow)
+
+
+@pytest.fixture
+def mlflow_url(mlflow_server):
+    """Tracking URI of the session's MLflow; other tests use it, too, so name an experiment of your own."""
+    return mlflow_server.url
+
+
+@pytest.fixture
+def own_mlflow():
+    """Factory of private MLflow servers: ``own_mlflow().start()``."""
+    yield from own(MLflow)
+
+
+@pytest.fixture
+def own_omniboard():
+    """Factory of Omniboards: ``own_omniboard(mongo_url).start()``."""
+    yield from own(Omniboard)
 
 
 def forget_s3_clients() -> None:

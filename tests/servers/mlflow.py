@@ -8,7 +8,9 @@ import urllib.request
 from tests.servers import installing
 from tests.servers.processes import Server
 
-_REQUIREMENTS = ["mlflow==3.17.2"]
+# what the server itself imports; the package `mlflow` would bring scikit-learn, SciPy, matplotlib and pyarrow, too
+_REQUIREMENTS = ["mlflow-skinny==3.17.2", "aiohttp", "alembic<2", "cryptography", "Flask<4", "Flask-CORS<7"]
+_REQUIREMENTS += ["graphene<4", "huey<4", "numpy<3", "pandas<4", "sqlalchemy<3"]
 
 
 class MLflow(Server):
@@ -16,6 +18,7 @@ class MLflow(Server):
 
     name = "mlflow"
     variable = "MLFLOW_URL"
+    start_s = 150.0  # it imports for seconds, twice
 
     @classmethod
     def missing(cls) -> str | None:

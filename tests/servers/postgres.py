@@ -50,6 +50,9 @@ class Postgres(DatabaseServer):
         command += ["--pwfile", self.path("password"), "--auth=scram-sha-256"]
         command += ["--encoding=UTF8", "--no-locale", "--no-sync"]
         self.run_as_user(command)
+        if self.tls:
+            with open(self.path("data/pg_hba.conf"), "w", encoding="utf-8") as rules:
+                rules.write("hostssl all all 127.0.0.1/32 scram-sha-256\n")
 
     def command(self) -> list[str]:
         settings = {
