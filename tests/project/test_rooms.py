@@ -23,7 +23,14 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
         ],
         [],
     ),
-    ("language", ["errors", "codec", "events", "filters", "records", "settings", "hooks", "secrets", "masking"], ["ground"]),
+    (
+        "language",
+        [
+            *("errors", "codec", "events", "expressions", "filters", "records"),
+            *("settings", "hooks", "secrets", "masking"),
+        ],
+        ["ground"],
+    ),
     ("config", ["config", "config.*"], ["ground", "language"]),
     (
         "captured",
@@ -34,7 +41,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
     ("probes", ["probes", "probes.*"], ["ground", "language"]),
     (
         "delivery",
-        ["registry", "journal", "acks", "spool", "calls", "lane", "dispatch", "delivery", "stores"],
+        ["registry", "journal", "acks", "spool", "calls", "lane", "dispatch", "delivery", "stores", "copying"],
         ["ground", "language"],
     ),
     ("observers", ["observers", "observers.*"], ["ground", "language", "config"]),

@@ -1,0 +1,70 @@
+"""``capture observers``: which stores there are, what each keeps, and where it comes from."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def run() -> int:
+    """List the observers that are installed."""
+    for scheme, name, keeps, sides, origin, state in rows():
+        print(f"{scheme}\n    {name}, from {origin}: {state}")
+        if keeps:
+            print(f"    keeps {keeps}; its store {_SIDES[sides]}")
+    return 0
+
+
+_SIDES = {
+    "rc": "can be read and curated",
+    "r": "can be read",
+    "c": "can be curated",
+    "-": "cannot be read from here",
+}
+
+
+def rows() -> list[tuple[str, ...]]:
+    """Return scheme, class, capabilities, sides, origin and state of each observer, built-in ones first."""
+    from capture._version import __version__
+    from capture.registry import BUILT_IN, GROUP, plugin_classes
+
+    by_class: dict[str, list[str]] = {}
+    for scheme, target in BUILT_IN.items():
+        by_class.setdefault(target, []).append(scheme)
+    found = []
+    for target, schemes in by_class.items():
+        found.append(_row(", ".join(schemes), target, f"capture {__version__}", lambda target=target: _load(target)))
+    for scheme, entry in sorted(plugin_classes(GROUP).items()):
+        distribution = getattr(entry, "dist", None)
+        origin = f"{distribution.name} {distribution.version}" if distribution is not None else "?"
+        found.append(_row(scheme, entry.value, origin, entry.load))
+    return found
+
+
+def _load(target: str) -> Any:
+    from importlib import import_module
+
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _row(scheme: str, target: str, origin: str, load: Any) -> tuple[str, ...]:
+    name = target.rpartition(":")[2]
+    try:
+        cls = load()
+    except Exception as error:  # noqa: BLE001 - another package's code; that it cannot be loaded is the answer
+        return scheme, name, "", "", origin, f"cannot be loaded: {type(error).__name__}: {error}"
+    keeps = " ".join(sorted(getattr(cls, "supports", ()))) or "-"
+    sides = ("r" if hasattr(cls, "reader") else "") + ("c" if hasattr(cls, "curator") else "")
+    return scheme, name, keeps, sides or "-", origin, _state(cls)
+
+
+def _state(cls: Any) -> str:
+    """Say whether the drivers are here that an observer names in `drivers`: module -> extra."""
+    from importlib.util import find_spec
+
+    missing = [extra for module, extra in getattr(cls, "drivers", {}).items() if find_spec(module) is None]
+    if not missing:
+        return "ready"
+    return f"needs: pip install 'experiment-capture[{','.join(dict.fromkeys(missing))}]'"

@@ -1,0 +1,404 @@
+"""Moving runs from one store to another: a record is told again, event by event, as far as the other store lacks it.
+
+What is copied is what the record says. So a run can be copied as often as one likes: what is there already is not told
+again, and what came since is. Records of Sacred get a uid that follows from their store and label.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from capture import events, plainjson
+from capture.calls import Calls
+from capture.errors import ObserverError, RunNotFoundError
+from capture.journal import Line
+from capture.records import FILES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+    from typing import Any
+
+    from capture.events import Event
+    from capture.hooks import Reader, RunObserver
+    from capture.records import RunRecord, Series, StoredFile
+    from capture.spool import Spool
+
+_POINTS = 10_000  #: of one series in one event
+_TEXT = 1 << 20  #: bytes of output in one event
+_SPOOLED = 256 << 20  #: bytes of files after which the store is asked to make them durable
+_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0)  #: before a call that failed for want of a connection is made again
+
+
+class CopyError(ObserverError):
+    """A run that could not be copied whole."""
+
+
+class Copied:
+    """What became of one run.
+
+    Attributes
+    ----------
+    source, label : object
+        Its labels there and here.
+    uid : str
+    events, files, size : int
+        What was told; `size` in bytes of files.
+    missing : list of str
+        Files of which the source had no bytes to give.
+    differences : list of str
+        In what the copy differs from its source; filled when it was compared.
+    """
+
+    def __init__(self, source: Any, uid: str) -> None:
+        self.source, self.uid = source, uid
+        self.label: Any = None
+        self.events = self.files = self.size = 0
+        self.missing: list[str] = []
+        self.differences: list[str] = []
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the copy holds all that its source could give."""
+        return not self.missing and not self.differences
+
+
+def copy_run(
+    record: RunRecord,
+    source: str,
+    observer: RunObserver,
+    reader: Reader,
+    folder: str,
+    progress: Callable[[Copied], None] = lambda copied: None,
+) -> Copied:
+    """Copy one run.
+
+    Parameters
+    ----------
+    record : RunRecord
+    source : str
+        Identity of the store it comes from.
+    observer : RunObserver
+        Of the store it goes to.
+    reader : Reader
+        Of the same store.
+    folder : str
+        Where files may lie meanwhile.
+    progress : callable, optional
+        Called as events are told.
+
+    Raises
+    ------
+    CopyError
+        If the store holds a run of this uid that has gone another way, or refuses an event.
+    """
+    uid = record.uid or foreign_uid(source, record)
+    copied = Copied(record.label, uid)
+    try:
+        known: RunRecord | None = reader.get(uid)
+    except RunNotFoundError:
+        known = None
+    if known is not None and reader.is_alive(known):
+        raise CopyError(f"run {known.label} of {reader.url} is being written: copy it when it has ended")
+    from capture.spool import Spool
+
+    teller = _Teller(observer, uid, record.label, Spool(folder), copied, progress)
+    try:
+        for event in missing_events(record, known, uid, teller.spool, copied):
+            teller.tell(event)
+        teller.finish()
+    finally:
+        teller.spool.remove()
+    copied.label = teller.label if teller.label is not None else known.label if known is not None else None
+    return copied
+
+
+def compare_copy(record: RunRecord, reader: Reader, copied: Copied) -> None:
+    """Read the copy, bytes of files included, and note in what it differs from its source."""
+    wanted, found = record.to_dict(), reader.get(copied.uid).to_dict()
+    gone = {missing.partition(" ")[2] for missing in copied.missing}
+    for name, value in wanted.items():
+        other = found[name]
+        if name == "uid" or (name in ("tags", "notes") and other):
+            continue
+        if name == "bytes":
+            value, other = ({file: digest for file, digest in each.items() if digest} for each in (value, other))
+        elif name in FILES:  # Sacred's records do not know the digests
+            value, other = [each[0] for each in value if each[0] not in gone], [each[0] for each in other]
+        if _canonical(value) != _canonical(other):
+            copied.differences.append(name)
+
+
+def _canonical(value: Any) -> str:
+    from capture.codec import encode
+
+    return plainjson.dumps(encode(value), sort_keys=True)
+
+
+def foreign_uid(source: str, record: RunRecord) -> str:
+    """Return the uid of a run that has none: the same each time, from its store, label and start."""
+    import hashlib
+
+    text = "\0".join([source, str(record.label), str(record.start_time or record.queue_time)])
+    digits = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    moment = record.start_time or record.queue_time
+    clock = f"{int(moment.timestamp() * 1000) if moment is not None else 0:012x}"[-12:]  # sorts as other uids do
+    return f"{clock[:8]}-{clock[8:]}-8{digits[:3]}-a{digits[3:6]}-{digits[6:18]}"
+
+
+# -------------------------------------------------------------------------------------------------------- the events
+
+
+def missing_events(
+    record: RunRecord, known: RunRecord | None, uid: str, spool: Spool, copied: Copied
+) -> Iterator[tuple[str, Event]]:
+    """Yield writer and event for all that a record has and `known`, the copy so far, has not."""
+    hosts = record.writers or {"main": {}}
+    for writer, host in hosts.items():
+        if known is None or known.writers.get(writer) != host:
+            opened = events.Opened(format=events.FORMAT, uid=uid, writer=writer, version="", host=host, observers=[])
+            yield writer, opened
+    for event in _events(record, known, spool, copied):
+        yield "main", event
+
+
+def _events(record: RunRecord, known: RunRecord | None, spool: Spool, copied: Copied) -> Iterator[Event]:
+    is_open = known is not None and known.status in ("QUEUED", "RUNNING")
+    yield from _beginning(record, known)
+    for topic, facts in record.facts.items():
+        if known is None or topic not in known.facts or _canonical(known.facts[topic]) != _canonical(facts):
+            yield events.Facts(topic=topic, facts=facts)
+    yield from _files(record, known, spool, copied)
+    yield from _output(record, known)
+    for name, series in record.metrics.items():
+        yield from _points(name, series, None if known is None else known.metrics.get(name), copied)
+    is_annotated = known is not None and (known.tags or known.notes)  # there, which may be newer
+    if (record.tags or record.notes) and not is_annotated:
+        yield events.Annotated(tags=record.tags or None, notes=record.notes or None)
+    beat = record.heartbeat
+    if beat is None and (record.info or record.result is not None):
+        beat = record.stop_time or record.start_time or record.queue_time
+    if beat is not None and (
+        known is None or known.heartbeat != beat or _canonical(known.info) != _canonical(record.info)
+    ):
+        yield events.Heartbeat(beat_time=beat, info=[record.info], result=[record.result])
+    for payload in record.extra:
+        if known is None or payload not in known.extra:
+            yield events.Unknown(kind=payload.get("e", ""), payload=payload)
+    if known is None or is_open or known.status != record.status or known.stop_time != record.stop_time:
+        yield from _ending(record)
+
+
+def _beginning(record: RunRecord, known: RunRecord | None) -> Iterator[Event]:
+    described: dict[str, Any] = {
+        "command": record.command,
+        "ex_info": record.experiment,
+        "host_info": record.host,
+        "config": record.config,
+        "meta_info": record.meta,
+    }
+    if record.queue_time is not None and (known is None or known.queue_time is None):
+        yield events.Queued(queue_time=record.queue_time, **described)
+    started = record.start_time
+    if started is None and record.queue_time is None:
+        started = record.stop_time or record.heartbeat or _epoch()
+    if started is not None and (known is None or known.start_time is None):
+        yield events.Started(start_time=started, **described)
+    for moment in record.resumed:
+        if known is None or moment not in known.resumed:
+            yield events.Resumed(resume_time=moment)
+
+
+def _ending(record: RunRecord) -> Iterator[Event]:
+    stopped = record.stop_time
+    if stopped is None and record.status not in ("QUEUED", "RUNNING"):
+        stopped = record.heartbeat or record.start_time or _epoch()
+    if stopped is None or record.status in ("QUEUED", "RUNNING"):
+        return
+    if record.status == "COMPLETED":
+        yield events.Completed(stop_time=stopped, result=record.result)
+    elif record.status == "FAILED":
+        yield events.Failed(fail_time=stopped, fail_trace=record.fail_trace or [])
+    else:
+        yield events.Interrupted(interrupt_time=stopped, status=record.status)
+
+
+def _epoch() -> datetime:
+    from capture.moments import datetime, timezone
+
+    return datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def _files(record: RunRecord, known: RunRecord | None, spool: Spool, copied: Copied) -> Iterator[Event]:
+    for kind in FILES:
+        there = {(each.name, each.digest) for each in getattr(known, kind)} if known is not None else set()
+        names = {name for name, _ in there}
+        for stored in getattr(record, kind):
+            if (stored.name, stored.digest) in there or (stored.digest is None and stored.name in names):
+                continue
+            try:
+                taken = _take(stored, spool)
+            except FileNotFoundError:
+                copied.missing.append(f"{kind[:-1] if kind != 'kept' else kind} {stored.name}")
+                continue
+            copied.files += 1
+            copied.size += taken.size
+            given: dict[str, Any] = {"digest": taken.digest, "size": taken.size}
+            if kind == "artifacts":
+                yield events.Artifact(
+                    artifact_name=stored.name,
+                    filename=stored.name,
+                    metadata=stored.metadata,
+                    content_type=stored.content_type,
+                    **given,
+                )
+            elif kind == "resources":
+                yield events.Resource(filename=stored.name, md5=taken.md5, **given)
+            else:
+                yield events.Source(path=stored.name, md5=taken.md5, **given)
+
+
+def _take(stored: StoredFile, spool: Spool) -> Any:
+    """Bring the bytes of a stored file into the spool."""
+    import shutil
+    import tempfile
+
+    os.makedirs(spool.directory, exist_ok=True)
+    with stored.open() as stream, tempfile.NamedTemporaryFile(dir=spool.directory, prefix=".copy-") as local:
+        shutil.copyfileobj(stream, local, 1 << 20)
+        local.flush()
+        taken = spool.take(local.name)
+    if stored.digest is not None and taken.digest != stored.digest:
+        raise CopyError(
+            f"{stored.name}: the stored bytes have the digest {taken.digest[:12]}..., the record says"
+            f" {stored.digest[:12]}...: they were changed or damaged, and are not copied"
+        )
+    return taken
+
+
+def _output(record: RunRecord, known: RunRecord | None) -> Iterator[Event]:
+    text = record.output
+    before = known.output if known is not None else ""
+    offset = len(before.encode("utf-8", "surrogatepass")) if text.startswith(before) else 0
+    rest = text[len(before) :] if text.startswith(before) else text
+    for place in range(0, len(rest), _TEXT):
+        piece = rest[place : place + _TEXT]
+        yield events.Output(text=piece, offset=offset)
+        offset += len(piece.encode("utf-8", "surrogatepass"))
+
+
+def _points(name: str, series: Series, before: Series | None, copied: Copied) -> Iterator[Event]:
+    done = 0 if before is None else len(before)
+    if before is not None and not _is_beginning(before, series):
+        raise CopyError(f"the metric {name!r} of run {copied.source} has other points in the store it is copied to")
+    for first in range(done, len(series), _POINTS):
+        part = slice(first, first + _POINTS)
+        times = series.times[part]
+        start = min(times)
+        column = {
+            "steps": series.steps[part],
+            "values": [_plain(value) for value in series.values[part]],
+            "times": [each - start for each in times],
+        }
+        yield events.Metrics(start=start, columns={name: column})
+
+
+def _is_beginning(part: Series, whole: Series) -> bool:
+    size = len(part)
+    same_times = part.times == whole.times[:size] and part.steps == whole.steps[:size]
+    return same_times and all(a == b or (a != a and b != b) for a, b in zip(part.values, whole.values))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return "nan" if value != value else "inf" if value > 0 else "-inf"
+    return value
+
+
+# ------------------------------------------------------------------------------------------------------------- telling
+
+
+class _Teller:
+    """Tells an observer, hook by hook, as a lane does, and again where the connection was lost."""
+
+    def __init__(
+        self,
+        observer: Any,
+        uid: str,
+        offered: Any,
+        spool: Spool,
+        copied: Copied,
+        progress: Callable[[Copied], None],
+    ) -> None:
+        self.spool, self.label = spool, None
+        self._observer, self._uid, self._offered = observer, uid, offered
+        self._copied, self._progress = copied, progress
+        self._calls: dict[str, Calls] = {}
+        # beyond any that the run's own writers have given, so that what they still deliver is known to be here
+        self._seq = time.time_ns() // 1000
+        self._unsafe = 0
+
+    def _of(self, writer: str) -> Calls:
+        if writer not in self._calls:
+            self._calls[writer] = Calls(
+                self._observer,
+                self._uid,
+                writer,
+                self.spool,
+                label=lambda asked: asked if asked is not None else self._offered,
+                progress=lambda: self._progress(self._copied),
+            )
+        return self._calls[writer]
+
+    def tell(self, told: tuple[str, Event]) -> None:
+        writer, event = told
+        self._seq += 1
+        data = plainjson.dumps(event.at(self._seq, time.time()).to_json(), allow_nan=False).encode()
+        kind = event.name or event.to_json().get("e", "")
+        for call in self._of(writer).of(Line(self._seq, kind, data, 0)):
+            answer = self._call(call.make, f"{kind} of run {self._copied.source}")
+            if kind in ("queued", "started", "resumed") and answer is not None:
+                self.label = answer
+            if call.settle is not None:
+                call.settle()
+        self._copied.events += 1
+        self._progress(self._copied)
+        if kind in events.FILES:
+            self._unsafe += getattr(event, "size", 0)
+            if self._unsafe > _SPOOLED:
+                self._flush()
+
+    def finish(self) -> None:
+        """Tell the rest and make everything durable."""
+        for calls in self._calls.values():
+            for call in calls.rest():
+                self._call(call.make, "the rest")
+        self._flush()
+        for calls in list(self._calls.values())[:1]:
+            if "join" in calls.hooks:
+                self._call(calls.hooks["join"].method, "the end")
+
+    def _flush(self) -> None:
+        for calls in list(self._calls.values())[:1]:
+            if "flush" in calls.hooks:
+                self._call(calls.hooks["flush"].method, "what was told")
+        self.spool.release()
+        self._unsafe = 0
+
+    def _call(self, call: Callable[[], Any], what: str) -> Any:
+        pauses = iter(_PAUSES_S)
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                transient = getattr(self._observer, "transient", None)
+                passes = transient(error) if transient else isinstance(error, (ConnectionError, TimeoutError))
+                pause = next(pauses, None)
+                if not passes or pause is None:
+                    raise CopyError(
+                        f"{getattr(self._observer, 'identity', self._observer)} did not take {what}:"
+                        f" {type(error).__name__}: {error}\n  what it took is kept: copy again to go on from there"
+                    ) from error
+                time.sleep(pause)

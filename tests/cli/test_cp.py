@@ -1,0 +1,223 @@
+"""``capture cp``: runs move from store to store, whole, as often as one likes."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from capture import events, open_store
+from capture.calls import identity_of
+from capture.cli import main
+from capture.copying import CopyError, compare_copy, copy_run, foreign_uid
+from capture.observers import FileStorageObserver, FileStoreCurator
+from capture.records import FILES
+from capture.testing.contract import differences, uid
+from capture.testing.feed import Story, Teller, tell
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SACRED = os.path.join(ROOT, "tests", "golden", "sacred-0.8.7")
+
+
+def story(tmp_path, mark: str = "01", end: bool = True) -> Story:
+    """Return a run with a bit of everything."""
+    told = Story(tmp_path / f"told{mark}", uid(mark)).queue().start(config={"lr": 0.1, "n": float("nan"), "t": (1, 2)})
+    told.source("train.py", b"print(1)").source(".capture/lock.json", b"{}").resource("/data/in.csv", b"a,b")
+    told.artifact("model.bin", bytes(1000), metadata={"kind": "weights"}, content_type="application/x")
+    told.add(events.Output(text="epoch 1\nw\u00f6rld\n", offset=0), events.Facts(topic="params", facts={"depth": 3}))
+    told.metrics(loss=[3.0, "nan", 2.0]).metric("val.acc", [1, 10**18])
+    told.add(events.Annotated(tags=["good"], notes="first")).beat(info={"best": (1, 2)}, result=0.5)
+    return told.complete(result={"score": 1}) if end else told
+
+
+@pytest.fixture
+def stores(tmp_path):
+    """Return the paths of a store with two runs and of one that is not there yet."""
+    for mark in ("01", "02"):
+        tell(FileStorageObserver(tmp_path / "a"), story(tmp_path, mark))
+    return str(tmp_path / "a"), str(tmp_path / "b")
+
+
+def same(source: str, target: str, label: str, copy: str) -> list[str]:
+    """Return in what the run and its copy differ."""
+    supports = FileStorageObserver.supports
+    return differences(open_store(source).get(label), open_store(target).get(copy), supports, ["opened_event"])
+
+
+def test_runs_are_copied_whole_and_once(stores, capsys):
+    """What arrives is what was there, bytes and all; a second time nothing is left to do."""
+    source, target = stores
+    assert main(["cp", "--verify", source, target]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^1 -> 1: \d+ events, 4 files, .*, compared$", out, re.M)
+    assert out.endswith(f"2 of 2 runs copied to {target}\n")
+    for label in ("1", "2"):
+        assert same(source, target, label, label) == []
+    before = {path: os.stat(path).st_mtime_ns for path, _, _ in os.walk(target)}
+    assert main(["cp", source, target]) == 0
+    assert "1 -> 1: is there already" in capsys.readouterr().out
+    assert open_store(target).labels() == ["1", "2"]
+    assert {path: os.stat(path).st_mtime_ns for path, _, _ in os.walk(target)} == before
+
+
+def test_some_runs_can_be_named_or_described(stores, capsys):
+    """By label, by part of the uid, or by a condition."""
+    source, target = stores
+    assert main(["cp", source, target, "2"]) == 0
+    assert [record.uid for record in open_store(target).find()] == [uid("02")]
+    assert main(["cp", source, target, f'uid == "{uid("01")}" and config.lr < 0.2']) == 0
+    assert len(open_store(target).labels()) == 2
+    assert main(["cp", source, target, "7"]) == 2
+    assert "holds no run '7'" in capsys.readouterr().err
+    assert main(["cp", source, target, "config.lr <"]) == 1
+    assert "config.lr <\n  " in capsys.readouterr().err
+
+
+def test_a_label_that_is_taken_is_not_overwritten(stores, tmp_path):
+    """Two people who each have a run 1 put them together."""
+    source, target = stores
+    tell(FileStorageObserver(target), story(tmp_path, "0a"))
+    assert main(["cp", source, target]) == 0
+    assert sorted(open_store(target).labels(), key=int) == ["1", "2", "3"]
+    assert open_store(target).get("1").uid == uid("0a")
+
+
+def test_what_came_since_is_added(tmp_path):
+    """A copy of a run that was going on is completed by the next."""
+    source, target = tmp_path / "a", tmp_path / "b"
+    growing = story(tmp_path, end=False)
+    teller = Teller(FileStorageObserver(source), growing)
+    lines = growing.lines()
+    teller.tell(lines)
+    teller.flush()
+    assert main(["cp", str(source), str(target)]) == 0
+    growing.add(events.Output(text="late\n", offset=len("epoch 1\nw\u00f6rld\n".encode())))
+    growing.metric("loss", [1.0], first=3).artifact("late.bin", b"late").beat(result=0.25).complete(7)
+    teller.tell(growing.lines()[len(lines) :])
+    teller.finish()
+    assert main(["cp", "--verify", str(source), str(target)]) == 0
+    assert same(str(source), str(target), "1", "1") == []
+
+
+def test_an_interrupted_copy_goes_on(stores, monkeypatch):
+    """The connection breaks after any number of events; what arrived is not told again."""
+    source, target = stores
+    wanted = len(story(__import__("pathlib").Path(target).parent / "x").events())
+    real = FileStorageObserver._tell
+    for allowed in range(1, wanted):
+        left = [allowed]
+
+        def breaks(self, *args, left=left):
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError("the disk is gone")
+            return real(self, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(FileStorageObserver, "_tell", breaks)
+            place = f"{target}{allowed}"
+            main(["cp", source, place, "1"])
+        assert main(["cp", "--verify", source, place, "1"]) == 0
+        assert same(source, place, "1", "1") == []
+        assert open_store(place).labels() == ["1"]
+
+
+def test_a_lost_connection_is_tried_again(stores, monkeypatch):
+    """A server that restarts is back in a second."""
+    source, target = stores
+    monkeypatch.setattr("capture.copying._PAUSES_S", (0, 0, 0))
+    failures = iter([ConnectionError("reset"), TimeoutError("late")])
+    real = FileStorageObserver.artifact_event
+
+    def flaky(self, name, filename, **rest):
+        error = next(failures, None)
+        if error is not None:
+            raise error
+        return real(self, name, filename, **rest)
+
+    monkeypatch.setattr(FileStorageObserver, "artifact_event", flaky)
+    assert main(["cp", "--verify", source, target]) == 0
+
+
+def test_records_of_sacred_move_by_the_same_command(tmp_path, capsys):
+    """They have no uid: one is made that is the same each time."""
+    target = str(tmp_path / "b")
+    labels = open_store(SACRED).labels()
+    code = main(["cp", "--verify", SACRED, target])
+    out = capsys.readouterr().out
+    assert code == (1 if "no bytes of" in out else 0)
+    assert "differs" not in out
+    assert len(open_store(target).labels()) == len(labels)
+    main(["cp", SACRED, target])
+    assert len(open_store(target).labels()) == len(labels)
+    source, copy = open_store(SACRED).get(labels[0]), open_store(target).get(labels[0])
+    assert (copy.config, copy.result, copy.output) == (source.config, source.result, source.output)
+    assert copy.uid == foreign_uid(identity_of(FileStorageObserver(SACRED)), source)
+    assert [each.name for each in copy.artifacts] == [each.name for each in source.artifacts]
+
+
+def test_a_run_that_went_another_way_is_refused(stores, tmp_path, capsys):
+    """Mixing two runs would lie about both."""
+    source, target = stores
+    other = Story(tmp_path / "other", uid("01")).start().metrics(loss=[7.0]).complete()
+    tell(FileStorageObserver(target), other)
+    assert main(["cp", source, target, "1"]) == 1
+    assert "has other points" in capsys.readouterr().err
+
+
+def test_a_file_without_bytes_is_named(stores, capsys):
+    """The copy cannot be whole then, and must not claim to be."""
+    source, target = stores
+    os.unlink(os.path.join(source, "1", "model.bin"))
+    assert main(["cp", source, target, "1"]) == 1
+    assert "has no bytes of: artifact model.bin" in capsys.readouterr().out
+    assert open_store(target).get("1").status == "COMPLETED"
+
+
+def test_damaged_bytes_are_not_passed_on(stores, capsys):
+    """A copy with a digest that is not that of its bytes helps nobody."""
+    source, target = stores
+    with open(os.path.join(source, "1", "model.bin"), "r+b") as stream:
+        stream.write(b"!")
+    assert main(["cp", source, target, "1"]) == 1
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_a_run_that_is_being_written_there_is_left_alone(stores, monkeypatch, tmp_path):
+    """Two writers of one run would tell it twice."""
+    source, target = stores
+    main(["cp", source, target, "1"])
+    reader = open_store(target)
+    monkeypatch.setattr(type(reader), "is_alive", lambda self, record: True)
+    with pytest.raises(CopyError, match="being written"):
+        copy_run(open_store(source).get("1"), "a", FileStorageObserver(target), reader, str(tmp_path))
+
+
+def test_notes_that_were_made_there_stay(stores):
+    """Who curated the copy did it for a reason."""
+    source, target = stores
+    main(["cp", source, target, "1"])
+    FileStoreCurator(target).annotate("1", tags=["mine"])
+    main(["cp", source, target, "1"])
+    assert open_store(target).get("1").tags == ["mine"]
+
+
+def test_a_comparison_finds_what_differs(stores, tmp_path):
+    """`--verify` must be able to fail."""
+    source, target = stores
+    record = open_store(source).get("1")
+    copied = copy_run(record, "a", FileStorageObserver(target), open_store(source), str(tmp_path / "spool"))
+    main(["cp", source, target, "1"])
+    with open(os.path.join(target, "1", "cout.txt"), "a") as stream:
+        stream.write("more")
+    compare_copy(record, open_store(target), copied)
+    assert copied.differences == ["output"]
+    assert all(getattr(record, kind) for kind in FILES)
+
+
+def test_a_store_is_not_copied_to_itself(stores, capsys):
+    """Under another name it is still the same."""
+    source, _ = stores
+    assert main(["cp", source, source + "/."]) == 2
+    assert "are one store" in capsys.readouterr().err

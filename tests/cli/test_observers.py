@@ -1,0 +1,41 @@
+"""``capture observers``: what is installed, and whether it is ready."""
+
+from __future__ import annotations
+
+import sys
+
+from capture import registry
+from capture.cli import main
+from capture.cli.observers import rows
+
+
+def test_built_in_stores_are_listed_with_what_they_keep(capsys):
+    """One looks here before a long run, not after it."""
+    assert main(["observers"]) == 0
+    assert "FileStorageObserver" in capsys.readouterr().out
+    found = {row[1]: row for row in rows()}
+    scheme, _, keeps, sides, origin, state = found["FileStorageObserver"]
+    assert scheme == "file" and sides == "rc" and origin.startswith("capture ") and state == "ready"
+    assert {"metrics", "artifacts", "resources", "sources"} <= set(keeps.split())
+
+
+def test_every_built_in_class_can_be_loaded():
+    """Without its driver, too: that is imported when it is used."""
+    assert not [row for row in rows() if "cannot be loaded" in row[-1]]
+
+
+def test_a_plugin_is_listed_and_a_broken_one_says_why(tmp_path, monkeypatch):
+    """Another team's store is as good as ours, and its faults must be seen."""
+    info = tmp_path / "labstore-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: labstore\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[capture.observers]\nlab = labstore:Lab\nbad = labstore.missing:Bad\n")
+    (tmp_path / "labstore.py").write_text(
+        "class Lab:\n    supports = {'metrics'}\n    drivers = {'no_such_driver': 'lab'}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(registry, "_seen", {})
+    found = {row[0]: row for row in rows()}
+    assert found["lab"] == ("lab", "Lab", "metrics", "-", "labstore 1.2", "needs: pip install 'experiment-capture[lab]'")
+    assert "cannot be loaded: ModuleNotFoundError" in found["bad"][-1]
+    sys.modules.pop("labstore", None)
