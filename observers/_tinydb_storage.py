@@ -22,7 +22,7 @@ try:
     from tinydb import TinyDB
     from tinydb.middlewares import Middleware
     from tinydb.storages import Storage
-    from tinydb.table import Document, Table
+    from tinydb.table import Table
 except ImportError as error:
     raise ObserverError(
         "to search a TinyDB store with TinyDB's queries, the package tinydb is needed"
@@ -235,7 +235,7 @@ class Files:
         return open(self._store.path_of(address), "rb")
 
 
-class RunDocument(LazyMapping, Document):
+class RunDocument(LazyMapping):
     """A document whose values are decoded when somebody asks for them.
 
     Attributes
@@ -246,7 +246,7 @@ class RunDocument(LazyMapping, Document):
     store: TinyStore  #: of the table's own class
 
     def __init__(self, value: Any, doc_id: int) -> None:
-        LazyMapping.__init__(self, value, lambda name: from_stored(value[name], partial(TinyFile, self.store)))
+        super().__init__(value, lambda name: from_stored(value[name], partial(TinyFile, self.store)))
         self.doc_id = doc_id
 
     def __eq__(self, other: object) -> bool:
@@ -269,7 +269,7 @@ def open_db(root: str, snapshot: Snapshot | None = None) -> TinyDB:
         store = opened
 
     class _Table(Table):
-        document_class = _Document
+        document_class = _Document  # type: ignore[assignment]
 
     class _Db(TinyDB):
         table_class = _Table if snapshot is not None else Table
