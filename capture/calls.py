@@ -487,7 +487,6 @@ _ARGUMENTS: dict[str, Callable[[Calls, Any], dict[str, Any]]] = {
         "filename": calls.opener(event.digest).path,
         "metadata": event.metadata,
         "content_type": event.content_type,
-        "md5": "",
         **_file(calls, event),
     },
     "annotated": _same("tags", "notes"),

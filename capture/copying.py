@@ -155,8 +155,7 @@ def missing_events(
     record: RunRecord, known: RunRecord | None, uid: str, spool: Spool, copied: Copied
 ) -> Iterator[tuple[str, Event]]:
     """Yield writer and event for all that a record has and `known`, the copy so far, has not."""
-    hosts = record.writers or {"main": {}}
-    for writer, host in hosts.items():
+    for writer, host in record.writers.items():
         if known is None or known.writers.get(writer) != host:
             opened = events.Opened(format=events.FORMAT, uid=uid, writer=writer, version="", host=host, observers=[])
             yield writer, opened

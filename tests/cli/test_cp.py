@@ -10,6 +10,7 @@ import pytest
 from capture import events, open_store
 from capture.calls import identity_of
 from capture.cli import main
+from capture.codec import encode
 from capture.copying import CopyError, compare_copy, copy_run, foreign_uid
 from capture.observers import FileStorageObserver, FileStoreCurator
 from capture.records import FILES
@@ -152,7 +153,8 @@ def test_records_of_sacred_move_by_the_same_command(tmp_path, capsys):
     main(["cp", SACRED, target])
     assert len(open_store(target).labels()) == len(labels)
     source, copy = open_store(SACRED).get(labels[0]), open_store(target).get(labels[0])
-    assert (copy.config, copy.result, copy.output) == (source.config, source.result, source.output)
+    assert encode([copy.config, copy.result, copy.info]) == encode([source.config, source.result, source.info])
+    assert copy.output == source.output
     assert copy.uid == foreign_uid(identity_of(FileStorageObserver(SACRED)), source)
     assert [each.name for each in copy.artifacts] == [each.name for each in source.artifacts]
 

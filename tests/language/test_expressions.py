@@ -1,0 +1,105 @@
+"""Conditions on runs, written as text: parsed as Python, never run."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from capture.expressions import ExpressionError, parse
+from capture.filters import as_filter, field
+from capture.records import RunRecord, Series
+
+
+@pytest.fixture
+def record():
+    """Return a run with a value of each kind."""
+    run = RunRecord(uid="0f", label="3")
+    run.status, run.command, run.result, run.tags = "COMPLETED", "main", 0.5, ["good", "new"]
+    run.config = {"lr": 0.1, "opt": {"name": "adam", "beta": None}, "a.b": 1, "layers": [64, 32], "flag": False}
+    run.metrics = {"loss": Series("loss", [0, 1], [2.0, 0.25], [1, 2]), "val.acc": Series("val.acc", [0], [1], [1])}
+    return run
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "config.lr < 0.2 and status == 'COMPLETED'",
+        "0.05 < config.lr <= 0.1",
+        "0.2 > config.lr",
+        "'good' in tags and 'bad' not in tags",
+        "config.opt.name in ['adam', 'sgd']",
+        "config['opt']['name'] == 'adam'",
+        "config['a.b'] == 1 and config.a.b == 1",
+        "config.layers == [64, 32] and config.layers[0] == 64",
+        "metrics.loss.last < 0.3 and metrics.loss.max == 2.0 and metrics.val.acc.count == 1",
+        "not config.flag and config.lr",
+        "config.opt.beta is None",
+        "config.lr == 5 or result == 0.5",
+        "not (config.lr == 5 or result == 7)",
+        "config.lr > -1",
+        "'ada' in config.opt.name",
+    ],
+)
+def test_a_condition_that_holds(record, text):
+    """What people write in Python means the same here."""
+    assert parse(text).matches(record)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "config.none == 1",
+        "config.none != 1",  # there is none, so that nothing can be said of it
+        "config.none",
+        "config.opt.name < 1",
+        "metrics.none.last < 1",
+        "config.flag",
+        "status == 'FAILED'",
+        "3 in config.lr",
+    ],
+)
+def test_a_condition_that_does_not_hold(record, text):
+    """A path that leads nowhere matches nothing, nor do values that cannot be compared."""
+    assert not parse(text).matches(record)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "column"),
+    [
+        ("config.lr = 0.1", "write == to compare", 10),
+        ("config.lr <", "not understood", 11),
+        ("config.lr < nan", "text stands in quotes", 12),
+        ("__import__('os').system('true')", "should be a comparison", 0),
+        ("open('x')", "should be a comparison", 0),
+        ("config.lr < open('x')", "here should be a value", 12),
+        ("_private == 1", "no path begins with", 0),
+        ("größe == 1 and 1 < 2", "path of a value of the run", 19),
+        ("config.lr in 5", "after `in` comes a list", 13),
+        ("lambda: 1", "should be a comparison", 0),
+        ("", "not understood", 0),
+        ("(" * 500 + "a" + ")" * 500, "not understood", None),
+    ],
+)
+def test_a_mistake_is_pointed_at(text, problem, column):
+    """The place is shown below the text; nothing of it is called."""
+    with pytest.raises(ExpressionError, match=problem) as error:
+        parse(text)
+    if column is not None:
+        assert error.value.column == column
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
+
+
+def test_filters_are_joined_by_their_own_operators(record):
+    """`and` between filters would forget one of them, silently."""
+    both = (field("config.lr") == 0.1) & (field("status") == "FAILED")
+    assert not both.matches(record)
+    assert ((field("config.lr") == 0.1) | (field("status") == "FAILED")).matches(record)
+    assert (~both).matches(record)
+    assert field("config.opt").contains("name").matches(record)
+    assert field("config.opt.name").one_of(["adam"]).matches(record)
+    assert field("config.opt.beta").exists().matches(record)
+    with pytest.raises(TypeError, match="no truth value"):
+        bool(both)
+    assert as_filter({}).matches(record)
+    assert as_filter(None) is None
