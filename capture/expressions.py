@@ -60,7 +60,8 @@ def parse(text: str) -> Filter:
         tree = ast.parse(text.strip(), mode="eval")
         return _Parser(text.strip()).filter(tree.body, 0)
     except SyntaxError as error:
-        column = max((error.offset or 1) - 1, 0)
+        column = (error.offset or 0) - 1
+        column = column if 0 <= column < len(text.strip()) and error.lineno == 1 else len(text.strip())
         hint = "write == to compare" if text.strip()[column : column + 1] == "=" else str(error.msg)
         raise ExpressionError(text.strip(), column, f"this condition is not understood: {hint}") from None
     except (ValueError, RecursionError, MemoryError) as error:
