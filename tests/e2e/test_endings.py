@@ -185,7 +185,7 @@ def test_after_kill_9_everything_older_than_half_a_second_is_there(folder):
             _run.log_scalar("n", i)
             _run.info["i"] = i
             with open("clock", "a") as clock:
-                clock.write(f"{i}\n")
+                print(i, file=clock)
             time.sleep(0.02)
     """)
     process = folder.start(stdout=subprocess.DEVNULL)
