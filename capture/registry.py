@@ -25,7 +25,13 @@ PROBE_GROUP = "capture.probes"
 #: scheme -> "module:class"
 BUILT_IN = {
     "file": "capture.observers.file:FileStorageObserver",
+    "mariadb": "capture.observers.sql:SqlObserver",
+    "mysql": "capture.observers.sql:SqlObserver",
     "notify": "capture.observers.notify:NotifyObserver",
+    "postgres": "capture.observers.sql:SqlObserver",
+    "postgresql": "capture.observers.sql:SqlObserver",
+    "sql": "capture.observers.sql:SqlObserver",
+    "sqlite": "capture.observers.sql:SqlObserver",
     "tinydb": "capture.observers.tinydb:TinyDbObserver",
 }
 

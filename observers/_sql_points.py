@@ -1,0 +1,285 @@
+"""The points of metrics: one row each, written by the fastest ordinary way of each driver.
+
+`capture_metric` holds step and value as floats. Whether those of a series are whole numbers is said once, for the
+series; a step or a value that this does not tell exactly (NaN, infinity, 2**60 + 1, 0.5 among whole numbers) lies in
+`capture_exact` besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count, repeat
+
+from capture import plainjson
+from capture.codec import decode
+from capture.observers._sql_tables import capture_exact, capture_metric, capture_series
+from capture.observers._sql_values import from_json, key_of, number_or_none, stored_text, to_json, told_text
+from capture.records import Series, summarize
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from sqlalchemy import Connection
+
+    from capture.observers._sql_database import Database
+
+_EXACT = 2**53  #: whole numbers up to this are floats exactly
+_ROWS = 2_000  #: rows in one statement, where a statement holds them as text
+
+COLUMNS = ("series", "number", "step", "value", "time")
+
+
+class _State:
+    """What is known of one series while it grows."""
+
+    __slots__ = ("count", "id", "integer_steps", "integer_values", "summary")
+
+    def __init__(self, id: int, count: int, integer_steps: bool, integer_values: bool, summary: Any) -> None:
+        self.id, self.count = id, count
+        self.integer_steps, self.integer_values = integer_steps, integer_values
+        self.summary = summary
+
+
+class PointWriter:
+    """Writes the points of one run; remembers what it knows of the series between two transactions."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], _State] = {}
+
+    def forget(self) -> None:
+        """Forget what may not have been stored."""
+        self._known.clear()
+
+    def write(self, connection: Connection, run: int, batches: Iterable[tuple[str, bytes]]) -> None:
+        """Write batches, each with its writer, as encoded events."""
+        rows: list[Iterable[tuple[Any, ...]]] = []
+        odd: list[dict[str, Any]] = []
+        touched: dict[int, _State] = {}
+        for writer, line in batches:
+            data = plainjson.loads(line)
+            for key, column in data["columns"].items():
+                if column["values"]:
+                    state = self._state(connection, run, writer, _name(key), column)
+                    rows.append(_rows(state, column, data["start"], odd))
+                    state.summary = summarize(column, data["start"], state.summary)
+                    state.count += len(column["values"])
+                    touched[state.id] = state
+        insert_points(connection, rows)
+        if odd:
+            connection.execute(capture_exact.insert(), odd)
+        if touched:
+            from sqlalchemy import bindparam
+
+            update = capture_series.update().where(capture_series.c.id == bindparam("its_id"))
+            connection.execute(update, [{"its_id": state.id, **_summary(state.summary)} for state in touched.values()])
+
+    def _state(self, connection: Connection, run: int, writer: str, name: str, column: Any) -> _State:
+        state = self._known.get((writer, name))
+        if state is None:
+            key = key_of(writer, name)
+            there = capture_series.select().where(capture_series.c.run == run, capture_series.c.name_key == key)
+            found = connection.execute(there).first()
+            if found is not None:
+                state = _State(
+                    found.id, found.count, found.integer_steps, found.integer_values, from_json(found.summary)
+                )
+            else:
+                integer_steps, integer_values = (type(column[part][0]) is int for part in ("steps", "values"))
+                values = {
+                    "run": run,
+                    "name_key": key,
+                    "writer": stored_text(writer),
+                    "name": stored_text(name),
+                    "integer_steps": integer_steps,
+                    "integer_values": integer_values,
+                    "count": 0,
+                    "summary": "null",
+                }
+                number = connection.execute(capture_series.insert(), values).inserted_primary_key[0]
+                state = _State(number, 0, integer_steps, integer_values, None)
+            self._known[writer, name] = state
+        return state
+
+
+def _name(key: str) -> str:
+    """Return the metric's name behind a stored key."""
+    return str(next(iter(decode({key: None})))) if key.startswith("json://") else key
+
+
+def _summary(summary: dict[str, Any]) -> dict[str, Any]:
+    numbers = {name: number_or_none(summary[name]) for name in ("last", "step", "min", "max")}
+    return {**numbers, "count": summary["count"], "time": summary["time"], "summary": to_json(summary)}
+
+
+def _rows(state: _State, column: Any, start: int, odd: list[dict[str, Any]]) -> Iterable[tuple[Any, ...]]:
+    """Return rows for one column; what they cannot say exactly goes to `odd`."""
+    steps = _floats(state, "step", column["steps"], state.integer_steps, odd)
+    values = _floats(state, "value", column["values"], state.integer_values, odd)
+    times = [start + time for time in column["times"]]
+    return zip(repeat(state.id), count(state.count), steps, values, times)
+
+
+def _floats(state: _State, part: str, numbers: list[Any], integer: bool, odd: list[dict[str, Any]]) -> list[Any]:
+    """Return numbers as `capture_metric` holds them."""
+    kinds = set(map(type, numbers))
+    if integer:
+        if kinds == {int} and -_EXACT <= min(numbers) and max(numbers) <= _EXACT:
+            return numbers
+    elif kinds == {float}:
+        return numbers
+    floats = []
+    for place, number in enumerate(numbers, state.count):
+        nearest = None if type(number) is str else number_or_none(number)
+        floats.append(nearest)
+        if nearest is None or isinstance(number, int) is not integer or (integer and int(nearest) != number):
+            exact = plainjson.dumps(number)
+            odd.append({"series": state.id, "number": place, "part": part, "content": exact})
+    return floats
+
+
+# --------------------------------------------------------------------------------------------------------- writing
+
+
+def insert_points(connection: Connection, rows: Iterable[Iterable[tuple[Any, ...]]]) -> None:
+    """Insert rows of `capture_metric`, given in pieces, past SQLAlchemy, which would take as long again."""
+    from itertools import chain
+
+    driver = connection.dialect.driver
+    cursor = connection.connection.cursor()
+    try:
+        every = chain.from_iterable(rows)
+        names = ", ".join(COLUMNS)
+        if driver == "pysqlite":
+            cursor.executemany(f"INSERT INTO {capture_metric.name} ({names}) VALUES (?, ?, ?, ?, ?)", every)
+        elif driver == "psycopg":
+            with cursor.copy(f"COPY {capture_metric.name} ({names}) FROM STDIN") as copy:
+                for piece in _pieces(every, "%d\t%d\t%s\t%s\t%d\n", "\\N", ""):
+                    copy.write(piece)
+        elif connection.dialect.name in ("mysql", "mariadb"):
+            for piece in _pieces(every, "(%d,%d,%s,%s,%d)", "NULL", ","):
+                cursor.execute(f"INSERT INTO {capture_metric.name} ({names}) VALUES {piece}")
+        else:
+            for some in _some(every):
+                connection.execute(capture_metric.insert(), [dict(zip(COLUMNS, row)) for row in some])
+    finally:
+        cursor.close()
+
+
+def _some(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    while some := [row for _, row in zip(range(_ROWS), rows)]:
+        yield some
+
+
+def _pieces(rows: Iterator[tuple[Any, ...]], form: str, null: str, between: str) -> Iterator[str]:
+    """Yield rows as text, some thousand at once; all that is in them is numbers."""
+    for some in _some(rows):
+        yield between.join(
+            [
+                form % (a, b, null if c is None else repr(c), null if d is None else repr(d), e)
+                for a, b, c, d, e in some
+            ]
+        )
+
+
+# --------------------------------------------------------------------------------------------------------- reading
+
+
+class StoredSeries(Mapping[str, Series]):
+    """The series of a run by name, each read when it is asked for."""
+
+    def __init__(self, database: Database, run: int) -> None:
+        self._database, self._run = database, run
+        self._parts: dict[str, list[Any]] | None = None
+        self._read: dict[str, Series] = {}
+
+    def _named(self) -> dict[str, list[Any]]:
+        """Return the rows of `capture_series` by name: the main writer's first, then those of the others."""
+        if self._parts is None:
+            table = capture_series
+            query = table.select().where(table.c.run == self._run).order_by(table.c.id)
+            with self._database.reading() as connection:
+                rows = [(told_text(row.writer), row) for row in connection.execute(query)]
+            rows.sort(key=lambda pair: (pair[0] != "main", pair[0]))
+            self._parts = {}
+            for _, row in rows:
+                self._parts.setdefault(told_text(row.name), []).append(row)
+        return self._parts
+
+    def __getitem__(self, name: str) -> Series:
+        if name not in self._read:
+            parts = self._named()[name]
+            series = Series(name)
+            with self._database.reading() as connection:
+                for part in parts:
+                    steps, values, times = _read_points(connection, part)
+                    series.steps += steps
+                    series.values += values
+                    series.times += times
+            self._read[name] = series
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named())
+
+    def __len__(self) -> int:
+        return len(self._named())
+
+    def __repr__(self) -> str:
+        return f"StoredSeries({', '.join(self)})"
+
+
+_SPECIAL = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
+
+
+def _read_points(connection: Connection, part: Any) -> tuple[list[Any], list[Any], list[int]]:
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(
+            f"SELECT step, value, time FROM {capture_metric.name} WHERE series = {int(part.id)} ORDER BY number"
+        )
+        rows = cursor.fetchall()
+    finally:
+        cursor.close()
+    steps, values, times = map(list, zip(*rows)) if rows else ([], [], [])
+    query = capture_exact.select().where(capture_exact.c.series == part.id)
+    odd = {"step": {}, "value": {}}  # type: dict[str, dict[int, Any]]
+    for row in connection.execute(query):
+        number = plainjson.loads(row.content)
+        odd[row.part][row.number] = _SPECIAL[number] if type(number) is str else number
+    return _exact(steps, part.integer_steps, odd["step"]), _exact(values, part.integer_values, odd["value"]), times
+
+
+def _exact(numbers: list[Any], integer: bool, odd: dict[int, Any]) -> list[Any]:
+    for place in odd:
+        numbers[place] = 0
+    if integer:
+        numbers = [int(number) for number in numbers]
+    for place, number in odd.items():
+        numbers[place] = number
+    return numbers
+
+
+def merged_summary(rows: Iterable[Any]) -> dict[str, dict[str, Any]]:
+    """Return what `capture.records.summarize` says of each metric of a run, from its rows of `capture_series`."""
+    merged: dict[str, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: (told_text(row.writer) != "main", told_text(row.writer), row.id)):
+        new = from_json(row.summary)
+        if new is None:
+            continue
+        name = told_text(row.name)
+        merged[name] = _joined(merged[name], new) if name in merged else new
+    return merged
+
+
+def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    newest = other if other["time"] >= one["time"] else one
+    lows = [each for each in (one["min"], other["min"]) if each is not None]
+    highs = [each for each in (one["max"], other["max"]) if each is not None]
+    return {
+        "count": one["count"] + other["count"],
+        **{name: newest[name] for name in ("last", "step", "time")},
+        "min": min(lows) if lows else None,
+        "max": max(highs) if highs else None,
+    }

@@ -1,0 +1,454 @@
+"""Reading a database that we, or Sacred, have written runs to."""
+
+from __future__ import annotations
+
+import os
+
+from capture import plainjson
+from capture.codec import decode
+from capture.observers import _sql_blobs, _sql_schema
+from capture.observers import _sql_tables as tables
+from capture.observers._sql_database import Database
+from capture.observers._sql_points import StoredSeries, merged_summary
+from capture.observers._sql_query import condition, roots
+from capture.observers._sql_values import aware_utc, from_json, stored_text, told_moment, told_text
+from capture.observers._reading import StoredRecord, StoreReader
+from capture.records import KEPT, StoredFile, bytes_opener
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from sqlalchemy import Connection
+
+    from capture.filters import Filter
+    from capture.records import RunRecord
+
+_PAGE = 2_000  #: runs that are fetched at once
+
+_KINDS = {"sources": "source", "kept": "source", "resources": "resource", "artifacts": "artifact"}
+_DOCUMENTS = {"experiment": {}, "host": {}, "meta": {}, "fail_trace": None, "extra": []}
+
+
+class SqlReader(StoreReader):
+    """Reads the runs of a database. It changes nothing, and runs nothing that it reads.
+
+    Parameters
+    ----------
+    url : str, optional
+    database : Database, optional
+        In place of `url`.
+    """
+
+    def __init__(self, url: str | None = None, *, database: Database | None = None) -> None:
+        self._database = database or Database(url, read_only=True)
+        self.url = self._database.url.shown()
+        self._ours: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"SqlReader({self.url!r})"
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._database.close()
+
+    # ------------------------------------------------------------------------------------------------------ names
+
+    def all_labels(self, binned: bool = False) -> list[str]:
+        """Return the labels of the runs that are in sight, or of those in the bin, oldest first."""
+        return [told_text(label) for label, in self._rows(self._query(tables.run.c.run_id, binned=binned))]
+
+    def find_label(self, text: str, binned: bool = False) -> str | None:
+        """Return the label that is written `text`, or None if no run in sight (in the bin) has it."""
+        query = self._query(tables.run.c.run_id, binned=binned)
+        rows = self._rows(None if query is None else query.where(tables.run.c.run_id == stored_text(text)))
+        return next((text for label, in rows if told_text(label) == text), None)  # whatever the collation says
+
+    def uids_like(self, part: str, binned: bool = False) -> Iterable[tuple[str, str]]:
+        """Yield uid and label of runs that have a uid."""
+        if not self._has_ours():
+            return []
+        query = self._query(tables.capture_run.c.uid, tables.run.c.run_id, binned=binned)
+        rows = self._rows(query.where(tables.capture_run.c.uid.is_not(None)))
+        return [(told_text(uid), told_text(label)) for uid, label in rows]
+
+    def _has_ours(self) -> bool | None:
+        """Say whether our tables are there; None if there are none at all."""
+        if self._ours:
+            return True
+        path = self._database.url.path
+        if path is not None and not os.path.exists(path):
+            return None
+        with self._database.reading() as connection:
+            if _sql_schema.version(connection, self._database) == tables.HEAD:
+                self._ours = True
+                return True
+        with self._database.reading() as connection:
+            return False if _sql_schema.has_sacreds(connection) else None
+
+    def _query(self, *columns: Any, binned: bool = False) -> Any:
+        """Return a query for runs, oldest first; None if there are no tables."""
+        from sqlalchemy import false, select
+
+        ours = self._has_ours()
+        if ours is None:
+            return None
+        query = select(*columns).order_by(tables.run.c.id)
+        if not ours:
+            return query.select_from(tables.run).where(false() if binned else tables.run.c.id.is_not(None))
+        own = tables.capture_run
+        query = query.select_from(tables.run.outerjoin(own, own.c.run == tables.run.c.id))
+        return query.where(own.c.binned.is_(True) if binned else own.c.binned.is_not(True))
+
+    def _rows(self, query: Any) -> list[Any]:
+        if query is None:
+            return []
+        with self._database.reading() as connection:
+            return list(connection.execute(query))
+
+    # ----------------------------------------------------------------------------------------------------- records
+
+    def read(self, label: Any) -> RunRecord:
+        """Return the record of a run, in sight or in the bin, that exists."""
+        query = self._base()
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(tables.run.c.run_id == stored_text(str(label))))
+            row = next(row for row in rows if told_text(row.run_id) == str(label))
+        return self._record(row)
+
+    def candidates(self, wanted: Filter | None, limit: int | None) -> Iterator[RunRecord]:
+        """Yield the records of all runs in sight that may fulfil `wanted`, newest first."""
+        ours = self._has_ours()
+        if ours is None:
+            return
+        query = self._base().order_by(tables.run.c.id.desc())
+        if ours:
+            query = query.where(tables.capture_run.c.binned.is_not(True))
+        where = condition(wanted, ours)
+        if where is not None:
+            query = query.where(where)
+        looked_at = roots(wanted)
+        page, below = min(_PAGE, limit or _PAGE), None
+        while True:
+            with self._database.reading() as connection:
+                some = query if below is None else query.where(tables.run.c.id < below)
+                rows = connection.execute(some.limit(page)).all()
+                records = [self._record(row) for row in rows]
+                self._read_ahead(connection, records, looked_at)
+            yield from records
+            if len(rows) < page:
+                return
+            below, page = rows[-1].id, _PAGE
+
+    def _base(self) -> Any:
+        """Return the query for what each record has at once."""
+        from sqlalchemy import literal, select
+
+        run, own = tables.run, tables.capture_run
+        sacreds = [run.c.id, run.c.run_id, run.c.config, run.c.status.label("sacreds_status"), run.c.experiment_id]
+        if not self._has_ours():
+            return select(*sacreds, literal("sacred").label("layout")).select_from(run)
+        ours = [column for column in own.c if column.name not in ("run", "indexed", "binned")]
+        return select(*sacreds, *ours).select_from(run.outerjoin(own, own.c.run == run.c.id))
+
+    def _record(self, row: Any) -> StoredRecord:
+        parts = _OurRun if row.layout == "capture" else _SacredsRun
+        return StoredRecord(told_text(row.run_id), parts(self._database, row))
+
+    def _read_ahead(self, connection: Connection, records: list[StoredRecord], looked_at: set[str]) -> None:
+        """Read what a condition looks at for many records at once."""
+        from sqlalchemy import bindparam
+
+        runs = {record._load.number: record._load for record in records if isinstance(record._load, _OurRun)}
+        if not runs:
+            return
+        names = sorted(looked_at & set(_DOCUMENTS))
+        low, high = min(runs), max(runs)
+        if names:
+            table = tables.capture_document
+            query = table.select().where(table.c.run.between(low, high), table.c.name.in_(names))
+            documents: dict[int, dict[str, str]] = {number: {} for number in runs}
+            for row in connection.execute(query):
+                if row.run in documents:
+                    documents[row.run][row.name] = row.content
+            for number, parts in runs.items():
+                for name in names:
+                    parts.known[name] = from_json(documents[number].get(name), _DOCUMENTS[name])
+        if "metrics" in looked_at:
+            series = tables.capture_series
+            columns = [series.c[name] for name in ("id", "run", "writer", "name", "summary")]
+            query = series.select().with_only_columns(*columns)
+            query = query.where(series.c.run.in_(bindparam("runs", expanding=True)))
+            by_run: dict[int, list[Any]] = {number: [] for number in runs}
+            numbers = list(runs)
+            for start in range(0, len(numbers), 500):
+                for row in connection.execute(query, {"runs": numbers[start : start + 500]}):
+                    by_run[row.run].append(row)
+            for number, parts in runs.items():
+                parts.known["summary"] = merged_summary(by_run[number])
+
+
+class _OurRun:
+    """The parts of a run that we wrote, each read when it is asked for."""
+
+    def __init__(self, database: Database, row: Any) -> None:
+        self.database, self.row, self.number = database, row, row.id
+        self.known: dict[str, Any] = {}
+
+    def __call__(self, name: str) -> Any:
+        if name in self.known:
+            return self.known[name]
+        return getattr(self, f"_{name}")() if name not in _KINDS else self._files(name)
+
+    def _ask(self, query: Any) -> list[Any]:
+        with self.database.reading() as connection:
+            return list(connection.execute(query))
+
+    def _uid(self) -> str:
+        return told_text(self.row.uid or "")
+
+    def _status(self) -> str:
+        return told_text(self.row.status)
+
+    def _command(self) -> str:
+        return told_text(self.row.command or "")
+
+    def _config(self) -> Any:
+        return from_json(self.row.config, {})
+
+    def _result(self) -> Any:
+        return from_json(self.row.result)
+
+    def _tags(self) -> list[str]:
+        return from_json(self.row.tags, [])
+
+    def _notes(self) -> str:
+        return told_text(self.row.notes or "")
+
+    def _queue_time(self) -> Any:
+        return told_moment(self.row.queued)
+
+    def _start_time(self) -> Any:
+        return told_moment(self.row.started)
+
+    def _stop_time(self) -> Any:
+        return told_moment(self.row.stopped)
+
+    def _heartbeat(self) -> Any:
+        return told_moment(self.row.heartbeat)
+
+    def _document(self, name: str) -> Any:
+        table = tables.capture_document
+        rows = self._ask(table.select().where(table.c.run == self.number))
+        for each, default in (*_DOCUMENTS.items(), ("resumed", [])):
+            self.known.setdefault(each, default)
+        for row in rows:
+            value = plainjson.loads(row.content)
+            self.known[row.name] = value if row.name in ("extra", "resumed") else decode(value)
+        self.known["resumed"] = [told_moment(text) if isinstance(text, str) else text for text in self.known["resumed"]]
+        return self.known[name]
+
+    def _experiment(self) -> Any:
+        return self._document("experiment")
+
+    def _host(self) -> Any:
+        return self._document("host")
+
+    def _meta(self) -> Any:
+        return self._document("meta")
+
+    def _fail_trace(self) -> Any:
+        return self._document("fail_trace")
+
+    def _extra(self) -> Any:
+        return self._document("extra")
+
+    def _resumed(self) -> Any:
+        return self._document("resumed")
+
+    def _info(self) -> Any:
+        rows = self._ask(tables.run.select().with_only_columns(tables.run.c.info).where(tables.run.c.id == self.number))
+        return from_json(rows[0].info if rows else None, {})
+
+    def _facts(self) -> dict[str, Any]:
+        table = tables.capture_fact
+        rows = self._ask(table.select().where(table.c.run == self.number).order_by(table.c.id))
+        return {told_text(row.topic): from_json(row.facts) for row in rows}
+
+    def _writers(self) -> dict[str, Any]:
+        table = tables.capture_writer
+        rows = self._ask(table.select().where(table.c.run == self.number).order_by(table.c.id))
+        own = [row for row in rows if row.host is not None]
+        own.sort(key=lambda row: row.uid == self.row.uid)  # of a run that was taken over, the later uid counts
+        return {told_text(row.writer): from_json(row.host) for row in own}
+
+    def _metrics(self) -> Any:
+        return StoredSeries(self.database, self.number)
+
+    def _summary(self) -> Any:
+        table = tables.capture_series
+        return merged_summary(self._ask(table.select().where(table.c.run == self.number)))
+
+    def _read_output(self) -> Callable[[], str]:
+        table = tables.capture_output
+
+        def read() -> str:
+            rows = self._ask(table.select().where(table.c.run == self.number).order_by(table.c.start))
+            return b"".join(bytes(row.data) for row in rows).decode("utf-8", "replace")
+
+        return read
+
+    def _files(self, name: str) -> list[StoredFile]:
+        table = tables.capture_file
+        kind = _KINDS[name]
+        rows = self._ask(table.select().where(table.c.run == self.number, table.c.kind == kind).order_by(table.c.id))
+        found = [self._file(row) for row in rows]
+        if kind == "source":
+            found = [stored for stored in found if stored.name.startswith(KEPT) is (name == "kept")]
+        return found
+
+    def _file(self, row: Any) -> StoredFile:
+        database, digest = self.database, row.digest
+        metadata, content_type = from_json(row.metadata), from_json(row.content_type)
+        return StoredFile(
+            told_text(row.name), digest, row.size, metadata, content_type, lambda: _sql_blobs.open_blob(database, digest)
+        )
+
+
+class _SacredsRun:
+    """The parts of a run that Sacred wrote."""
+
+    def __init__(self, database: Database, row: Any) -> None:
+        self.database, self.row, self.number = database, row, row.id
+        self.known: dict[str, Any] = {}
+        self._whole: Any = None
+
+    def __call__(self, name: str) -> Any:
+        if name in self.known:
+            return self.known[name]
+        method = getattr(self, f"_{name}", None)
+        if method is None:
+            raise KeyError(name)
+        return method()
+
+    def _ask(self, query: Any) -> list[Any]:
+        with self.database.reading() as connection:
+            return list(connection.execute(query))
+
+    def _run(self) -> Any:
+        if self._whole is None:
+            (self._whole,) = self._ask(tables.run.select().where(tables.run.c.id == self.number))
+        return self._whole
+
+    def _status(self) -> str:
+        return self.row.sacreds_status or "RUNNING"
+
+    def _config(self) -> Any:
+        return from_json(self.row.config, {})
+
+    def _command(self) -> str:
+        return self._run().command or ""
+
+    def _info(self) -> Any:
+        return from_json(self._run().info, {})
+
+    def _result(self) -> Any:
+        return self._run().result
+
+    def _fail_trace(self) -> list[str] | None:
+        text = self._run().fail_trace
+        return None if text is None else [line + "\n" for line in text.splitlines() if line.strip()]
+
+    def _queue_time(self) -> Any:
+        return aware_utc(self._run().queue_time)
+
+    def _start_time(self) -> Any:
+        return aware_utc(self._run().start_time)
+
+    def _stop_time(self) -> Any:
+        return aware_utc(self._run().stop_time)
+
+    def _heartbeat(self) -> Any:
+        return aware_utc(self._run().heartbeat)
+
+    def _meta(self) -> dict[str, Any]:
+        return {"command": self._command(), "priority": self._run().priority, "comment": self._run().comment}
+
+    def _tags(self) -> list[str]:
+        return from_json(getattr(self.row, "tags", None), [])
+
+    def _notes(self) -> str:
+        return told_text(getattr(self.row, "notes", None) or "")
+
+    def _read_output(self) -> Callable[[], str]:
+        return lambda: self._run().captured_out or ""
+
+    def _host(self) -> dict[str, Any]:
+        rows = self._ask(tables.host.select().where(tables.host.c.host_id == self._run().host_id))
+        if not rows:
+            return {}
+        (row,) = rows
+        return {
+            "hostname": row.hostname,
+            "cpu": row.cpu,
+            "os": [row.os, row.os_info],
+            "python_version": row.python_version,
+        }
+
+    def _experiment(self) -> dict[str, Any]:
+        table = tables.experiment
+        rows = self._ask(table.select().where(table.c.experiment_id == self.row.experiment_id))
+        if not rows:
+            return {}
+        sources = self._linked(tables.source, tables.experiments_sources)
+        repositories = self._linked(tables.repository, tables.experiments_repositories)
+        dependencies = self._linked(tables.dependency, tables.experiments_dependencies)
+        return {
+            "name": rows[0].name,
+            "base_dir": rows[0].base_dir,
+            "sources": [[row.filename, row.md5sum] for row in sources],
+            "repositories": [{"url": row.url, "commit": row.commit, "dirty": row.dirty} for row in repositories],
+            "dependencies": sorted(f"{row.name}=={row.version}" for row in dependencies),
+        }
+
+    def _linked(self, table: Any, association: Any) -> list[Any]:
+        """Return the rows of `table`, without their contents, that belong to the experiment."""
+        number = next(iter(table.primary_key.columns))
+        columns = [column for column in table.c if column.name != "content"]
+        query = table.select().with_only_columns(*columns).order_by(number)
+        linked = association.c[number.name]
+        return self._ask(
+            query.join(association, linked == number).where(association.c.experiment_id == self.row.experiment_id)
+        )
+
+    def _sources(self) -> list[StoredFile]:
+        table, association = tables.source, tables.experiments_sources
+        query = table.select().join(association, association.c.source_id == table.c.source_id)
+        rows = self._ask(query.where(association.c.experiment_id == self.row.experiment_id).order_by(table.c.source_id))
+        return [_sacred_file(row, (row.content or "").encode()) for row in rows]
+
+    def _resources(self) -> list[StoredFile]:
+        table, association = tables.resource, tables.runs_resources
+        query = table.select().join(association, association.c.resource_id == table.c.resource_id)
+        rows = self._ask(query.where(association.c.run_id == self.row.run_id).order_by(table.c.resource_id))
+        return [_sacred_file(row, row.content) for row in rows]
+
+    def _artifacts(self) -> list[StoredFile]:
+        table = tables.artifact
+        rows = self._ask(table.select().where(table.c.run_id == self.row.run_id).order_by(table.c.artifact_id))
+        return [_sacred_file(row, row.content) for row in rows]
+
+
+def _sacred_file(row: Any, content: Any) -> StoredFile:
+    """Return a file of a run that Sacred wrote: of its digests it knows the MD5 at most."""
+    md5 = getattr(row, "md5sum", None)
+    data = None if content is None else bytes(content)
+    return StoredFile(
+        row.filename,
+        None,
+        None if data is None else len(data),
+        {"md5": md5} if md5 else None,
+        None,
+        None if data is None else bytes_opener(data),
+    )

@@ -1,0 +1,331 @@
+"""The tables of an SQL store: Sacred's, under its names, and ours beside them.
+
+Sacred's tables say what they have columns for, without Sacred's limits on lengths. What they have no column for lies in
+tables called ``capture_...``, whose column ``run`` is ``run.id``. Values of any type are JSON, as `capture.codec`
+writes it; names and texts are plain, see `capture.observers._sql_values.stored_text`.
+
+A change of these tables is a new revision in `capture.observers._sql_migrations`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.mysql import DATETIME, LONGBLOB, LONGTEXT, VARCHAR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+REVISIONS = ("0001", "0002")  #: versions of the schema, oldest first; the first is that of Sacred alone
+HEAD = REVISIONS[-1]
+VERSION_TABLE = "capture_version"
+
+#: characters of a short text in MySQL and MariaDB, which cannot have an index on texts of any length
+SHORT = 512
+LABEL = 255  #: characters of a label, in every database
+
+metadata = MetaData()
+
+
+def _text() -> Any:
+    return Text().with_variant(LONGTEXT(collation="utf8mb4_bin"), "mysql", "mariadb")
+
+
+def _short() -> Any:
+    return Text().with_variant(VARCHAR(SHORT, collation="utf8mb4_bin"), "mysql", "mariadb")
+
+
+def _label() -> Any:
+    return String(LABEL).with_variant(VARCHAR(LABEL, collation="utf8mb4_bin"), "mysql", "mariadb")
+
+
+def _bytes() -> Any:
+    return LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")
+
+
+def _moment() -> Any:
+    return DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb")
+
+
+def _number() -> Any:
+    """Return the type of a row's own number: SQLite counts only what is called INTEGER."""
+    return BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _key() -> Any:
+    return String(32).with_variant(VARCHAR(32, collation="ascii_bin", charset="ascii"), "mysql", "mariadb")
+
+
+def _digest() -> Any:
+    return String(64).with_variant(VARCHAR(64, collation="ascii_bin", charset="ascii"), "mysql", "mariadb")
+
+
+def _table(name: str, *parts: Any, **more: Any) -> Table:
+    options = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
+    keywords = {f"{dialect}_{key}": value for dialect in ("mysql", "mariadb") for key, value in options.items()}
+    return Table(name, metadata, *parts, **keywords, **more)
+
+
+# -------------------------------------------------------------------------------------------------------- Sacred's
+
+source = _table(
+    "source",
+    Column("source_id", Integer, primary_key=True),
+    Column("filename", _short()),
+    Column("md5sum", String(32)),
+    Column("content", _text()),
+)
+repository = _table(
+    "repository",
+    Column("repository_id", Integer, primary_key=True),
+    Column("url", _text()),
+    Column("commit", String(64)),
+    Column("dirty", Boolean),
+)
+dependency = _table(
+    "dependency",
+    Column("dependency_id", Integer, primary_key=True),
+    Column("name", _short()),
+    Column("version", _short()),
+)
+resource = _table(
+    "resource",
+    Column("resource_id", Integer, primary_key=True),
+    Column("filename", _short()),
+    Column("md5sum", String(32)),
+    Column("content", _bytes()),
+)
+host = _table(
+    "host",
+    Column("host_id", Integer, primary_key=True),
+    Column("cpu", _short()),
+    Column("hostname", _short()),
+    Column("os", _short()),
+    Column("os_info", _short()),
+    Column("python_version", _short()),
+)
+experiment = _table(
+    "experiment",
+    Column("experiment_id", Integer, primary_key=True),
+    Column("name", _short()),
+    Column("md5sum", String(32)),
+    Column("base_dir", _short()),
+)
+run = _table(
+    "run",
+    Column("id", Integer, primary_key=True),
+    Column("run_id", _label(), unique=True),
+    Column("command", _short()),
+    Column("start_time", _moment()),
+    Column("heartbeat", _moment()),
+    Column("stop_time", _moment()),
+    Column("queue_time", _moment()),
+    Column("priority", Double),
+    Column("comment", _text()),
+    Column("fail_trace", _text()),
+    Column("captured_out", _text()),
+    Column("config", _text()),
+    Column("info", _text()),
+    Column("status", String(LABEL)),
+    Column("host_id", Integer, ForeignKey("host.host_id")),
+    Column("experiment_id", Integer, ForeignKey("experiment.experiment_id")),
+    Column("result", Double),
+)
+artifact = _table(
+    "artifact",
+    Column("artifact_id", Integer, primary_key=True),
+    Column("filename", _short()),
+    Column("content", _bytes()),
+    Column("run_id", _label(), ForeignKey("run.run_id")),
+)
+experiments_sources = _table(
+    "experiments_sources",
+    Column("experiment_id", Integer, ForeignKey("experiment.experiment_id")),
+    Column("source_id", Integer, ForeignKey("source.source_id")),
+)
+experiments_repositories = _table(
+    "experiments_repositories",
+    Column("experiment_id", Integer, ForeignKey("experiment.experiment_id")),
+    Column("repository_id", Integer, ForeignKey("repository.repository_id")),
+)
+experiments_dependencies = _table(
+    "experiments_dependencies",
+    Column("experiment_id", Integer, ForeignKey("experiment.experiment_id")),
+    Column("dependency_id", Integer, ForeignKey("dependency.dependency_id")),
+)
+runs_resources = _table(
+    "runs_resources",
+    Column("run_id", _label(), ForeignKey("run.run_id")),
+    Column("resource_id", Integer, ForeignKey("resource.resource_id")),
+)
+
+SACRED = tuple(metadata.sorted_tables)  #: tables that Sacred has as well
+
+# ------------------------------------------------------------------------------------------------------------ ours
+
+capture_run = _table(
+    "capture_run",
+    Column("run", Integer, primary_key=True, autoincrement=False),
+    Column("uid", _label(), unique=True),
+    Column("layout", String(16), nullable=False),  # "capture", or "sacred" for a run that Sacred wrote
+    Column("status", _text()),
+    Column("command", _text()),
+    Column("binned", Boolean, nullable=False),
+    Column("indexed", Boolean, nullable=False),  # whether all of its config is in capture_config
+    Column("version", String(64)),  # of the library that wrote it
+    Column("queued", String(64)),  # times, ISO 8601
+    Column("started", String(64)),
+    Column("stopped", String(64)),
+    Column("heartbeat", String(64)),
+    Column("tags", _text()),  # JSON
+    Column("notes", _text()),
+    Column("result", _text()),  # JSON
+)
+capture_document = _table(
+    "capture_document",
+    Column("run", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(32), primary_key=True),  # experiment, host, meta, fail_trace, resumed, extra
+    Column("content", _text(), nullable=False),  # JSON
+)
+capture_writer = _table(
+    "capture_writer",
+    Column("id", _number(), primary_key=True),
+    Column("run", Integer, nullable=False),
+    Column("name_key", _key(), nullable=False),
+    Column("uid", _label()),
+    Column("writer", _short()),
+    Column("host", _text()),  # JSON
+    Column("seq", BigInteger, nullable=False),  # of the last of its events that is stored
+    Column("missed", _text(), nullable=False),  # JSON: those before it that are not
+    UniqueConstraint("run", "name_key", name="capture_writer_once"),
+    Index("capture_writer_uid", "uid"),
+)
+capture_config = _table(
+    "capture_config",
+    Column("id", _number(), primary_key=True),
+    Column("run", Integer, nullable=False),
+    Column("path", _label(), nullable=False),  # dotted
+    Column("kind", String(1), nullable=False),  # n(umber), s(tring), 0 for None, or ? for what only the config says
+    Column("number", Double),
+    Column("text", _label()),
+    Index("capture_config_run", "run"),
+    Index("capture_config_number", "path", "number", "run"),
+    Index("capture_config_text", "path", "text", "run"),
+)
+capture_fact = _table(
+    "capture_fact",
+    Column("id", _number(), primary_key=True),
+    Column("run", Integer, nullable=False),
+    Column("name_key", _key(), nullable=False),
+    Column("topic", _text(), nullable=False),
+    Column("facts", _text(), nullable=False),  # JSON
+    UniqueConstraint("run", "name_key", name="capture_fact_once"),
+)
+capture_gpu = _table(
+    "capture_gpu",
+    Column("run", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("model", _short()),
+    Column("total_memory_mib", Double),
+    Column("persistence_mode", Boolean),
+    Column("driver_version", _short()),
+)
+capture_series = _table(
+    "capture_series",
+    Column("id", _number(), primary_key=True),
+    Column("run", Integer, nullable=False),
+    Column("name_key", _key(), nullable=False),
+    Column("writer", _short(), nullable=False),
+    Column("name", _text(), nullable=False),
+    Column("integer_steps", Boolean, nullable=False),  # as numbers of the first point; others are in capture_exact
+    Column("integer_values", Boolean, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("last", Double),  # as nearly as a Double can say
+    Column("step", Double),
+    Column("time", BigInteger),  # microseconds since 1970, UTC
+    Column("min", Double),
+    Column("max", Double),
+    Column("summary", _text(), nullable=False),  # JSON: the same, exactly
+    UniqueConstraint("run", "name_key", name="capture_series_once"),
+)
+capture_metric = _table(
+    "capture_metric",
+    Column("series", _number(), primary_key=True, autoincrement=False),
+    Column("number", _number(), primary_key=True, autoincrement=False),  # from 0, in the order of logging
+    Column("step", Double),
+    Column("value", Double),  # NULL where it is not finite
+    Column("time", BigInteger, nullable=False),  # microseconds since 1970, UTC
+    sqlite_with_rowid=False,
+)
+capture_exact = _table(
+    "capture_exact",
+    Column("series", _number(), primary_key=True, autoincrement=False),
+    Column("number", _number(), primary_key=True, autoincrement=False),
+    Column("part", String(5), primary_key=True),  # step or value
+    Column("content", _text(), nullable=False),  # JSON: what capture_metric cannot say exactly
+)
+capture_output = _table(
+    "capture_output",
+    Column("run", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),  # bytes
+    Column("data", _bytes(), nullable=False),  # UTF-8
+)
+capture_file = _table(
+    "capture_file",
+    Column("id", _number(), primary_key=True),
+    Column("run", Integer, nullable=False),
+    Column("name_key", _key(), nullable=False),
+    Column("kind", String(8), nullable=False),  # source, resource or artifact
+    Column("name", _text(), nullable=False),
+    Column("digest", _digest(), nullable=False),  # SHA-256 of its bytes: capture_blob
+    Column("md5", String(32), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("metadata", _text(), nullable=False),  # JSON
+    Column("content_type", _text(), nullable=False),  # JSON
+    Column("sacred_id", Integer),  # of its row in source, resource or artifact
+    UniqueConstraint("run", "name_key", name="capture_file_once"),
+    Index("capture_file_digest", "digest"),
+)
+capture_blob = _table(
+    "capture_blob",
+    Column("id", _number(), primary_key=True),
+    Column("digest", _digest(), unique=True),  # NULL while its bytes are still coming
+    Column("size", BigInteger, nullable=False),
+    Column("begun", BigInteger, nullable=False),  # seconds since 1970
+)
+capture_chunk = _table(
+    "capture_chunk",
+    Column("blob", _number(), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("data", _bytes(), nullable=False),
+)
+capture_counter = _table(
+    "capture_counter",
+    Column("name", String(16), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+capture_purged = _table(
+    "capture_purged",
+    Column("label", _label(), primary_key=True),  # that no run will get
+)
+capture_version = _table(
+    VERSION_TABLE,
+    Column("version_num", String(32), primary_key=True),  # a single row, which Alembic keeps, too
+)
+
+OURS = tuple(table for table in metadata.sorted_tables if table not in SACRED)
