@@ -89,12 +89,14 @@ class Mongo(DatabaseServer):
                 client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
             self.wait_until(self._is_primary)
         if self.auth:
-            with (
-                self._direct_client() as client
-            ):  # as long as there is no user, whoever comes from loopback may make one
-                client.admin.command("createUser", self.user_name, pwd=self.password, roles=["root"])
+            with self._direct_client() as client:  # while there is no user, whoever comes from loopback may make one
+                self._create_user(client, self.user_name, "root")
             with self.client() as client:
-                client.admin.command("createUser", self.reader_name, pwd=self.password, roles=["readAnyDatabase"])
+                self._create_user(client, self.reader_name, "readAnyDatabase")
+
+    def _create_user(self, client, name: str, role: str) -> None:
+        durable = {"w": "majority", "j": True}  # a test may kill the server at once
+        client.admin.command("createUser", name, pwd=self.password, roles=[role], writeConcern=durable)
 
     def is_ready(self) -> bool:
         return answers(self.port) and (not self.is_set_up or not self.replica_set or self._is_primary())

@@ -154,15 +154,15 @@ class Server:
         self._paused = False
 
     def pause(self) -> None:
-        """Freeze the server: connections stay open, and nobody answers (SIGSTOP)."""
-        for process in tree(self._own_process().pid):
-            process.suspend()
+        """Freeze the server: connections stay open, and nobody answers (SIGSTOP); returns when that is so."""
+        pid = self._own_process().pid
+        signal_tree(pid, signal.SIGSTOP)
         self._paused = True
+        self.wait_until(lambda: all(is_frozen(process) for process in tree(pid)))
 
     def resume(self) -> None:
         """Let a frozen server go on (SIGCONT)."""
-        for process in reversed(tree(self._own_process().pid)):
-            process.resume()
+        signal_tree(self._own_process().pid, signal.SIGCONT)
         self._paused = False
 
     def remove(self) -> None:
@@ -301,16 +301,27 @@ def tree(pid: int) -> list[psutil.Process]:
         return []
 
 
+def signal_tree(pid: int, number: int) -> None:
+    """Send a signal to a process and its descendants; parents come first, so that a stopped one starts no more."""
+    for process in tree(pid)[:1]:
+        send(process, number)
+    for process in tree(pid)[1:]:  # looked for again: those that the first had started meanwhile
+        send(process, number)
+
+
+def send(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        pass  # it ended by itself
+
+
 def kill_tree(pid: int) -> None:
     """Kill a process that leads a session, with its descendants, and wait until all are gone."""
-    for process in tree(pid)[:1]:
-        process.suspend()  # it starts no more children
+    signal_tree(pid, signal.SIGSTOP)
     processes = tree(pid)
     for process in processes:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            pass
+        send(process, signal.SIGKILL)
     try:
         os.killpg(pid, signal.SIGKILL)  # children whose parent had ended before
     except ProcessLookupError:
@@ -320,6 +331,13 @@ def kill_tree(pid: int) -> None:
         if time.monotonic() > deadline:
             raise ServerFailed(f"processes {[process.pid for process in processes]} outlive SIGKILL")
         time.sleep(_POLL_S)
+
+
+def is_frozen(process: psutil.Process) -> bool:
+    try:
+        return process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def is_gone(process: psutil.Process) -> bool:
