@@ -17,6 +17,7 @@ PROJECT = ("capture", "observers", "setup.py", "setup.cfg", "pyproject.toml", "L
 PEER = ("sacred==0.8.7", "setuptools<81")  # sacred needs pkg_resources, which later versions of setuptools lack
 
 SCIENCE = ("numpy", "pandas", "scikit-learn")
+DRIVERS = ("pymongo>=4.6", "SQLAlchemy>=2", "alembic>=1.13", "psycopg[binary]>=3.1", "PyMySQL>=1.1", "tinydb>=4.8")
 DISTRIBUTIONS = 150  #: in an environment for science; what is missing is made up, as small packages of 11 modules
 
 UNUSED_S = 6 * 3600.0  #: an environment that nobody has asked for in this time is removed; others may measure in newer
@@ -67,6 +68,19 @@ def python_with_science(peer: bool = False) -> str:
 
     key = _PEER_KEY if peer else _fingerprint(PROJECT)
     return _environment("science-peer" if peer else "science-wheel", key, fill)
+
+
+def python_with_stores() -> str:
+    """Return the Python of an environment with the drivers of databases, which are installed once, and the wheel."""
+    key = hashlib.sha256("".join(DRIVERS).encode()).hexdigest()[:8]
+    base = _environment("drivers", key, lambda folder: _install(folder, DRIVERS))
+
+    def fill(folder: str) -> None:
+        packages = _packages_of(_python(folder))
+        shutil.copytree(_packages_of(base), packages, copy_function=os.link, dirs_exist_ok=True)
+        _install_wheel(folder)
+
+    return _environment("stores", f"{key}-{_fingerprint(PROJECT)}", fill)
 
 
 def _packages_of(python: str) -> str:
