@@ -49,7 +49,7 @@ def install() -> None:
     if installing.is_installed("omniboard", _PACKAGE):
         return
     if not shutil.which("npm"):
-        raise installing.InstallFailed("Omniboard needs Node.js and npm")
+        installing.install_packages(["nodejs", "npm"])
     with installing.fresh_place("omniboard", _PACKAGE) as folder:
         # its install scripts only ask for donations
         options = ["--omit=dev", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
