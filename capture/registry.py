@@ -26,6 +26,8 @@ PROBE_GROUP = "capture.probes"
 BUILT_IN = {
     "file": "capture.observers.file:FileStorageObserver",
     "mariadb": "capture.observers.sql:SqlObserver",
+    "mongodb": "capture.observers.mongo:MongoObserver",
+    "mongodb+srv": "capture.observers.mongo:MongoObserver",
     "mysql": "capture.observers.sql:SqlObserver",
     "notify": "capture.observers.notify:NotifyObserver",
     "postgres": "capture.observers.sql:SqlObserver",

@@ -1,0 +1,433 @@
+"""Reading runs from MongoDB: those that this library wrote, and those that Sacred did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from capture.codec import decode
+from capture.observers._mongo_files import Files
+from capture.observers._mongo_filters import query_of
+from capture.observers._mongo_labels import label_of
+from capture.observers._mongo_place import Place
+from capture.observers._mongo_values import cell_value, plain, true_key
+from capture.observers._reading import StoredRecord, StoreReader
+from capture.records import KEPT, RunRecord, Series, StoredFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+    from typing import Any, BinaryIO
+
+    from capture.filters import Filter
+
+#: what a list of runs asks for; the rest of a document is fetched when it is asked for
+_LISTED = {
+    "status": 1, "command": 1, "start_time": 1, "stop_time": 1, "heartbeat": 1, "config": 1, "result": 1,
+    "experiment.name": 1, "format": 1, "omniboard": 1, "capture.uid": 1, "capture.key": 1, "capture.status": 1,
+    "capture.times": 1, "capture.summary": 1, "capture.exact": 1, "capture.writers": 1, "capture.format": 1,
+    "host.hostname": 1,
+}  # fmt: skip
+#: fields of a record that `_LISTED` is enough for
+_FROM_LIST = frozenset(
+    {
+        *("uid", "status", "command", "config", "result", "tags", "notes", "writers", "summary", "metrics"),
+        *("start_time", "stop_time", "heartbeat", "queue_time"),
+    }
+)
+_AT_ONCE = 1_000  #: documents that are fetched together
+
+
+class MongoReader(StoreReader):
+    """Reads the runs of one database.
+
+    Parameters
+    ----------
+    url : str or Place
+        A MongoDB URL, whose path names the database; see `MongoObserver.from_url`.
+    """
+
+    def __init__(self, url: str | Place) -> None:
+        if isinstance(url, Place):
+            self.place = url
+        else:
+            from capture.observers.mongo import MongoObserver
+
+            self.place = MongoObserver.from_url(url).place
+        self.url = self.place.identity
+        self.files = Files(self.place)
+
+    def __repr__(self) -> str:
+        return f"MongoReader({self.url!r})"
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.place.close()
+
+    # ------------------------------------------------------------------------------------------- which runs
+
+    def all_labels(self, binned: bool = False) -> list[Any]:
+        with self.place.explained():
+            return [each["_id"] for each in self._in_order(self._collection(binned), {})]
+
+    def find_label(self, text: str, binned: bool = False) -> Any:
+        wanted = [label_of(text)] if label_of(text) == text else [label_of(text), text]
+        with self.place.explained():
+            found = self._collection(binned).find_one({"_id": {"$in": wanted}}, {"_id": 1})
+        return None if found is None else found["_id"]
+
+    def uids_like(self, part: str, binned: bool = False) -> Iterable[tuple[str, Any]]:
+        with self.place.explained():
+            found = self._collection(binned).find({"capture.uid": {"$exists": True}}, {"capture.uid": 1})
+            return [(each["capture"]["uid"], each["_id"]) for each in found if each["capture"]["uid"]]
+
+    def read(self, label: Any) -> RunRecord:
+        with self.place.explained():
+            document = self._document(label)
+        return self._record(label, document, True)
+
+    def candidates(self, wanted: Filter | None, limit: int | None) -> Iterable[RunRecord]:
+        query, runs = query_of(wanted), self.place.runs
+        with self.place.explained():
+            if self._has_names():  # then numbers do not tell which is newer
+                yield from self._by_label([each["_id"] for each in reversed(self._in_order(runs, query))])
+                return
+            cursor = runs.find(query, _LISTED).sort("_id", -1)
+            if limit is not None and wanted is None:
+                cursor = cursor.limit(limit)
+            cursor = cursor.batch_size(_AT_ONCE if limit is None else max(2, min(limit, _AT_ONCE)))
+            for document in cursor:
+                yield self._record(document["_id"], document, False)
+
+    def _by_label(self, labels: list[Any]) -> Iterator[RunRecord]:
+        for at in range(0, len(labels), _AT_ONCE):
+            some = labels[at : at + _AT_ONCE]
+            found = {each["_id"]: each for each in self.place.runs.find({"_id": {"$in": some}}, _LISTED)}
+            for label in some:
+                if label in found:
+                    yield self._record(label, found[label], False)
+
+    def _has_names(self) -> bool:
+        """Say whether runs have labels that are no numbers; else these sort them by age."""
+        return self.place.runs.find_one({"_id": {"$gte": ""}}, {"_id": 1}) is not None
+
+    def _in_order(self, collection: Any, query: Mapping[str, Any]) -> list[Any]:
+        """Return label and times of runs, oldest first."""
+        fields = {"start_time": 1, "capture.times.queued": 1, "capture.times.started": 1}
+        found = list(collection.find(query, fields))
+        if all(isinstance(each["_id"], int) for each in found):
+            return sorted(found, key=lambda each: each["_id"])
+        return sorted(found, key=_age)
+
+    def _collection(self, binned: bool) -> Any:
+        return self.place.bin if binned else self.place.runs
+
+    def _document(self, label: Any) -> Any:
+        for collection in (self.place.runs, self.place.bin):
+            found = collection.find_one({"_id": label}, {"captured_out": 0})
+            if found is not None:
+                return found
+        from capture.observers._query import not_found
+
+        raise not_found(self.url, label, self.all_labels())
+
+    # ------------------------------------------------------------------------------------------- one run
+
+    def _record(self, label: Any, document: Any, is_whole: bool) -> RunRecord:
+        stored = _Stored(self, label, document, is_whole)
+        return StoredRecord(label, stored.load)
+
+
+class _Stored:
+    """The document of a run, and how each field of its record is read from it."""
+
+    def __init__(self, reader: MongoReader, label: Any, document: Any, is_whole: bool) -> None:
+        self._reader, self._label, self._document, self._is_whole = reader, label, document, is_whole
+
+    def load(self, name: str) -> Any:
+        """Return one field of the record; KeyError if it is as in an empty one."""
+        if not self._is_whole and name not in _FROM_LIST:
+            with self._reader.place.explained():
+                self._document = self._reader._document(self._label)
+            self._is_whole = True
+        return getattr(self, f"_{name}")()
+
+    @property
+    def _mine(self) -> Any:
+        mine = self._document.get("capture")
+        return mine if isinstance(mine, dict) and "format" in mine else {}
+
+    def _cell(self, stored: Any) -> Any:
+        return cell_value(stored, self._reader.files.read)
+
+    def _field(self, name: str) -> Any:
+        exact = (self._mine.get("exact") or {}).get(name)
+        if exact is not None:
+            return self._cell(exact)
+        return decode(plain(self._document[name]))
+
+    # Fields, by the name of the attribute of `RunRecord`.
+
+    def _uid(self) -> str:
+        return self._mine.get("uid") or ""
+
+    def _status(self) -> str:
+        mine = self._mine.get("status")
+        return str(decode(mine if mine is not None else self._document.get("status", "RUNNING")))
+
+    def _command(self) -> Any:
+        return self._field("command")
+
+    def _config(self) -> Any:
+        return self._field("config")
+
+    def _host(self) -> Any:
+        return self._field("host")
+
+    def _meta(self) -> Any:
+        return self._field("meta")
+
+    def _result(self) -> Any:
+        return self._field("result")
+
+    def _fail_trace(self) -> Any:
+        trace = self._field("fail_trace")
+        return [trace] if isinstance(trace, str) else trace
+
+    def _info(self) -> Any:
+        if "info" in (self._mine.get("exact") or {}):
+            return self._field("info")
+        info = dict(self._document["info"] or {})
+        if _is_index(info.get("metrics")):
+            del info["metrics"]
+        return decode(plain(info))
+
+    def _experiment(self) -> Any:
+        stored = dict(self._document["experiment"] or {})
+        if not self._mine:
+            return decode(plain(stored))
+        stored.pop("sources", None)
+        experiment = decode(plain(stored))
+        if "experiment" in (self._mine.get("exact") or {}):
+            told = self._field("experiment")
+            if "dependencies" in experiment:
+                told["dependencies"] = experiment["dependencies"]
+            experiment = told
+        if "told_sources" in self._mine:
+            experiment["sources"] = self._cell(self._mine["told_sources"])
+        return experiment
+
+    def _time(self, name: str, field: str) -> datetime | None:
+        told = (self._mine.get("times") or {}).get(name)
+        if told is not None:
+            from datetime import datetime
+
+            return datetime.fromisoformat(told)
+        return _moment(self._document.get(field)) if field else None
+
+    def _queue_time(self) -> datetime | None:
+        if not self._mine and not self._is_whole:
+            return self._queue_time_of_sacred()
+        return self._time("queued", "") if self._mine else self._queue_time_of_sacred()
+
+    def _queue_time_of_sacred(self) -> datetime | None:
+        if not self._is_whole:
+            self._document = self._reader._document(self._label)
+            self._is_whole = True
+        return _moment((self._document.get("meta") or {}).get("queue_time"))
+
+    def _start_time(self) -> datetime | None:
+        return self._time("started", "start_time")
+
+    def _stop_time(self) -> datetime | None:
+        return self._time("stopped", "stop_time")
+
+    def _heartbeat(self) -> datetime | None:
+        return self._time("heartbeat", "heartbeat")
+
+    def _resumed(self) -> list[datetime]:
+        from datetime import datetime
+
+        return [datetime.fromisoformat(each) for each in self._mine["resumed"]]
+
+    def _facts(self) -> dict[str, Any]:
+        return {true_key(key): self._cell(each) for key, each in self._mine["facts"].items()}
+
+    def _writers(self) -> dict[str, Any]:
+        return {true_key(key): self._cell(each) for key, each in self._mine["writers"].items()}
+
+    def _extra(self) -> list[Any]:
+        from capture.observers._mongo_values import cell_json
+
+        return [cell_json(each, self._reader.files.read) for each in self._mine["extra"]]
+
+    def _tags(self) -> list[str]:
+        tags = self._document["omniboard"]["tags"]
+        if isinstance(tags, str):
+            return [tag.strip() for tag in tags.split(",") if tag.strip()]
+        return [str(tag) for tag in tags or ()]
+
+    def _notes(self) -> str:
+        return str(self._document["omniboard"]["notes"] or "")
+
+    # Files.
+
+    def _sources(self) -> list[StoredFile]:
+        return [stored for stored in self._all_sources() if not stored.name.startswith(KEPT)]
+
+    def _kept(self) -> list[StoredFile]:
+        return [stored for stored in self._all_sources() if stored.name.startswith(KEPT)]
+
+    def _all_sources(self) -> list[StoredFile]:
+        if self._mine:
+            return self._listed("sources")
+        pairs = (self._document.get("experiment") or {}).get("sources") or ()
+        return self._of_sacred([(str(pair[0]), pair[1]) for pair in pairs if isinstance(pair, list) and len(pair) > 1])
+
+    def _resources(self) -> list[StoredFile]:
+        if self._mine:
+            return self._listed("resources")
+        pairs = self._document.get("resources") or ()
+        files = []
+        for name, md5, *_ in [pair for pair in pairs if isinstance(pair, list) and len(pair) > 1]:
+            # Early versions of Sacred stored resources under their path; later ones only name them.
+            found = self._reader.place.files.find_one({"filename": name, "md5": md5}, {"length": 1})
+            opener = None if found is None else self._opener(found["_id"], str(name))
+            size = None if found is None else found.get("length")
+            files.append(StoredFile(str(name), None, size, {"md5": md5}, None, opener))
+        return files
+
+    def _artifacts(self) -> list[StoredFile]:
+        if self._mine:
+            return self._listed("artifacts")
+        entries = self._document.get("artifacts") or ()
+        return self._of_sacred([(str(each["name"]), each.get("file_id")) for each in entries if isinstance(each, dict)])
+
+    def _listed(self, kind: str) -> list[StoredFile]:
+        found: dict[Any, StoredFile] = {}
+        for entry in (self._mine.get("files") or {}).get(kind) or ():
+            name = str(decode(plain(entry["name"])))
+            key = (name, entry.get("digest")) if kind == "resources" else name
+            found[key] = StoredFile(
+                name,
+                entry.get("digest"),
+                entry.get("size"),
+                self._cell(entry["metadata"]) if "metadata" in entry else None,
+                decode(plain(entry.get("content_type"))),
+                self._opener(entry.get("file"), name),
+            )
+        return list(found.values())
+
+    def _of_sacred(self, pairs: list[tuple[str, Any]]) -> list[StoredFile]:
+        """Return files that a record of Sacred's names; of them GridFS knows the rest."""
+        ids = [id for _, id in pairs]
+        fields = {"length": 1, "metadata": 1, "contentType": 1, "md5": 1}
+        known = {each["_id"]: each for each in self._reader.place.files.find({"_id": {"$in": ids}}, fields)}
+        files = []
+        for name, id in pairs:
+            stored = known.get(id, {})
+            metadata = decode(plain(stored.get("metadata")))
+            kind = stored.get("contentType")
+            files.append(StoredFile(name, None, stored.get("length"), metadata, kind, self._opener(id, name)))
+        return files
+
+    def _opener(self, id: Any, name: str) -> Callable[[], BinaryIO]:
+        files = self._reader.files
+        return lambda: files.open(id, name)
+
+    # Streams.
+
+    def _read_output(self) -> Callable[[], str]:
+        return self._whole_output
+
+    def _whole_output(self) -> str:
+        place = self._reader.place
+        for collection in (place.runs, place.bin):
+            found = collection.find_one({"_id": self._label}, {"captured_out": 1, "capture.output": 1})
+            if found is not None:
+                break
+        else:
+            return ""
+        shown = str(found.get("captured_out") or "")
+        long = (found.get("capture") or {}).get("output")
+        if not long:
+            return shown
+        rest = self._reader.files.read(long["file"])[: long["size"] - long["head"]]
+        return (shown.encode()[: long["head"]] + rest).decode("utf-8", "replace")
+
+    def _metrics(self) -> Any:
+        return StoredSeries(self._read_series)
+
+    def _read_series(self) -> dict[str, Series]:
+        from capture.observers._mongo_series import read_sacred_series, read_series
+
+        place = self._reader.place
+        with place.explained():
+            if self._mine:
+                return read_series(place, self._mine["key"])
+            if not self._is_whole:
+                self._document = self._reader._document(self._label)
+                self._is_whole = True
+            index = (self._document.get("info") or {}).get("metrics")
+            ids = [str(each["id"]) for each in index] if _is_index(index) else []
+            return read_sacred_series(place, self._label, ids)
+
+    def _summary(self) -> dict[str, dict[str, Any]]:
+        if not self._mine:
+            raise KeyError("summary")
+        parts = ("count", "last", "step", "time", "min", "max")
+        return {
+            true_key(key): {part: each.get(part) for part in parts}
+            for key, each in (self._mine.get("summary") or {}).items()
+        }
+
+
+class StoredSeries(Mapping):  # type: ignore[type-arg]
+    """The series of a run by name, read when they are first asked for."""
+
+    def __init__(self, read: Callable[[], dict[str, Series]]) -> None:
+        self._load = read
+        self._loaded: dict[str, Series] | None = None
+
+    def _series(self) -> dict[str, Series]:
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded
+
+    def __getitem__(self, name: str) -> Series:
+        return self._series()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._series())
+
+    def __len__(self) -> int:
+        return len(self._series())
+
+    def __repr__(self) -> str:
+        return repr(self._series())
+
+
+def _is_index(value: Any) -> bool:
+    """Say whether it is the list by which Sacred finds the series of a run."""
+    return isinstance(value, list) and all(isinstance(each, dict) and {"name", "id"} <= set(each) for each in value)
+
+
+def _moment(value: Any) -> datetime | None:
+    """Return an aware time; Sacred's have no offset and are UTC."""
+    from datetime import datetime, timezone
+
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+
+
+def _age(document: Mapping[str, Any]) -> tuple[str, int, str]:
+    times = (document.get("capture") or {}).get("times") or {}
+    started = _moment(times.get("started") or times.get("queued") or document.get("start_time"))
+    label = document["_id"]
+    return (started.isoformat() if started else "", label if isinstance(label, int) else 0, str(label))
