@@ -353,12 +353,19 @@ def globals_of_maker(made: Any) -> dict[str, Any]:
 
     A framework's subclasses lie in modules of its own: what counts is the script that makes an object of them. Passed
     over are therefore the frames of methods of the object and of its class: constructors, decorated ones too, class
-    methods, metaclasses.
+    methods, metaclasses; and a function of the framework's that goes by the name of the class and stands for it.
     """
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_method_of(frame, made):
+    while frame.f_back is not None and (_is_method_of(frame, made) or _stands_for_class_of(frame, made)):
         frame = frame.f_back
     return frame.f_globals
+
+
+def _stands_for_class_of(frame: Any, made: Any) -> bool:
+    """Say whether a frame is of a function as seml has it: ``def Experiment(*args)``, which imports the class late."""
+    cls = type(made)
+    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return frame.f_code.co_name == cls.__name__ and package == cls.__module__.partition(".")[0]
 
 
 def _is_method_of(frame: Any, made: Any) -> bool:

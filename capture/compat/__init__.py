@@ -5,7 +5,7 @@
     from capture.compat import install_as_sacred
 
     install_as_sacred()                          # before anything imports sacred
-    from wandb.sacred import WandbObserver       # says "from sacred.observers import RunObserver" inside
+    from wandb.integration.sacred import WandbObserver  # says "from sacred.observers import RunObserver" inside
 
 Without touching a script: ``python -m capture.compat SCRIPT [ARG...]``, or ``-m MODULE`` in place of the script.
 For every Python of an environment, whoever starts it: ``python -m capture.compat --enable``.
@@ -53,7 +53,8 @@ def install_as_sacred(*, children: bool = False) -> None:
     Parameters
     ----------
     children : bool
-        Whether Python processes that this one starts find it too; ``PYTHONPATH`` says so to them.
+        Whether Python processes that this one starts find it too: a folder in ``PYTHONPATH`` and `sys.path`, which
+        workers of `multiprocessing` take over, says so to them.
 
     Raises
     ------
@@ -74,6 +75,7 @@ def install_as_sacred(*, children: bool = False) -> None:
         sys.meta_path.insert(0, _finder)
     if children and not _reaches_children:
         os.environ["PYTHONPATH"] = os.pathsep.join([FOLDER, *_python_path()])
+        sys.path.insert(1, FOLDER)  # behind the script's own folder, before installed packages
         _reaches_children = True
 
 
@@ -98,6 +100,8 @@ def uninstall() -> None:
             os.environ["PYTHONPATH"] = os.pathsep.join(folders)
         else:
             os.environ.pop("PYTHONPATH", None)
+        if FOLDER in sys.path:
+            sys.path.remove(FOLDER)
         _reaches_children = False
 
 

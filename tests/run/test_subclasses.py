@@ -57,6 +57,11 @@ FRAMEWORK = {
             def __init__(self, path, **options):
                 super().__init__(path, **options)
 
+        def Proxy(**options):  # stands for the class of that name, as seml.Experiment does
+            class Proxy(frame_base.Base):
+                pass
+            return Proxy(**options)
+
         def factory():
             return Top(_caller_globals=sys._getframe(1).f_globals)
     """,
@@ -65,7 +70,7 @@ SCRIPT = '''
 """Fit a line."""
 from capture import Experiment, Ingredient
 from frame_base import Base, BasePart
-from frame_top import Metaclassed, Part, Top, factory
+from frame_top import Metaclassed, Part, Proxy, Top, factory
 
 class Own(Top):
     """A subclass in the script itself."""
@@ -82,6 +87,7 @@ class Trainer:
 made = {
     "plain": Experiment(), "one layer": Base(), "two layers": Top(), "its own": Own(), "a metaclass": Metaclassed(),
     "a class method": Own.create(), "a factory": factory(), "an attribute": Trainer().ex,
+    "a function in its place": Proxy(),
     "plain part": Ingredient("part"), "part": BasePart("part"), "part, two layers": Part("part"),
 }
 '''

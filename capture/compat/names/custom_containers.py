@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC
-
 from capture.config.readonly import ReadOnlyDict, ReadOnlyList
 from capture.config.readonly import freeze as make_read_only
 from capture.config.updates import join_path
@@ -28,12 +26,18 @@ __all__ = [
 ]
 
 
-class ReadOnlyContainer(ABC):  # noqa: B024 - for isinstance alone
+class _EitherKind(type):
+    """Answers isinstance and issubclass; an abstract base class would take plain dicts for the read-only ones."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return cls.__subclasscheck__(type(instance))
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return any(base is ReadOnlyDict or base is ReadOnlyList for base in subclass.__mro__)
+
+
+class ReadOnlyContainer(metaclass=_EitherKind):
     """What `ReadOnlyDict` and `ReadOnlyList` are."""
-
-
-ReadOnlyContainer.register(ReadOnlyDict)
-ReadOnlyContainer.register(ReadOnlyList)
 
 
 def fallback_dict(fallback: Mapping[Any, Any], **kwargs: Any) -> dict[Any, Any]:
