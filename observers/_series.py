@@ -17,7 +17,7 @@ from capture.records import Series
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
     from typing import Any, BinaryIO
 
@@ -55,17 +55,22 @@ def read_batches(path: str) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     with stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                data = plainjson.loads(line)
-                data["columns"], data["start"]
-            except (ValueError, KeyError, TypeError):
-                if line.endswith(b"\n"):
-                    import logging
+        yield from batches_in(stream, path)
 
-                    logging.getLogger("capture.observers").warning("%s, line %d is damaged: passed over", path, number)
-                continue
-            yield data
+
+def batches_in(lines: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
+    """Yield the batches in the lines of a ``metrics.jsonl`` that messages call `name`."""
+    for number, line in enumerate(lines, 1):
+        try:
+            data = plainjson.loads(line)
+            data["columns"], data["start"]
+        except (ValueError, KeyError, TypeError):
+            if line.endswith(b"\n"):
+                import logging
+
+                logging.getLogger("capture.observers").warning("%s, line %d is damaged: passed over", name, number)
+            continue
+        yield data
 
 
 def write_metrics_json(run_dir: str, limit: int | None = None) -> bool:
@@ -210,16 +215,25 @@ class _Spill:
             _atomic.remove(self._path)
 
 
-class StoredSeries(Mapping[str, Series]):
-    """The series of a run by name, read when they are first asked for."""
+class LazySeries(Mapping[str, Series]):
+    """The series of a run by name, read when they are first asked for.
 
-    def __init__(self, run_dir: str) -> None:
-        self._run_dir = run_dir
+    Parameters
+    ----------
+    read : callable
+        ``read() -> dict of Series``.
+    """
+
+    def __init__(self, read: Callable[[], dict[str, Series]]) -> None:
+        self._load = read
         self._read: dict[str, Series] | None = None
+
+    def __reduce__(self) -> Any:
+        return dict, (self._series(),)
 
     def _series(self) -> dict[str, Series]:
         if self._read is None:
-            self._read = read_series(self._run_dir)
+            self._read = self._load()
         return self._read
 
     def __getitem__(self, name: str) -> Series:
@@ -235,16 +249,30 @@ class StoredSeries(Mapping[str, Series]):
         return repr(self._series())
 
 
-def read_series(run_dir: str) -> dict[str, Series]:
-    """Read all series of a run: from ``metrics.jsonl``, or from the ``metrics.json`` that Sacred wrote.
+class StoredSeries(LazySeries):
+    """The series of a run whose files lie in a folder."""
 
-    The points of the main writer come first, then those of the others, by name.
-    """
+    def __init__(self, run_dir: str) -> None:
+        super().__init__(lambda: read_series(run_dir))
+
+
+def read_series(run_dir: str) -> dict[str, Series]:
+    """Read all series of a run: from ``metrics.jsonl``, or from the ``metrics.json`` that Sacred wrote."""
     path = os.path.join(run_dir, LINES)
-    if not os.path.exists(path):
-        return _read_sacred(os.path.join(run_dir, JSON))
+    if os.path.exists(path):
+        return series_of(read_batches(path))
+    path = os.path.join(run_dir, JSON)
+    try:
+        with open(path, "rb") as stream:
+            return sacreds_series(stream.read(), path)
+    except FileNotFoundError:
+        return {}
+
+
+def series_of(batches: Iterable[dict[str, Any]]) -> dict[str, Series]:
+    """Return the series that batches make: the main writer's points first, then those of the others, by name."""
     by_writer: dict[str, dict[str, Series]] = {}
-    for batch in read_batches(path):
+    for batch in batches:
         series = by_writer.setdefault(batch.get("w", "main"), {})
         for key, column in batch["columns"].items():
             name = _name(key)
@@ -267,14 +295,12 @@ def _name(key: str) -> str:
     return str(next(iter(decode({key: None})))) if key.startswith("json://") else key
 
 
-def _read_sacred(path: str) -> dict[str, Series]:
+def sacreds_series(text: bytes, path: str) -> dict[str, Series]:
+    """Return the series in the text of a ``metrics.json`` that messages call `path`."""
     from capture.errors import RecordError
 
     try:
-        with open(path, encoding="utf-8") as stream:
-            data = plainjson.loads(stream.read())
-    except FileNotFoundError:
-        return {}
+        data = plainjson.loads(text)
     except ValueError as error:
         raise RecordError(
             f"{path} is not readable as JSON: {error}\n  to go on without it: delete it or move it away"

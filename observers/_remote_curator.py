@@ -1,0 +1,210 @@
+"""Changing what people may change in a store of run folders that lies elsewhere."""
+
+from __future__ import annotations
+
+import os
+
+from capture.errors import ObserverError, RecordError
+from capture.hooks import Curator
+from capture.observers import _labels, _names
+from capture.observers._remote_files import chunks_of
+from capture.observers._remote_reader import RemoteFolderReader
+from capture.observers._remote_run import RemoteRun
+from capture.observers._remote_store import BIN, CHANGED, PRIVATE, RESOURCES, SOURCES, RemoteStore
+from capture.observers._run_folder import EXTENSION
+from capture.observers._writing import digests, log, opener
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+_LAST = ("run.json", EXTENSION)  #: what makes a folder that of a run
+
+
+class RemoteFolderCurator(Curator):
+    """Changes what people may change in a store of run folders on any filesystem that fsspec knows.
+
+    Parameters
+    ----------
+    url : str
+    storage_options : mapping, optional
+    resource_dir, source_dir : str, optional
+        Where shared files are, if not in the store.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        storage_options: Mapping[str, Any] | None = None,
+        resource_dir: str | None = None,
+        source_dir: str | None = None,
+    ) -> None:
+        self._reader = RemoteFolderReader(url, storage_options, resource_dir, source_dir)
+        self._files = self._reader.files
+        self._store: RemoteStore = self._reader.store
+        self._shared = [place.rstrip("/") for place in (source_dir or SOURCES, resource_dir or RESOURCES)]
+
+    def __repr__(self) -> str:
+        return f"RemoteFolderCurator({self._reader.url!r})"
+
+    def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
+        """Set tags or notes; None leaves the old ones."""
+        writer = RemoteRun.open(self._store, _labels.folder_of(self._reader.resolve(run)))
+        writer.change("annotate", tags, notes)
+        writer.flush()
+
+    def bin(self, run: Any) -> None:
+        """Take a run out of sight: its folder moves into ``_capture/bin``, file by file where there is no rename.
+
+        Raises
+        ------
+        ObserverError
+            If the run is being written.
+        """
+        label = self._reader.resolve(run)
+        name = _labels.folder_of(label)
+        if self._reader.is_alive(self._reader.read(label)):
+            raise ObserverError(f"run {run} of {self._store.name} is still going on: stop it first")
+        self._store.make()
+        self._store.keep_name(name)
+        self._move(name, f"{BIN}/{name}")
+
+    def restore(self, run: Any) -> None:
+        """Bring a binned run back under its label."""
+        name = _labels.folder_of(self._reader.resolve(run, binned=True))
+        self._move(f"{BIN}/{name}", name)
+
+    def _move(self, old: str, new: str) -> None:
+        if self._files.read_many(f"{new}/{file}" for file in _LAST):
+            raise ObserverError(f"{self._store.describe(new)} exists already; move it away first")
+        self._files.move_folder(old, new, _LAST)
+        self._reader.forget()
+
+    def binned(self) -> list[str]:
+        """Return the labels of the runs in the bin, oldest first."""
+        return self._reader.all_labels(binned=True)
+
+    def purge(self, run: Any) -> None:
+        """Delete a binned run for good, and the shared files that no other run uses. Its label is never given again."""
+        name = _labels.folder_of(self._reader.resolve(run, binned=True))
+        folder = f"{BIN}/{name}"
+        record = self._reader.read(name, binned=True)
+        used = self._shared_files(self._documents([folder])[folder])
+        self._store.make()
+        self._store.bury(name)
+        self._files.delete_folder(folder)
+        self._files.delete([f"{CHANGED}/{name}"])
+        if record.uid:
+            self._files.delete([f"{PRIVATE}/uids/{_names.safe_component(record.uid)}"])
+        self._reader.forget()
+        self._sweep(used)
+
+    def _sweep(self, candidates: set[str]) -> None:
+        """Delete those shared files that no run uses.
+
+        A run that begins to use one in the same second loses it: no object store can tell.
+        """
+        if not candidates:
+            return
+        try:
+            for documents in self._documents(self._folders()).values():
+                candidates -= self._shared_files(documents)
+        except RecordError as error:
+            log().warning("No shared file was deleted, since a run that may use them cannot be read: %s", error)
+            return
+        self._files.delete(sorted(candidates))
+
+    def _folders(self) -> list[str]:
+        """Return the folders of all runs, those in the bin too."""
+        return [*self._reader.names(), *[f"{BIN}/{name}" for name in self._reader.names(binned=True)]]
+
+    def _documents(self, folders: Iterable[str]) -> dict[str, dict[str, Any]]:
+        wanted = list(folders)
+        found = self._files.read_many(f"{folder}/{EXTENSION}" for folder in wanted)
+        return {folder: self._store.parts(folder, found.get(f"{folder}/{EXTENSION}")) for folder in wanted}
+
+    def _shared_files(self, documents: Mapping[str, Any]) -> set[str]:
+        """Return the shared files that a run uses."""
+        capture, run = documents.get("capture") or {}, documents.get("run") or {}
+        files = capture.get("files", {})
+        stored = [entry.get("stored") for kind in ("sources", "resources") for entry in files.get(kind, ())]
+        pairs = [*(run.get("experiment") or {}).get("sources", ()), *(run.get("resources") or ())]
+        stored += [pair[1] for pair in pairs if isinstance(pair, list) and len(pair) > 1]
+        used = set()
+        for path in [path for path in stored if isinstance(path, str)]:
+            folder, _, base = path.rpartition("/")
+            for place in self._shared:
+                if folder == place or folder.endswith(f"/{place}"):
+                    used.add(f"{place}/{base}")
+        return used
+
+    def erase(self, value: str) -> int:
+        """Replace one string everywhere in the store with asterisks, byte for byte; return the number of places.
+
+        Looked through are the records, the output, names and notes, sources, resources and artifacts, also binary ones
+        (as UTF-8, UTF-16 and UTF-32) and the bin. For that, each file is fetched once. Not reached: what is compressed
+        or encrypted, labels of runs, older versions that a bucket keeps, what waits in journals and spools.
+
+        Raises
+        ------
+        ValueError
+            If `value` has fewer than 4 characters, which would destroy the records.
+        """
+        from tempfile import TemporaryDirectory
+
+        from capture.observers._erase import _SHORTEST, _Eraser
+
+        if len(value) < _SHORTEST:
+            raise ValueError(f"{value!r} has fewer than {_SHORTEST} characters: erasing it would destroy the records")
+        eraser = _Eraser(value)
+        moved: dict[str, tuple[str, str]] = {}
+        for place in self._shared:
+            with TemporaryDirectory(prefix="capture-") as scratch:
+                name = place.rpartition("/")[2]
+                copy = _Copy(self._reader, place, os.path.join(scratch, name))
+                here = eraser.shared(scratch, name)
+                moved.update({f"{place}/{old[len(name) + 1 :]}": new for old, new in here.items()})
+                copy.send_back()
+        for folder in self._folders():
+            before = eraser.count
+            with TemporaryDirectory(prefix="capture-") as scratch:
+                path = os.path.join(scratch, folder.rpartition("/")[2])
+                copy = _Copy(self._reader, folder, path)
+                eraser.run(path, moved)
+                copy.send_back(_LAST)
+            if eraser.count > before or moved:
+                self._files.write(f"{CHANGED}/{folder.rpartition('/')[2]}", os.urandom(8).hex().encode())
+        self._reader.forget()
+        return eraser.count
+
+
+class _Copy:
+    """A copy of a folder of the store, to be changed here and sent back."""
+
+    def __init__(self, reader: RemoteFolderReader, key: str, path: str) -> None:
+        self._files, self._key, self._path = reader.files, key, path
+        os.makedirs(path, exist_ok=True)
+        self._before: dict[str, str] = {}
+        for name in self._files.walk(key):
+            target = os.path.join(path, *name.split("/"))
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            with self._files.open(f"{key}/{name}") as source, open(target, "wb") as stream:
+                for chunk in chunks_of(source):
+                    stream.write(chunk)
+            self._before[name] = digests(target)[0]
+
+    def send_back(self, last: tuple[str, ...] = ()) -> None:
+        """Write what changed and delete what is gone; the files named in `last` follow the others."""
+        now = dict(self._now())
+        changed = [name for name, digest in now.items() if self._before.get(name) != digest]
+        for name in sorted(changed, key=lambda name: name in last):
+            path = os.path.join(self._path, *name.split("/"))
+            self._files.upload(f"{self._key}/{name}", opener(path), os.path.getsize(path))
+        self._files.delete(f"{self._key}/{name}" for name in self._before.keys() - now.keys())
+
+    def _now(self) -> Iterator[tuple[str, str]]:
+        for folder, _, names in os.walk(self._path):
+            for name in names:
+                path = os.path.join(folder, name)
+                yield os.path.relpath(path, self._path).replace(os.sep, "/"), digests(path)[0]
