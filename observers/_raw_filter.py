@@ -17,48 +17,64 @@ UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda self: "UNKNOWN"})()
 _TAGS = ("py/", "capture/", "json://")
 
 
-def judge(wanted: Filter, look: Callable[[str], Any]) -> bool | None:
-    """Say whether a run fulfils a filter; None if that cannot be told from its stored form.
+def compiled(wanted: Filter, locate: Callable[[str], Callable[[Any], Any]]) -> Callable[[Any], bool | None]:
+    """Return a function of a run's stored form that says whether it fulfils a filter; None if that cannot be told.
 
     Parameters
     ----------
     wanted : Filter
-    look : callable
-        ``look(path)`` gives the value at a dotted path of the record where its stored form is the value itself, else
-        `UNKNOWN`; `capture.filters.MISSING` where there is none.
+    locate : callable
+        ``locate(path)`` returns a function of the stored form that gives the value at that dotted path of the record
+        where its stored form is the value itself, else `UNKNOWN`; `capture.filters.MISSING` where there is none.
     """
     if isinstance(wanted, Test):
-        return _compare(wanted, look(wanted.path))
+        return _compare(wanted, locate(wanted.path))
     if isinstance(wanted, Every):
-        return _every(wanted.terms, look)
+        return _every([compiled(each, locate) for each in wanted.terms])
     if isinstance(wanted, Either):
-        answer = _every([~each for each in wanted.terms], look)
-        return None if answer is None else not answer
+        return _not(_every([_not(compiled(each, locate)) for each in wanted.terms]))
     if isinstance(wanted, Not):
-        answer = judge(wanted.term, look)
-        return None if answer is None else not answer
-    return None
+        return _not(compiled(wanted.term, locate))
+    return lambda _run: None
 
 
-def _every(terms: Any, look: Callable[[str], Any]) -> bool | None:
-    sure = True
-    for each in terms:
-        answer = judge(each, look)
-        if answer is False:
+def _every(terms: list[Callable[[Any], bool | None]]) -> Callable[[Any], bool | None]:
+    def answer(run: Any) -> bool | None:
+        sure: bool | None = True
+        for each in terms:
+            found = each(run)
+            if found is False:
+                return False
+            if found is None:
+                sure = None
+        return sure
+
+    return answer
+
+
+def _not(term: Callable[[Any], bool | None]) -> Callable[[Any], bool | None]:
+    def answer(run: Any) -> bool | None:
+        found = term(run)
+        return None if found is None else not found
+
+    return answer
+
+
+def _compare(test: Test, value: Callable[[Any], Any]) -> Callable[[Any], bool | None]:
+    operation, wanted = OPERATORS[test.operator], test.value
+
+    def answer(run: Any) -> bool | None:
+        found = value(run)
+        if found is UNKNOWN:
+            return None
+        if found is MISSING:
             return False
-        sure = sure and answer is True
-    return True if sure else None
+        try:
+            return bool(operation(found, wanted))
+        except (TypeError, ValueError):  # as in `Test.matches`
+            return False
 
-
-def _compare(test: Test, found: Any) -> bool | None:
-    if found is UNKNOWN:
-        return None
-    if found is MISSING:
-        return False
-    try:
-        return bool(OPERATORS[test.operator](found, test.value))
-    except (TypeError, ValueError):  # as in `Test.matches`
-        return False
+    return answer
 
 
 def descend(data: Any, path: str, tagged: str = "\0") -> Any:
@@ -81,8 +97,10 @@ def descend(data: Any, path: str, tagged: str = "\0") -> Any:
             return UNKNOWN
     end = path.find(".")
     while end >= 0:
-        inner = data.get(path[:end])
-        if inner is not None:
+        inner = data.get(path[:end], MISSING)
+        if inner is not MISSING:
+            if type(inner) is not dict:  # a list, which may be tagged further down, or text
+                return UNKNOWN
             found = descend(inner, path[end + 1 :], tagged)
             if found is not MISSING:
                 return found
@@ -92,6 +110,7 @@ def descend(data: Any, path: str, tagged: str = "\0") -> Any:
 
 def scalar(value: Any, tagged: str = "\0") -> Any:
     """Return a stored value that is what it seems, else `UNKNOWN`."""
-    if value is None or type(value) in (bool, int, float) or (type(value) is str and not value.startswith(tagged)):
+    kind = type(value)
+    if kind is float or kind is int or kind is bool or value is None or (kind is str and not value.startswith(tagged)):
         return value
     return UNKNOWN

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 
 from capture import plainjson
 from capture.codec import decode
 from capture.errors import RecordError
 from capture.filters import MISSING
+from capture.observers._labels import folder_of
 from capture.observers._query import not_found
-from capture.observers._raw_filter import UNKNOWN, descend, judge, scalar
+from capture.observers._raw_filter import UNKNOWN, compiled, descend, scalar
 from capture.observers._reading import StoredRecord, StoreReader
 from capture.observers._series import LINES, StoredSeries, _name
 from capture.observers._streams import OUTPUT
 from capture.observers._tinydb_file import key_of, read_lines, signature
 from capture.observers._tinydb_run import FACTS
-from capture.observers._tinydb_store import TinyStore, name_of, read_json
+from capture.observers._tinydb_store import TinyStore, read_json
 from capture.observers._tinydb_values import FILE, from_stored, moment
 from capture.observers._writing import opener
 from capture.records import StoredFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from capture.filters import Filter
@@ -33,38 +35,64 @@ _TIMES = {"queue_time": "queued", "start_time": "started", "stop_time": "stopped
 _FILE_FIELDS = ("sources", "kept", "resources", "artifacts")
 
 
+#: how a line of ours begins: what tells one run from another is there without the rest being parsed
+_BEGINNING = re.compile(
+    rb'\{"_id":[^{}]*?,"format":"[^"]*","capture":\{"format":\d+,"version":"[^"]*","uid":"([^"\\]*)","created":(\d+)[,}]'
+)
+
+
 class Row:
-    """One entry, as it is stored.
+    """One entry, as it is stored; parsed when somebody asks for it.
 
     Attributes
     ----------
     label : object
-    entry : dict
-    own : dict
-        What is under ``capture``.
+    uid : str
+        "" if Sacred made it.
+    age : tuple of int
+        What sorts runs by when they came into the store; Sacred's by their start.
     number : str
         TinyDB's ``doc_id``; "" if the run is not in ``metadata.json`` yet.
     """
 
-    __slots__ = ("entry", "label", "number", "own")
+    __slots__ = ("_data", "_entry", "age", "label", "number", "plain_uid", "uid")
 
-    def __init__(self, entry: dict[str, Any], number: str = "") -> None:
-        self.entry, self.number = entry, number
-        own = entry.get("capture")
-        self.own: dict[str, Any] = own if isinstance(own, dict) else {}
-        self.label = decode(entry.get("_id", number))
+    def __init__(self, data: bytes, number: str = "", key: bytes | None = None) -> None:
+        self._data = data
+        self._entry: dict[str, Any] | None = None
+        self.number = number
+        begins = _BEGINNING.match(data) if key is not None else None
+        if begins is not None and key is not None:
+            self.label = decode(plainjson.loads(key))
+            self.uid = begins[1].decode("ascii")
+            self.age = (int(begins[2]), int(number or 0))
+        else:
+            self.label = decode(self.entry.get("_id", number))
+            self.uid = str(decode(self.own.get("uid", "")))
+            self.age = (self._created(), int(number or 0))
+        self.plain_uid = self.uid.replace("-", "").lower()
+
+    def _created(self) -> int:
+        created = self.own.get("created")
+        if isinstance(created, int):
+            return created
+        started = moment(self.entry.get("start_time"), f"run {self.label}")
+        return int(started.timestamp() * 1e6) if started is not None else 0
 
     @property
-    def uid(self) -> str:
-        return str(decode(self.own.get("uid", "")))
+    def entry(self) -> dict[str, Any]:
+        """The entry; an empty one for a document that is none."""
+        if self._entry is None:
+            entry = plainjson.loads(self._data)
+            self._entry = entry if isinstance(entry, dict) else {}
+            self._data = b""
+        return self._entry
 
-    def age(self) -> tuple[int, int]:
-        """Return what sorts runs by when they came into the store; Sacred's by their start."""
-        created = self.own.get("created")
-        if not isinstance(created, int):
-            started = moment(self.entry.get("start_time"), str(self.label))
-            created = int(started.timestamp() * 1e6) if started is not None else 0
-        return created, int(self.number or 0)
+    @property
+    def own(self) -> dict[str, Any]:
+        """What is under ``capture``."""
+        own = self.entry.get("capture")
+        return own if isinstance(own, dict) else {}
 
 
 class Snapshot:
@@ -78,17 +106,42 @@ class Snapshot:
     def __init__(self, store: TinyStore) -> None:
         self._store = store
         self._state: Any = None
-        self._settled: dict[bytes, Row] = {}
         self._metadata: tuple[int, ...] | None = None
+        self._settled: dict[bytes, Row] = {}
         self._lines: dict[str, tuple[int, Row]] = {}
         self._files: dict[str, tuple[tuple[int, ...], Row]] = {}
         self._rows: list[Row] = []
         self._binned: list[Row] = []
+        self._by_label: dict[str, Row] = {}
 
     def rows(self, binned: bool = False) -> list[Row]:
         """Return the runs in sight, or those in the bin, oldest first."""
         self._refresh()
         return self._binned if binned else self._rows
+
+    def parse(self) -> None:
+        """Parse all entries in sight that are not yet.
+
+        The collector of cycles stands still meanwhile: it would go through all that is there, again and again, and find
+        nothing; three times the time for ten thousand runs.
+        """
+        import gc
+
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            for row in self.rows():
+                row.entry  # noqa: B018 - parses
+        finally:
+            if was_enabled:
+                gc.enable()
+
+    def row(self, label: str, binned: bool = False) -> Row | None:
+        """Return the run in sight, or in the bin, whose label is written so; of several the newest."""
+        self._refresh()
+        if binned:
+            return next((row for row in reversed(self._binned) if str(row.label) == label), None)
+        return self._by_label.get(label)
 
     def _refresh(self) -> None:
         # In this order, so that a run that moves meanwhile is seen in one place at least.
@@ -113,22 +166,20 @@ class Snapshot:
         for row in out:
             rows.pop(key_of(row.entry.get("_id")), None)
         self._files = {path: self._files[path] for path, _ in (*live, *binned) if path in self._files}
-        self._rows = sorted(rows.values(), key=Row.age)
-        self._binned = sorted(out, key=Row.age)
+        self._rows = sorted(rows.values(), key=lambda row: row.age)
+        self._binned = sorted(out, key=lambda row: row.age)
+        self._by_label = {str(row.label): row for row in self._rows}
         self._state = state
 
     def _read_settled(self) -> dict[bytes, Row]:
-        """Parse ``metadata.json``, but for the lines that are as they were."""
+        """Return the runs in ``metadata.json``; lines that are as they were are not parsed again."""
         rows: dict[bytes, Row] = {}
         lines: dict[str, tuple[int, Row]] = {}
         for line in read_lines(self._store.metadata)[1]:
             check = hash(line.data)
             known = self._lines.get(line.number)
             if known is None or known[0] != check:
-                document = plainjson.loads(line.data)
-                if not isinstance(document, dict):
-                    continue
-                known = (check, Row(document, line.number))
+                known = (check, Row(line.data, line.number, line.key))
             lines[line.number] = known
             # Sacred makes a second document for an id that is asked for again: both stay in sight.
             key = line.key if line.key is not None and line.key not in rows else line.number.encode("ascii") + b"#"
@@ -139,10 +190,12 @@ class Snapshot:
     def _read_file(self, path: str, known: tuple[int, ...]) -> Row | None:
         found = self._files.get(path)
         if found is None or found[0] != known:
-            entry = read_json(path)
-            if not isinstance(entry, dict):
+            try:
+                with open(path, "rb") as stream:
+                    data = stream.read()
+            except FileNotFoundError:  # it just moved on, into what is read next
                 return None
-            found = self._files[path] = (known, Row(entry))
+            found = self._files[path] = (known, Row(data))
         return found[1]
 
 
@@ -182,29 +235,33 @@ class TinyDbReader(StoreReader):
         return [row.label for row in self._snapshot.rows(binned)]
 
     def find_label(self, text: str, binned: bool = False) -> Any:
-        row = self._find_row(text, binned)
+        row = self._snapshot.row(text, binned)
         return None if row is None else row.label
 
     def row(self, label: Any, binned: bool = False) -> Row:
         """Return the entry of a run, in sight or in the bin, that exists."""
-        row = self._find_row(str(label), binned)
+        row = self._snapshot.row(str(label), binned)
         if row is None:
             raise not_found(self.url, label, self.all_labels(binned))
         return row
 
-    def _find_row(self, text: str, binned: bool) -> Row | None:
-        rows = self._snapshot.rows(binned)
-        return next((row for row in reversed(rows) if str(row.label) == text), None)
-
     def uids_like(self, part: str, binned: bool = False) -> Iterable[tuple[str, Any]]:
-        return [(row.uid, row.label) for row in self._snapshot.rows(binned)]
+        wanted = part.replace("-", "").lower()
+        return [
+            (row.uid, row.label)
+            for row in self._snapshot.rows(binned)
+            if row.plain_uid.startswith(wanted) or row.plain_uid.endswith(wanted)
+        ]
 
     def read(self, label: Any) -> RunRecord:
-        return self._record(self._find_row(str(label), False) or self.row(label, binned=True))
+        return self._record(self._snapshot.row(str(label)) or self.row(label, binned=True))
 
     def matching(self, wanted: Filter | None, limit: int | None) -> Iterator[RunRecord]:
+        if wanted is not None and limit is None:
+            self._snapshot.parse()
+        answer_of = None if wanted is None else compiled(wanted, _locate)
         for row in reversed(self._snapshot.rows()):
-            answer = True if wanted is None else judge(wanted, _Look(row).at)
+            answer = True if answer_of is None else answer_of(row)
             if answer is False:
                 continue
             record = self._record(row)
@@ -289,34 +346,28 @@ class TinyDbReader(StoreReader):
         return [report_of(entry) for entry in self.fetch_metadata(exp_name, query, indices)]
 
 
-class _Look:
-    """The values of an entry as they are stored, for `judge`."""
+def _locate(path: str) -> Callable[[Row], Any]:
+    """Return what gives the value at a dotted path of the record as the row has it; see `compiled`."""
+    name, _, rest = path.partition(".")
+    if (name in ("status", "command") and not rest) or path == "result":
+        return lambda row: scalar(row.entry.get(name, UNKNOWN), _MARK)
+    if name in ("config", "info", "host", "meta", "experiment") and rest and not path.startswith("experiment.sources"):
+        return lambda row: descend(row.entry.get(name) or {}, rest, _MARK)
+    if name == "metrics" and rest:
+        metric, _, part = rest.rpartition(".")
 
-    __slots__ = ("_row",)
-
-    def __init__(self, row: Row) -> None:
-        self._row = row
-
-    def at(self, path: str) -> Any:
-        row = self._row
-        name, _, rest = path.partition(".")
-        if name in ("config", "info", "host", "meta", "experiment", "result"):
-            if not rest:
-                return UNKNOWN if name != "result" else scalar(row.entry.get(name), _MARK)
-            if name == "result" or rest.startswith("sources"):
+        def summary(row: Row) -> Any:
+            known = row.own.get("summary")
+            if known is None or metric.startswith(("py/", "capture/", "json://")):
                 return UNKNOWN
-            return descend(row.entry.get(name) or {}, rest, _MARK)
-        if name in ("status", "command") and not rest:
-            return scalar(row.entry.get(name), _MARK) if name in row.entry else UNKNOWN
-        if name == "metrics" and rest and "summary" in row.own:
-            metric, _, part = rest.rpartition(".")
-            if metric.startswith(("py/", "capture/", "json://")):
-                return UNKNOWN
-            summary = row.own["summary"].get(metric)
-            return scalar(summary[part]) if summary is not None and part in summary else MISSING
-        if path == "uid" and "uid" in row.own:
-            return scalar(row.own["uid"])
-        return UNKNOWN
+            return scalar(known[metric][part]) if metric in known and part in known[metric] else MISSING
+
+        return summary
+    if path == "uid":
+        return lambda row: row.uid
+    if path == "label":
+        return lambda row: row.label
+    return lambda row: UNKNOWN
 
 
 class _Loader:
@@ -325,7 +376,7 @@ class _Loader:
     def __init__(self, store: TinyStore, row: Row) -> None:
         self._store, self._entry, self._own = store, row.entry, row.own
         self._is_sacreds = "uid" not in row.own or row.own.get("layout") == "sacred"
-        self._folder = os.path.join(store.runs, name_of(row.entry.get("_id", row.number)))
+        self._folder = os.path.join(store.runs, folder_of(row.label))
         self._where = f"run {row.label} of {store.root}"
         self._files: dict[str, list[StoredFile]] | None = None
 

@@ -32,9 +32,10 @@ from capture.observers._writing import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
+    from capture.observers._tinydb_file import Changes
     from capture.observers._writing import Blob
 
 FORMAT = 1
@@ -306,9 +307,7 @@ class TinyStore:
                 if signature(path) == known:
                     _atomic.remove(path)
 
-    def rewrite(
-        self, changes: dict[bytes, Callable[[str | None], bytes] | None], numbers: dict[bytes, int] | None = None
-    ) -> None:
+    def rewrite(self, changes: Changes, numbers: dict[bytes, int] | None = None) -> None:
         """Change ``metadata.json``; whoever calls holds the lock."""
         before = signature(self.metadata)
         known = not before or self._seen() == before
