@@ -38,6 +38,24 @@ def pytest_configure(config):
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Let ``-n 2`` keep together what belongs together; see below."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "loadgroup"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Give the tests that share a server to one process, where there are several, so that it is started once."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        servers = [name for name in getattr(item, "fixturenames", ()) if name.endswith("_server")]
+        if servers:
+            item.add_marker(pytest.mark.xdist_group("-".join(sorted(servers))))
+
+
 def pytest_collection_finish(session):
     """Have the garbage collector leave alone what collecting made: thousands of tests, which stay until the end.
 
