@@ -66,7 +66,7 @@ def upload(database: Database, blob: Blob) -> None:
                     place += 1
     with database.writing() as connection:
         if present(connection, [blob.digest]):  # somebody was faster
-            _delete(connection, [number])
+            delete(connection, [number])
         else:
             connection.execute(
                 capture_blob.update().where(capture_blob.c.id == number).values(digest=blob.digest)
@@ -100,10 +100,11 @@ def collect(connection: Connection, digests: Iterable[str]) -> None:
             numbers.append(number)
     old = int(time.time()) - _FORGOTTEN_S
     stale = select(capture_blob.c.id).where(capture_blob.c.digest.is_(None), capture_blob.c.begun < old)
-    _delete(connection, [*numbers, *connection.execute(stale).scalars()])
+    delete(connection, [*numbers, *connection.execute(stale).scalars()])
 
 
-def _delete(connection: Connection, numbers: list[int]) -> None:
+def delete(connection: Connection, numbers: list[int]) -> None:
+    """Delete stored bytes, whoever has them."""
     for number in numbers:
         connection.execute(capture_chunk.delete().where(capture_chunk.c.blob == number))
         connection.execute(capture_blob.delete().where(capture_blob.c.id == number))

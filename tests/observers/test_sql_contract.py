@@ -10,7 +10,7 @@ from tests.servers.fixtures import fresh_name
 
 
 def backend_at(url: str) -> Backend:
-    return Backend(SqlObserver(url), SqlObserver.reader(url))
+    return Backend(SqlObserver(url), SqlObserver.reader(url), SqlObserver.curator(url))
 
 
 class TestSqlite(ObserverContract):
