@@ -84,7 +84,7 @@ def url_of(server) -> str:
 def start(folder, url, *updates):
     """Start the script."""
     folder.environment.update({name: value for name, value in os.environ.items() if name.startswith("AWS_")})
-    return folder.start(url, "with", *updates)
+    return folder.start(url, *(("with", *updates) if updates else ()))
 
 
 def wait_for_step(folder, step: int, timeout_s: float = 60.0) -> None:
