@@ -34,10 +34,12 @@ class Output:
     label : object
     is_new : bool
         Whether nothing is stored yet.
+    runs : pymongo.collection.Collection, optional
+        Where the run's document is, if it is in the bin.
     """
 
-    def __init__(self, place: Place, key: Any, label: Any, is_new: bool) -> None:
-        self._place, self._key, self.label = place, key, label
+    def __init__(self, place: Place, key: Any, label: Any, is_new: bool, runs: Any = None) -> None:
+        self._place, self._key, self.label, self._given = place, key, label, runs
         self._pieces: list[tuple[int | None, bytes]] = []
         self._is_known = is_new
         self._size = 0  # bytes stored
@@ -45,6 +47,10 @@ class Output:
         self._file: Any = None
         self._tail = b""  # the last bytes that are stored, if there is a file
         self._partial = b""  # what is in its last chunk, if that is not full
+
+    @property
+    def _runs(self) -> Any:
+        return self._place.runs if self._given is None else self._given
 
     def add(self, text: str, offset: int | None) -> None:
         """Take text that replaces the output from byte `offset` on; None appends."""
@@ -85,7 +91,7 @@ class Output:
             {"$match": {"_id": self.label}},
             {"$project": {"size": {"$strLenBytes": _KEPT}, "long": "$capture.output"}},
         ]
-        found = next(self._place.runs.aggregate(stages), None) or {}
+        found = next(self._runs.aggregate(stages), None) or {}
         long = found.get("long")
         self._size, self._head, self._file = found.get("size", 0), None, None
         if long:
@@ -119,7 +125,7 @@ class Output:
         self._size, self._head, self._file = size, None, None
 
     def _stored_text(self, size: int) -> bytes:
-        found = self._place.runs.find_one({"_id": self.label}, {"captured_out": 1}) or {}
+        found = self._runs.find_one({"_id": self.label}, {"captured_out": 1}) or {}
         return str(found.get("captured_out") or "").encode()[:size]
 
     def _write_first(self, changes: Changes, whole: bytes) -> None:

@@ -253,6 +253,11 @@ class Place:
         return self._collection(self.runs_name, durable=True)
 
     @property
+    def durable_bin(self) -> Any:
+        """Likewise the bin."""
+        return self._collection(f"capture.bin.{self.runs_name}", durable=True)
+
+    @property
     def metrics(self) -> Any:
         return self._collection(self.metrics_name)
 

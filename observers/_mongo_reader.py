@@ -342,18 +342,8 @@ class _Stored:
 
     def _whole_output(self) -> str:
         place = self._reader.place
-        for collection in (place.runs, place.bin):
-            found = collection.find_one({"_id": self._label}, {"captured_out": 1, "capture.output": 1})
-            if found is not None:
-                break
-        else:
-            return ""
-        shown = str(found.get("captured_out") or "")
-        long = (found.get("capture") or {}).get("output")
-        if not long:
-            return shown
-        rest = self._reader.files.read(long["file"])[: long["size"] - long["head"]]
-        return (shown.encode()[: long["head"]] + rest).decode("utf-8", "replace")
+        with place.explained():
+            return read_output(place, place.runs, self._label) or read_output(place, place.bin, self._label)
 
     def _metrics(self) -> Any:
         return StoredSeries(self._read_series)
@@ -380,6 +370,17 @@ class _Stored:
             true_key(key): {part: each.get(part) for part in parts}
             for key, each in (self._mine.get("summary") or {}).items()
         }
+
+
+def read_output(place: Place, collection: Any, label: Any) -> str:
+    """Return the whole output of a run whose document is in `collection`; "" if it is not."""
+    found = collection.find_one({"_id": label}, {"captured_out": 1, "capture.output": 1}) or {}
+    shown = str(found.get("captured_out") or "")
+    long = (found.get("capture") or {}).get("output")
+    if not long:
+        return shown
+    rest = Files(place).read(long["file"])[: long["size"] - long["head"]]
+    return (shown.encode()[: long["head"]] + rest).decode("utf-8", "replace")
 
 
 class StoredSeries(Mapping):  # type: ignore[type-arg]

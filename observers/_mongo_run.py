@@ -154,6 +154,8 @@ class MongoRun(RunWriter):
     uid : str or None
     document : mapping, optional
         What is stored of the run.
+    is_binned : bool
+        Whether that is in the bin.
 
     Attributes
     ----------
@@ -164,7 +166,12 @@ class MongoRun(RunWriter):
     """
 
     def __init__(
-        self, observer: MongoObserver, label: Any, uid: str | None, document: Mapping[str, Any] | None = None
+        self,
+        observer: MongoObserver,
+        label: Any,
+        uid: str | None,
+        document: Mapping[str, Any] | None = None,
+        is_binned: bool = False,
     ) -> None:
         mine = (document or {}).get("capture") or {}
         seqs = {true_key(writer): seq for writer, seq in (mine.get("seqs") or {}).items()}
@@ -174,6 +181,7 @@ class MongoRun(RunWriter):
 
         self._observer, self._place = observer, observer.place
         self._files = Files(self._place)
+        self._is_binned = is_binned
         self.asked: Any = None
         self.superseded = uid is not None and bool(mine) and mine.get("uid") != uid
         self.gone = False
@@ -186,7 +194,7 @@ class MongoRun(RunWriter):
         self._changes = Changes()
         self._sent: tuple[dict[str, Any], list[dict[str, Any]], dict[str, int]] | None = None
         self._series = SeriesWriter(self._place, self.key, self._is_new)
-        self._output = Output(self._place, self.key, label, self._is_new)
+        self._output = Output(self._place, self.key, label, self._is_new, self._place.bin if is_binned else None)
         self._info: Any = None
         self._base_dir = ""
         self._facts_room = _FACTS
@@ -201,6 +209,10 @@ class MongoRun(RunWriter):
             self._introduce()
         if document is not None:
             self._remember(document)
+
+    @property
+    def _runs(self) -> Any:
+        return self._place.bin if self._is_binned else self._place.runs
 
     def _introduce(self) -> None:
         """Say what every document of ours says."""
@@ -504,12 +516,12 @@ class MongoRun(RunWriter):
             )
             new = self._files.store(again)
             for kind in self._names:
-                self._place.runs.update_one(
+                self._runs.update_one(
                     {"_id": self.label, f"capture.files.{kind}.file": old},
                     {"$set": {f"capture.files.{kind}.$[each].file": new}},
                     array_filters=[{"each.file": old}],
                 )
-            self._place.runs.update_one(
+            self._runs.update_one(
                 {"_id": self.label, "experiment.sources": {"$elemMatch": {"$elemMatch": {"$eq": old}}}},
                 [
                     {
@@ -607,7 +619,7 @@ class MongoRun(RunWriter):
         """Make the update that waits, and see whether it was made, now or when its answer was lost."""
         assert self._sent is not None
         wanted, pipeline, seqs = self._sent
-        done = self._place.durable_runs.update_one(wanted, pipeline)
+        done = (self._place.durable_bin if self._is_binned else self._place.durable_runs).update_one(wanted, pipeline)
         if not done.matched_count:
             self._look(seqs)
         self._sent = None
@@ -615,7 +627,7 @@ class MongoRun(RunWriter):
 
     def _look(self, seqs: Mapping[str, int]) -> None:
         """See why the server did not make the update."""
-        found = self._place.runs.find_one({"_id": self.label}, {"capture.seqs": 1})
+        found = self._runs.find_one({"_id": self.label}, {"capture.seqs": 1})
         if found is None:
             self.gone = True
             log().warning("Run %s was removed from %s while it was being recorded", self.label, self._place.identity)

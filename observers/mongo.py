@@ -334,10 +334,11 @@ class MongoObserver(StoreObserver):
             "capture.exact": 1, "info.metrics": 1, "experiment.base_dir": 1,
         }  # fmt: skip
         with self.place.explained():
-            found = self.place.runs.find_one({"capture.uids": uid}, fields)
-            if found is None:
-                return None
-        return MongoRun(self, found["_id"], uid, found)
+            for collection in (self.place.runs, self.place.bin):  # it may have been put away while it waited
+                found = collection.find_one({"capture.uids": uid}, fields)
+                if found is not None:
+                    return MongoRun(self, found["_id"], uid, found, collection is self.place.bin)
+        return None
 
     def claim_run(self, uid: str | None, asked: Any, takes_over: bool) -> MongoRun:
         from capture.observers._mongo_run import MongoRun

@@ -1,0 +1,295 @@
+"""Taking one string out of a whole MongoDB store. Masks are as long as what they replace, so that places stay."""
+
+from __future__ import annotations
+
+from capture import plainjson
+from capture.observers._erase import _SHORTEST, _Eraser
+from capture.observers._mongo_files import CHUNK, Files
+from capture.observers._mongo_output import Output
+from capture.observers._mongo_run import Changes
+from capture.observers._mongo_values import safe_key, true_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from capture.observers._mongo_place import Place
+
+_CELLS = ("value", "json", "zlib", "file")
+#: parts of a document whose keys come from the run; elsewhere they are the layout's
+_OURS = frozenset({"config", "info", "result", "host", "meta", "omniboard"})
+#: parts of ``capture`` that hold cells by name
+_NAMED = ("facts", "writers", "exact")
+
+
+def erase(place: Place, value: str) -> int:
+    """Mask `value` in a store; see `MongoCurator.erase`."""
+    if len(value) < _SHORTEST:
+        raise ValueError(f"{value!r} has fewer than {_SHORTEST} characters: erasing it would destroy the records")
+    eraser = _MongoEraser(place, value)
+    digests = eraser.files()
+    for collection in (place.runs, place.bin):
+        for label in [each["_id"] for each in collection.find({}, {"_id": 1})]:
+            eraser.output(collection, label)
+            eraser.document(collection, label, digests)
+    eraser.metrics()
+    return eraser.count
+
+
+class _MongoEraser(_Eraser):
+    """Masks one string in the documents and files of a store, and counts the places."""
+
+    def __init__(self, place: Place, value: str) -> None:
+        super().__init__(value)
+        self._place, self._files = place, Files(place)
+        # as `capture.observers._mongo_values.view` writes it in keys
+        self._texts |= {text.replace(".", ",").replace("$", "@") for text in self._texts}
+
+    # Files.
+
+    def files(self) -> dict[Any, tuple[str, str]]:
+        """Mask the files in GridFS; return SHA-256 and MD5 of those that changed, by id."""
+        changed = {}
+        fields = {"chunkSize": 1, "length": 1, "filename": 1, "metadata": 1, "capture": 1}
+        for document in list(self._place.files.find({}, fields)):
+            if (document.get("capture") or {}).get("kind") == "output":
+                continue  # see `output`
+            change: dict[str, Any] = {}
+            for name in ("filename", "metadata"):
+                masked = self._plain(document.get(name))
+                if masked != document.get(name):
+                    change[name] = masked
+            if self._contents(document):
+                changed[document["_id"]] = digests = self._digests(document["_id"])
+                change["md5"] = digests[1]
+                if "capture" in document:
+                    change["capture.sha256"] = digests[0]
+            if change:
+                self._describe(document, change)
+        return changed
+
+    def _describe(self, document: Mapping[str, Any], change: dict[str, Any]) -> None:
+        from capture.observers._mongo_place import is_duplicate
+
+        wanted = {"_id": document["_id"]}
+        if "shared" not in (document.get("capture") or {}) or "capture.sha256" not in change:
+            self._place.files.update_one(wanted, {"$set": change})
+            return
+        try:
+            self._place.files.update_one(wanted, {"$set": {**change, "capture.shared": change["capture.sha256"]}})
+        except Exception as error:
+            if not is_duplicate(error):
+                raise
+            self._place.files.update_one(wanted, {"$set": change, "$unset": {"capture.shared": ""}})
+
+    def _contents(self, document: Mapping[str, Any]) -> bool:
+        """Mask the bytes of one file; say whether there were any."""
+        if (document.get("capture") or {}).get("kind") == "value":
+            return self._moved_value(document)
+        try:
+            with self._files.open(document["_id"]) as stream:
+                found = list(self._places_in(stream))
+        except OSError:  # chunks are missing, as after an upload of others that broke off
+            return False
+        size = int(document.get("chunkSize") or CHUNK)
+        for place, mask in found:
+            while mask:
+                number, within = divmod(place, size)
+                part = mask[: size - within]
+                self._overwrite(document["_id"], number, within, part)
+                place, mask = place + len(part), mask[len(part) :]
+        self.count += len(found)
+        return bool(found)
+
+    def _overwrite(self, file: Any, number: int, within: int, data: bytes) -> None:
+        wanted = {"files_id": file, "n": number}
+        chunk = self._place.chunks.find_one(wanted, {"data": 1})
+        old = bytes(chunk["data"])
+        self._place.chunks.update_one(wanted, {"$set": {"data": old[:within] + data + old[within + len(data) :]}})
+
+    def _moved_value(self, document: Mapping[str, Any]) -> bool:
+        """Mask a value that is kept as JSON; its length may change."""
+        old = plainjson.loads(self._files.read(document["_id"]))
+        new = self._masked(old)
+        if new == old:
+            return False
+        data = plainjson.dumps(new, separators=(",", ":"), allow_nan=False).encode()
+        pieces = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)]
+        for number, piece in enumerate(pieces):
+            wanted = {"files_id": document["_id"], "n": number}
+            self._place.chunks.update_one(wanted, {"$set": {"data": piece}}, upsert=True)
+        self._place.chunks.delete_many({"files_id": document["_id"], "n": {"$gte": len(pieces)}})
+        self._place.files.update_one({"_id": document["_id"]}, {"$set": {"length": len(data), "chunkSize": CHUNK}})
+        return True
+
+    def _digests(self, file: Any) -> tuple[str, str]:
+        import hashlib
+
+        sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+        with self._files.open(file) as stream:
+            while chunk := stream.read(CHUNK):
+                sha256.update(chunk)
+                md5.update(chunk)
+        return sha256.hexdigest(), md5.hexdigest()
+
+    def _places_in(self, stream: Any) -> Iterator[tuple[int, bytes]]:
+        """Yield offset and mask of each place in a stream."""
+        overlap = max(len(form) for form in self._forms) - 1
+        before, offset = b"", 0
+        while chunk := stream.read(CHUNK):
+            window = before + chunk
+            for form, mask in self._forms.items():
+                at = window.find(form)
+                while at >= 0:
+                    if at + len(form) > len(before):  # else it was seen in the window before
+                        yield offset - len(before) + at, mask
+                    at = window.find(form, at + len(form))
+            offset += len(chunk)
+            before = window[-overlap:]
+
+    def _bytes(self, data: bytes) -> bytes:
+        for form, mask in self._forms.items():
+            self.count += data.count(form)
+            data = data.replace(form, mask)
+        return data
+
+    # Documents.
+
+    def output(self, collection: Any, label: Any) -> None:
+        """Mask the output of a run: its place in the document and its file hang together."""
+        from capture.observers._mongo_reader import read_output
+
+        text = read_output(self._place, collection, label)
+        old = text.encode("utf-8", "replace")
+        new = self._bytes(old)
+        if new == old:
+            return
+        document = collection.find_one({"_id": label}, {"capture.key": 1, "capture.output": 1})
+        mine = document.get("capture") or {}
+        if not mine.get("output"):
+            collection.update_one({"_id": label}, {"$set": {"captured_out": new.decode("utf-8", "replace")}})
+            return
+        changes = Changes()
+        writer = Output(self._place, mine["key"], label, False, collection)
+        writer.add(new.decode("utf-8", "replace"), 0)
+        writer.flush(changes)
+        collection.update_one({"_id": label}, changes.pipeline())
+
+    def document(self, collection: Any, label: Any, digests: Mapping[Any, tuple[str, str]]) -> None:
+        """Mask the document of a run, and note the new digests of its files."""
+        old = collection.find_one({"_id": label}, {"captured_out": 0})
+        change: dict[str, Any] = {}
+        for name, value in old.items():
+            if name == "capture" and isinstance(value, dict):
+                for part, inner in value.items():
+                    new = self._part(part, inner)
+                    if part == "files":
+                        new = _with_digests(new, digests)
+                    if new != inner:
+                        change[f"capture.{part}"] = new
+            elif name != "_id":
+                new = self._plain(value, name in _OURS)
+                if name == "resources" and isinstance(value, list):
+                    new = _with_md5(new, old, digests)
+                if new != value:
+                    change[name] = new
+        if change:
+            stages = [{"$set": {path: {"$literal": new} for path, new in change.items()}}]
+            collection.update_one({"_id": label}, stages)
+
+    def _part(self, name: str, value: Any) -> Any:
+        if name in ("key", "uid", "uids", "seqs", "missed", "times", "resumed", "format"):
+            return value
+        if name == "summary":
+            return {self._key(key): each for key, each in value.items()}
+        if name in _NAMED:
+            own_keys = name != "exact"
+            return {self._key(key) if own_keys else key: self._cell(each) for key, each in value.items()}
+        if name == "told_sources":
+            return self._cell(value)
+        if name == "extra":
+            return [self._cell(each) for each in value]
+        if name == "files":
+            return {kind: [self._entry(each) for each in entries] for kind, entries in value.items()}
+        return self._plain(value)
+
+    def _entry(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        new = {key: self._plain(each) if key != "digest" else each for key, each in entry.items()}
+        if "metadata" in entry:
+            new["metadata"] = self._cell(entry["metadata"])
+        return new
+
+    def _key(self, key: str) -> str:
+        return safe_key(self._text(true_key(key)))
+
+    def _cell(self, stored: Any) -> Any:
+        if "value" in stored:
+            return {"value": self._plain(stored["value"], True)}
+        if "json" in stored:
+            return {"json": self._json(stored["json"])}
+        if "zlib" in stored:
+            import zlib
+
+            text = zlib.decompress(stored["zlib"]).decode()
+            new = self._json(text)
+            return stored if new == text else {"zlib": zlib.compress(new.encode(), 1)}
+        return stored  # a file: see `files`
+
+    def _json(self, text: str) -> str:
+        old = plainjson.loads(text)
+        new = self._masked(old)
+        return text if new == old else plainjson.dumps(new, separators=(",", ":"), allow_nan=False)
+
+    def _plain(self, value: Any, keys: bool = False) -> Any:
+        """Return a value of BSON's without the string; `keys`: those of dicts, too."""
+        if isinstance(value, list):
+            return [self._plain(item, keys) for item in value]
+        if isinstance(value, dict):
+            if not keys:
+                return {key: self._plain(item) for key, item in value.items()}
+            if len(value) == 1:
+                (tag,) = value
+                if tag.startswith(("py/", "capture/")):
+                    return self._masked(value)
+            return {self._text(key): self._plain(item, True) for key, item in value.items()}
+        if isinstance(value, bytes):
+            return self._bytes(value)
+        return self._text(value) if isinstance(value, str) else value
+
+    def metrics(self) -> None:
+        """Mask the names of series."""
+        wanted = {"$or": [{"name": {"$exists": True}}, {"capture.lines": {"$exists": True}}]}
+        fields = {"name": 1, "capture.name": 1, "capture.lines": 1}
+        for old in self._place.metrics.find(wanted, fields):
+            change: dict[str, Any] = {}
+            if "name" in old and self._plain(old["name"]) != old["name"]:
+                change["name"] = self._plain(old["name"])
+            mine = old.get("capture") or {}
+            if "name" in mine and self._plain(mine["name"]) != mine["name"]:
+                change["capture.name"] = self._plain(mine["name"])
+            lines = [self._bytes(line) for line in mine.get("lines", ())]
+            if lines != mine.get("lines", []):
+                change["capture.lines"] = lines
+            if change:
+                self._place.metrics.update_one({"_id": old["_id"]}, {"$set": change})
+
+
+def _with_digests(files: dict[str, Any], digests: Mapping[Any, tuple[str, str]]) -> dict[str, Any]:
+    return {
+        kind: [
+            {**entry, "digest": digests[entry["file"]][0]} if entry.get("file") in digests else entry
+            for entry in entries
+        ]
+        for kind, entries in files.items()
+    }
+
+
+def _with_md5(pairs: list[Any], document: Mapping[str, Any], digests: Mapping[Any, tuple[str, str]]) -> list[Any]:
+    """Return Sacred's list of resources with their new MD5; our list of them goes along with it."""
+    entries = ((document.get("capture") or {}).get("files") or {}).get("resources") or ()
+    new = list(pairs)
+    for index, entry in enumerate(entries):
+        if entry.get("file") in digests and index < len(new):
+            new[index] = [new[index][0], digests[entry["file"]][1]]
+    return new
