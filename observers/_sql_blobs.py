@@ -10,7 +10,7 @@ from capture.observers._sql_tables import capture_blob, capture_chunk, capture_f
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
     from sqlalchemy import Connection
 
@@ -32,7 +32,8 @@ def present(connection: Connection, digests: Iterable[str]) -> set[str]:
     """Return which of these contents are stored; they cannot be purged before the transaction ends."""
     from sqlalchemy import bindparam, select
 
-    wanted, found = sorted(set(digests)), set()
+    wanted = sorted(set(digests))
+    found: set[str] = set()
     query = select(capture_blob.c.digest).where(capture_blob.c.digest.in_(bindparam("digests", expanding=True)))
     for start in range(0, len(wanted), 500):
         rows = connection.execute(query.with_for_update(read=True), {"digests": wanted[start : start + 500]})
@@ -75,7 +76,8 @@ def upload(database: Database, blob: Blob) -> None:
 
 def _begin(connection: Connection, blob: Blob, digest: str | None) -> int:
     values = {"digest": digest, "size": blob.size, "begun": int(time.time())}
-    return connection.execute(capture_blob.insert(), values).inserted_primary_key[0]
+    done: Any = connection.execute(capture_blob.insert(), values)
+    return done.inserted_primary_key[0]
 
 
 def _put(connection: Connection, number: int, place: int, data: bytes) -> None:

@@ -80,11 +80,11 @@ class PointWriter:
         if state is None:
             key = key_of(writer, name)
             there = capture_series.select().where(capture_series.c.run == run, capture_series.c.name_key == key)
-            found = connection.execute(there).first()
+            found = connection.execute(there).mappings().first()
             if found is not None:
-                state = _State(
-                    found.id, found.count, found.integer_steps, found.integer_values, from_json(found.summary)
-                )
+                integer_steps, integer_values = found["integer_steps"], found["integer_values"]
+                summary = from_json(found["summary"])
+                state = _State(found["id"], found["count"], integer_steps, integer_values, summary)
             else:
                 integer_steps, integer_values = (type(column[part][0]) is int for part in ("steps", "values"))
                 values = {
@@ -97,8 +97,8 @@ class PointWriter:
                     "count": 0,
                     "summary": "null",
                 }
-                number = connection.execute(capture_series.insert(), values).inserted_primary_key[0]
-                state = _State(number, 0, integer_steps, integer_values, None)
+                done: Any = connection.execute(capture_series.insert(), values)
+                state = _State(done.inserted_primary_key[0], 0, integer_steps, integer_values, None)
             self._known[writer, name] = state
         return state
 
@@ -125,7 +125,7 @@ def _floats(state: _State, part: str, numbers: list[Any], integer: bool, odd: li
     """Return numbers as `capture_metric` holds them."""
     kinds = set(map(type, numbers))
     if integer:
-        if kinds == {int} and -_EXACT <= min(numbers) and max(numbers) <= _EXACT:
+        if kinds == {int} and min(numbers) >= -_EXACT and max(numbers) <= _EXACT:
             return numbers
     elif kinds == {float}:
         return numbers
@@ -147,7 +147,7 @@ def insert_points(connection: Connection, rows: Iterable[Iterable[tuple[Any, ...
     from itertools import chain
 
     driver = connection.dialect.driver
-    cursor = connection.connection.cursor()
+    cursor: Any = connection.connection.cursor()
     try:
         every = chain.from_iterable(rows)
         names = ", ".join(COLUMNS)

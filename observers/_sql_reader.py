@@ -8,11 +8,11 @@ from capture import plainjson
 from capture.codec import decode
 from capture.observers import _sql_blobs, _sql_schema
 from capture.observers import _sql_tables as tables
+from capture.observers._reading import StoredRecord, StoreReader
 from capture.observers._sql_database import Database
 from capture.observers._sql_points import StoredSeries, merged_summary
 from capture.observers._sql_query import condition, roots
 from capture.observers._sql_values import aware_utc, from_json, stored_text, told_moment, told_text
-from capture.observers._reading import StoredRecord, StoreReader
 from capture.records import KEPT, StoredFile, bytes_opener
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _PAGE = 2_000  #: runs that are fetched at once
 
 _KINDS = {"sources": "source", "kept": "source", "resources": "resource", "artifacts": "artifact"}
-_DOCUMENTS = {"experiment": {}, "host": {}, "meta": {}, "fail_trace": None, "extra": []}
+_DOCUMENTS: dict[str, Any] = {"experiment": {}, "host": {}, "meta": {}, "fail_trace": None, "extra": []}
 
 
 class SqlReader(StoreReader):
@@ -311,8 +311,9 @@ class _OurRun:
     def _file(self, row: Any) -> StoredFile:
         database, digest = self.database, row.digest
         metadata, content_type = from_json(row.metadata), from_json(row.content_type)
+        name = told_text(row.name)
         return StoredFile(
-            told_text(row.name), digest, row.size, metadata, content_type, lambda: _sql_blobs.open_blob(database, digest)
+            name, digest, row.size, metadata, content_type, lambda: _sql_blobs.open_blob(database, digest)
         )
 
 

@@ -7,6 +7,8 @@ writers of one run do not get into each other's way.
 
 from __future__ import annotations
 
+from functools import partial
+
 from capture import plainjson
 from capture._version import __version__
 from capture.codec import decode, encode
@@ -299,8 +301,9 @@ class SqlRun(RunWriter):
         With `one_by_one`, each is tried by itself, and what the database does not take is left out, which the log says:
         else one value that it refuses would keep back all that comes later.
         """
-        state = self.number, self.label, self.uid, self._experiment
-        lost = []
+        label: Any = self.label
+        before = self.number, label, self._experiment
+        lost: list[tuple[_Step, Exception]] = []
         try:
             with self._database.writing() as connection:
                 self._lock(connection)
@@ -326,11 +329,12 @@ class SqlRun(RunWriter):
                         self.failed(writer, seq)
                 self._store_seqs(connection)
         except BaseException:
-            self.number, self.label, self.uid, self._experiment = state
+            self.number, self.label, self._experiment = before
             self._points.forget()
             raise
-        for step, error in lost:
-            log().error("%s of run %s could not be stored in %s: %s", step.name, self.label, self._database.url.shown(), error)
+        for step, reason in lost:
+            text = "%s of run %s could not be stored in %s: %s"
+            log().error(text, step.name, self.label, self._database.url.shown(), reason)
         self._pending = _Pending()
 
     def _steps(self) -> list[_Step]:
@@ -341,8 +345,7 @@ class SqlRun(RunWriter):
         if pending.documents or pending.resumed or pending.extra:
             steps.append(_Step("what the run is", self._store_documents))
         steps += [
-            _Step(f"the facts {topic!r}", lambda connection, topic=topic: self._store_facts(connection, topic))
-            for topic in pending.facts
+            _Step(f"the facts {topic!r}", partial(self._store_facts, topic=topic)) for topic in pending.facts
         ]
         if pending.output:
             steps.append(_Step("the output", self._store_output))
@@ -383,9 +386,9 @@ class SqlRun(RunWriter):
         from sqlalchemy import select
 
         counter, own = tables.capture_counter, tables.capture_run
-        last = connection.execute(
+        last: int = connection.execute(
             select(counter.c.value).where(counter.c.name == "label").with_for_update()
-        ).scalar()
+        ).scalar_one()
         uid = None if self.uid is None else stored_text(self.uid)
         if uid is not None:
             there = connection.execute(select(own.c.run).where(own.c.uid == uid)).scalar()
@@ -438,7 +441,7 @@ class SqlRun(RunWriter):
         sacreds = dict(pending.sacreds)
         if pending.described is not None:
             ex_info, host_info, _ = pending.described
-            self._experiment = sacreds["experiment_id"] = _sql_sacred.put_experiment(connection, decode(encode(ex_info)))
+            self._experiment = sacreds["experiment_id"] = _sql_sacred.put_experiment(connection, ex_info)
             sacreds["host_id"] = _sql_sacred.put_host(connection, host_info)
         if sacreds:
             fitting = _sql_sacred.fitting(run, sacreds, connection)
@@ -509,9 +512,8 @@ class SqlRun(RunWriter):
         from sqlalchemy import select
 
         table = tables.capture_output
-        last = (
-            select(table.c.start, table.c.data).where(table.c.run == self.number).order_by(table.c.start.desc()).limit(1)
-        )
+        last = select(table.c.start, table.c.data).where(table.c.run == self.number)
+        last = last.order_by(table.c.start.desc()).limit(1)
         for offset, data in joined(self._pending.output):
             row = connection.execute(last).first()
             size = row.start + len(row.data) if row is not None else 0
@@ -576,13 +578,13 @@ class SqlRun(RunWriter):
             old = known.get(file.key)
             row = self._file_row(connection, file, old)
             if old is None:
-                known[file.key] = (_sql_sacred.insert(connection, tables.capture_file, row), row["digest"], row["sacred_id"])
+                number = _sql_sacred.insert(connection, tables.capture_file, row)
             else:
-                table = tables.capture_file
-                connection.execute(table.update().where(table.c.id == old[0]).values(row))
-                known[file.key] = (old[0], row["digest"], row["sacred_id"])
+                number, table = old[0], tables.capture_file
+                connection.execute(table.update().where(table.c.id == number).values(row))
                 if old[1] != row["digest"]:
                     replaced.append(old[1])
+            known[file.key] = (number, row["digest"], row["sacred_id"])
         if replaced:
             _sql_blobs.collect(connection, replaced)
 

@@ -67,9 +67,8 @@ def get_or_create(connection: Connection, table: Table, known: dict[str, Any], *
     """Return the number of the row that has these values, made with `more` where there is none."""
     known = fitting(table, known, connection)
     number = next(iter(table.primary_key.columns))
-    found = connection.execute(
-        number_query(table, number, known).order_by(number).limit(1), {f"is_{name}": value for name, value in known.items()}
-    ).scalar()
+    query = number_query(table, number, known).order_by(number).limit(1)
+    found = connection.execute(query, {f"is_{name}": value for name, value in known.items()}).scalar()
     return insert(connection, table, {**known, **more}) if found is None else found
 
 
@@ -85,7 +84,8 @@ def number_query(table: Table, number: Any, known: dict[str, Any]) -> Any:
 
 def insert(connection: Connection, table: Table, values: dict[str, Any]) -> int:
     """Insert a row; return its number."""
-    return connection.execute(table.insert(), fitting(table, values, connection)).inserted_primary_key[0]
+    done: Any = connection.execute(table.insert(), fitting(table, values, connection))
+    return done.inserted_primary_key[0]
 
 
 # ---------------------------------------------------------------------------------------------- experiment and host

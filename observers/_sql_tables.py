@@ -77,8 +77,9 @@ def _digest() -> Any:
 
 def _table(name: str, *parts: Any, **more: Any) -> Table:
     options = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
-    keywords = {f"{dialect}_{key}": value for dialect in ("mysql", "mariadb") for key, value in options.items()}
-    return Table(name, metadata, *parts, **keywords, **more)
+    for dialect in ("mysql", "mariadb"):
+        more.update({f"{dialect}_{key}": value for key, value in options.items()})
+    return Table(name, metadata, *parts, **more)
 
 
 # -------------------------------------------------------------------------------------------------------- Sacred's

@@ -149,7 +149,7 @@ def told_moment(text: str | None) -> datetime | None:
 def config_rows(config: Any) -> tuple[list[dict[str, Any]], bool]:
     """Return the values of an encoded config by dotted path, for a filter to find, and whether these are all.
 
-    What only the decoded config can tell (a long text, an array, a list as a whole) has kind "?": it may match anything.
+    What only the decoded config tells (a long text, an array, a list as a whole) has kind "?": it may match anything.
     Elements of lists are not listed: `is_indexed` says which paths are.
     """
     rows: list[dict[str, Any]] = []
