@@ -107,18 +107,25 @@ class Streams:
         self._metrics.clear()
 
     def _write_output(self) -> None:
+        """Write piece by piece; one that a full disk cut off is taken back, and written when this is called again."""
+        self._output = _joined(self._output)
         descriptor = self._open(OUTPUT)
         try:
             size = os.fstat(descriptor).st_size
-            for offset, data in _joined(self._output):
+            while self._output:
+                offset, data = self._output[0]
                 start = size if offset is None else min(offset, size)
-                _atomic.write_at(descriptor, data, start)
+                try:
+                    _atomic.write_at(descriptor, data, start)
+                except OSError:
+                    os.ftruncate(descriptor, size)
+                    raise
                 if start + len(data) < size:
                     os.ftruncate(descriptor, start + len(data))
                 size = start + len(data)
+                del self._output[0]
         finally:
             os.close(descriptor)
-        self._output.clear()
 
     def _open(self, name: str) -> int:
         path = self.file(name)

@@ -72,7 +72,9 @@ class TinyDbCurator(Curator):
             entry = store.load(name, entry_id)
             if entry is None:
                 raise ObserverError(f"run {run} of {self.root} was removed just now")
-            _atomic.write(self._bin_file(name), dump_entry(entry) + b"\n", store.shared, durable=True)
+            own = {**(entry.get("capture") or {}), "number": self._reader.row(label).number}
+            data = dump_entry({**entry, "capture": own})
+            _atomic.write(self._bin_file(name), data + b"\n", store.shared, durable=True)
             store.rewrite({key_of(entry_id): None})
             _atomic.remove(os.path.join(store.live, name + ".json"))
 
@@ -85,7 +87,9 @@ class TinyDbCurator(Curator):
             entry = read_json(self._bin_file(name))
             if store.settled(entry_id) is not None:
                 raise ObserverError(f"{self.root} has another run {label}; remove that one first")
-            number = entry_id if isinstance(entry_id, int) else 0
+            number = int(entry["capture"].pop("number", "") or 0)
+            if not entry["capture"]:  # Sacred's entries have none
+                del entry["capture"]
             store.rewrite({key_of(entry_id): lambda _number: dump_entry(entry)}, {key_of(entry_id): number})
             _atomic.remove(self._bin_file(name))
 

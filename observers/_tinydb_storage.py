@@ -113,19 +113,25 @@ class MetadataStorage(Storage):
 
 
 class Decoding(Middleware):
-    """Gives values as they were, and stores them as Sacred's layout does."""
+    """Gives values as they were, and stores them as Sacred's layout does.
 
-    def __init__(self, storage: Storage, store: TinyStore) -> None:
+    For who only reads, a value is decoded when it is looked at.
+    """
+
+    def __init__(self, storage: Storage, store: TinyStore, only_reads: bool) -> None:
         super().__init__(lambda: storage)
         self.storage = storage
-        self._store = store
+        self._open = partial(TinyFile, store)
+        self._only_reads = only_reads
 
     def read(self) -> dict[str, dict[str, Any]]:
         tables = self.storage.read() or {}
         return {name: {number: self._decoded(each) for number, each in table.items()} for name, table in tables.items()}
 
     def _decoded(self, document: dict[str, Any]) -> dict[str, Any]:
-        return {key: from_stored(value, partial(TinyFile, self._store)) for key, value in document.items()}
+        if self._only_reads:
+            return RunDocument(document, opener=self._open)
+        return {key: from_stored(value, self._open) for key, value in document.items()}
 
     def write(self, data: dict[str, dict[str, Any]]) -> None:
         self.storage.write(
@@ -238,15 +244,21 @@ class Files:
 class RunDocument(LazyMapping):
     """A document whose values are decoded when somebody asks for them.
 
-    Attributes
+    Parameters
     ----------
+    document : dict or RunDocument
+        In its stored form; another such document is copied.
     doc_id : int
+    opener : callable, optional
+        Gives what stands for a stored file.
     """
 
-    store: TinyStore  #: of the table's own class
-
-    def __init__(self, value: Any, doc_id: int) -> None:
-        super().__init__(value, lambda name: from_stored(value[name], partial(TinyFile, self.store)))
+    def __init__(self, document: Any, doc_id: int = 0, opener: Any = None) -> None:
+        if isinstance(document, RunDocument):
+            document, opener = document._stored, document._opener
+        self._stored: dict[str, Any] = document
+        self._opener = opener
+        super().__init__(document, lambda name: from_stored(document[name], opener))
         self.doc_id = doc_id
 
     def __eq__(self, other: object) -> bool:
@@ -261,24 +273,18 @@ class RunDocument(LazyMapping):
         return repr(dict(self.items()))
 
 
+class _LazyTable(Table):
+    document_class = RunDocument  # type: ignore[assignment]
+
+
 def open_db(root: str, snapshot: Snapshot | None = None) -> TinyDB:
-    """Return a `TinyDB` of the store; with a reader's snapshot it changes nothing, and decodes what is looked at."""
-    opened = TinyStore(root)
-
-    class _Document(RunDocument):
-        store = opened
-
-    class _Table(Table):
-        document_class = _Document  # type: ignore[assignment]
+    """Return a `TinyDB` of the store; with a reader's snapshot it changes nothing."""
+    only_reads = snapshot is not None
 
     class _Db(TinyDB):
-        table_class = _Table if snapshot is not None else Table
+        table_class = _LazyTable if only_reads else Table
         default_table_name = TABLE
 
-    def storage() -> Any:
-        plain = MetadataStorage(root, snapshot)
-        return plain if snapshot is not None else Decoding(plain, opened)
-
-    db = _Db(storage=storage)
+    db = _Db(storage=lambda: Decoding(MetadataStorage(root, snapshot), TinyStore(root), only_reads))
     db.table(TABLE, cache_size=0)  # TinyDB remembers answers until it writes itself; here others write
     return db

@@ -80,6 +80,8 @@ class TinyDbObserver(StoreObserver):
         Parameters
         ----------
         db : tinydb.TinyDB
+            It goes on showing the file as it was when it was opened, since each change replaces the file: open it
+            again, or use the observer's own `db`, which is always up to date.
         fs : object
             With an attribute ``root``: the folder ``hashfs``.
         overwrite : str or int, optional
@@ -87,9 +89,7 @@ class TinyDbObserver(StoreObserver):
             The store; default: the folder above that of `fs`.
         """
         folder = root if root is not None else os.path.dirname(os.path.abspath(fs.root))
-        observer = cls(folder, overwrite)
-        observer._db = db
-        return observer
+        return cls(folder, overwrite)
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> TinyDbObserver:
