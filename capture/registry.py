@@ -24,11 +24,17 @@ PROBE_GROUP = "capture.probes"
 
 #: scheme -> "module:class"
 BUILT_IN = {
+    **dict.fromkeys(("s3", "s3a"), "capture.observers.s3:S3Observer"),
+    **dict.fromkeys(("gs", "gcs"), "capture.observers.gcs:GoogleCloudStorageObserver"),
+    **dict.fromkeys(
+        ("abfs", "abfss", "az", "hdfs", "memory", "sftp", "ssh"), "capture.observers.remote:RemoteFolderObserver"
+    ),
     "file": "capture.observers.file:FileStorageObserver",
     "mariadb": "capture.observers.sql:SqlObserver",
     "mongodb": "capture.observers.mongo:MongoObserver",
     "mongodb+srv": "capture.observers.mongo:MongoObserver",
     "mysql": "capture.observers.sql:SqlObserver",
+    "mlflow": "capture.observers.mlflow:MlflowObserver",
     "notify": "capture.observers.notify:NotifyObserver",
     "postgres": "capture.observers.sql:SqlObserver",
     "postgresql": "capture.observers.sql:SqlObserver",
@@ -71,6 +77,8 @@ def observer_class(url: str) -> Any:
     for candidate in candidates:
         if candidate in plugins:
             return _load(plugins[candidate], candidate)
+    if _is_filesystem(scheme):
+        return observer_class("memory://")
     known = sorted({*BUILT_IN, *plugins})
     close = suggest(scheme, known)
     from capture.secrets import redact_url
@@ -82,6 +90,17 @@ def observer_class(url: str) -> Any:
         + "\n  to add one:     install a package that declares it as an entry point of the group 'capture.observers'",
         print_traceback=False,
     )
+
+
+def _is_filesystem(scheme: str) -> bool:
+    """Say whether fsspec knows the scheme: then a store of run folders can lie there."""
+    from importlib.util import find_spec
+
+    if find_spec("fsspec") is None:
+        return False
+    from fsspec import available_protocols
+
+    return scheme in available_protocols()
 
 
 def _refuse_single_slash(url: str) -> None:

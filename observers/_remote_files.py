@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CONNECT_S, READ_S = 5, 20  #: how long a server may take to accept a connection, and to say anything
 _SMALL = 8 << 20  #: bytes up to which a file is sent by one request; parts of larger ones have this size
 _CHUNK = 1 << 20
-_AT_ONCE = 64  #: requests that are on their way at the same time
+AT_ONCE = 64  #: requests that are on their way at the same time
 
 #: extra to install -> the schemes for which it is needed, and the modules that it brings
 EXTRAS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -128,8 +128,17 @@ def _is_a(error: BaseException, known: Mapping[str, Iterable[str]]) -> bool:
     return any(cls.__name__ in known.get(cls.__module__.partition(".")[0], ()) for cls in type(error).__mro__)
 
 
+def files_at(url: str, options: Mapping[str, Any] | None = None) -> Files:
+    """Return the files below the folder at a URL."""
+    if scheme_of(url) in ("s3", "s3a"):
+        from capture.observers._remote_s3 import S3Files
+
+        return S3Files(url, options)
+    return Files(url, options)
+
+
 class Files:
-    """The files below one folder.
+    """The files below one folder; see `files_at`.
 
     Parameters
     ----------
@@ -172,20 +181,6 @@ class Files:
 
     def _options(self) -> dict[str, Any]:
         """Return the options of the filesystem, with limits to its patience and without its cache of listings."""
-        if self.scheme in ("s3", "s3a"):
-            patience = {
-                "connect_timeout": CONNECT_S,
-                "read_timeout": READ_S,
-                "retries": {"max_attempts": 2, "mode": "standard"},
-                "max_pool_connections": _AT_ONCE,
-            }
-            given = dict(self.options)
-            config = {**patience, **given.pop("config_kwargs", {})}
-            client = dict(given.pop("client_kwargs", {}))
-            endpoint = endpoint_of(self.options)  # said here, since fsspec keeps clients and does not look again
-            if endpoint and "endpoint_url" not in given:
-                client["endpoint_url"] = endpoint
-            return {"use_listings_cache": False, "config_kwargs": config, "client_kwargs": client, **given}
         if self.scheme in ("gs", "gcs"):
             return {"use_listings_cache": False, "timeout": READ_S, "requests_timeout": READ_S, **self.options}
         if self.scheme in ("az", "abfs", "abfss"):
@@ -199,9 +194,7 @@ class Files:
         return self.options
 
     def _set_patience(self, fs: Any) -> None:
-        if self.scheme in ("s3", "s3a"):
-            fs.retries = 2  # s3fs tries again by itself, besides botocore; delivery does that, too, and says so
-        elif self.scheme in ("ssh", "sftp"):
+        if self.scheme in ("ssh", "sftp"):
             fs.ftp.get_channel().settimeout(READ_S)
 
     @property
@@ -250,7 +243,7 @@ class Files:
         if len(calls) > 1 and getattr(fs, "async_impl", False):
             from fsspec.asyn import sync
 
-            return sync(fs.loop, _gather, getattr(fs, "_" + method), calls)
+            return sync(fs.loop, at_once, getattr(fs, "_" + method), calls)
         results = []
         for args in calls:
             try:
@@ -281,7 +274,7 @@ class Files:
     def read_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """Return the contents of those files that exist, asked for at once."""
         wanted = list(keys)
-        results = self._each("cat_file", [(self.path(key),) for key in wanted])
+        results = self._read_each(wanted)
         found = {}
         for key, result in zip(wanted, results):
             if isinstance(result, BaseException):
@@ -291,25 +284,13 @@ class Files:
                 found[key] = result
         return found
 
+    def _read_each(self, keys: Sequence[str]) -> list[Any]:
+        return self._each("cat_file", [(self.path(key),) for key in keys])
+
     def read_version(self, key: str) -> tuple[bytes, Any]:
         """Return the content of a file, and what `replace` recognises it by."""
-        if self.scheme in ("s3", "s3a"):
-            bucket, name, _ = self.fs.split_path(self.path(key))
-            data, tag = self._run(_get_with_tag, bucket, name)
-            return data, tag
         data = self.read(key)
         return data, _version(data)
-
-    def _run(self, function: Callable[..., Any], *args: Any) -> Any:
-        from fsspec.asyn import sync
-
-        try:
-            return sync(self.fs.loop, function, self.fs, *args)
-        except Exception as error:
-            new = self._explained(error)
-            if new is error:
-                raise
-            raise new from error
 
     def open(self, key: str) -> BinaryIO:
         """Open a file for reading."""
@@ -331,15 +312,15 @@ class Files:
         """Return what lies directly in a folder: what fsspec says of each, by name."""
         path = self.path(key)
         try:
-            if self.scheme in ("s3", "s3a"):  # its `ls` asks twice about an empty folder
-                entries = self._run(_list_folder, path)
-            else:
-                self.fs.invalidate_cache(path)
-                entries = self._call("ls", path, detail=True)
+            entries = self._entries(path)
         except FileNotFoundError:
             return {}
         named = {entry["name"].rstrip("/").rpartition("/")[2]: entry for entry in entries}
         return {name: entry for name, entry in named.items() if name and not name.startswith(_names.TEMPORARY)}
+
+    def _entries(self, path: str) -> Iterable[dict[str, Any]]:
+        self.fs.invalidate_cache(path)
+        return self._call("ls", path, detail=True)
 
     def walk(self, key: str) -> dict[str, int]:
         """Return the files below a folder: size in bytes by path relative to it."""
@@ -389,18 +370,9 @@ class Files:
             if new is None:
                 raise Changed(key)
             return new
-        if self.scheme in ("s3", "s3a"):
-            try:
-                answer = self._call("pipe_file", self.path(key), data, IfMatch=version)
-            except FileNotFoundError as error:
-                raise Changed(key) from error
-            except OSError as error:
-                if not _is_conflict(error):
-                    raise
-                if self.read_version(key)[0] != data:  # else it was our own, whose answer got lost
-                    raise Changed(key) from error
-                return self.read_version(key)[1]
-            return answer["ETag"] if isinstance(answer, dict) else self.read_version(key)[1]
+        return self._replace_known(key, data, version)
+
+    def _replace_known(self, key: str, data: bytes, version: Any) -> Any:
         try:
             if _version(self.read(key)) != version:
                 raise Changed(key)
@@ -421,9 +393,6 @@ class Files:
             if self.scheme == "memory":
                 with _MEMORY:
                     self._call("pipe_file", path, data, mode="create")
-            elif self.scheme in ("s3", "s3a"):
-                answer = self._call("pipe_file", path, data, mode="create")
-                return answer["ETag"] if isinstance(answer, dict) else self.read_version(key)[1]
             elif self.scheme in _CONDITIONAL:
                 self._call("pipe_file", path, data, mode="create")
             elif self.scheme in ("ssh", "sftp", "local"):
@@ -569,22 +538,23 @@ class Files:
                 pass
             self._made.clear()
 
-    def make_bucket(self, **options: Any) -> None:
+    def make_bucket(self) -> None:
         """Make the bucket, or container, that the folder lies in."""
         bucket = self.path("").strip("/").partition("/")[0]
         try:
-            self._call("mkdir", bucket, **options)
-        except FileExistsError:
+            self._call("mkdir", bucket)
+        except FileExistsError:  # another run made it just now
             pass
 
 
 _MEMORY = threading.Lock()  # fsspec's filesystem in memory looks and writes in two steps
 
 
-async def _gather(method: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+async def at_once(method: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Await a call for each set of arguments, some of them at the same time; errors are returned."""
     import asyncio
 
-    free = asyncio.Semaphore(_AT_ONCE)
+    free = asyncio.Semaphore(AT_ONCE)
 
     async def one(args: tuple[Any, ...]) -> Any:
         async with free:
@@ -593,31 +563,8 @@ async def _gather(method: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) 
     return list(await asyncio.gather(*[one(args) for args in calls], return_exceptions=True))
 
 
-async def _get_with_tag(fs: Any, bucket: str, key: str) -> tuple[bytes, str]:
-    answer = await fs._call_s3("get_object", Bucket=bucket, Key=key)
-    async with answer["Body"] as body:
-        return await body.read(), answer["ETag"]
-
-
-async def _list_folder(fs: Any, path: str) -> list[dict[str, Any]]:
-    return await fs._lsdir(path, refresh=True)
-
-
-def endpoint_of(options: Mapping[str, Any]) -> str | None:
-    """Return where S3 is asked if not at Amazon, from options of s3fs and from the environment."""
-    given = options.get("endpoint_url") or (options.get("client_kwargs") or {}).get("endpoint_url")
-    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL")
-    return given or next((os.environ[name] for name in names if os.environ.get(name)), None)
-
-
 def _is_missing(error: BaseException) -> bool:
     return isinstance(error, FileNotFoundError)
-
-
-def _is_conflict(error: OSError) -> bool:
-    cause: Any = error.__cause__ or error
-    code = str((getattr(cause, "response", None) or {}).get("Error", {}).get("Code", ""))
-    return code in ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 
 
 def _version(data: bytes) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from capture.observers._folder_record import Folder, FolderRecord
 from capture.observers._pieces import METRICS, OUTPUT, PIECES, Piece, joined_output, remaining
 from capture.observers._query import by_part_of_uid
 from capture.observers._reading import StoreReader
-from capture.observers._remote_files import Files
+from capture.observers._remote_files import files_at
 from capture.observers._remote_store import BIN, CHANGED, PRIVATE, RemoteStore, label_in
 from capture.observers._run_folder import EXTENSION
 from capture.observers._writing import log
@@ -49,11 +49,13 @@ class RemoteFolderReader(StoreReader):
         resource_dir: str | None = None,
         source_dir: str | None = None,
     ) -> None:
-        self.files = Files(url, storage_options)
+        self.files = files_at(url, storage_options)
         self.url = self.files.name
         self.store = RemoteStore(self.files)
         self.places = [place.rstrip("/") + "/" for place in (resource_dir, source_dir) if place is not None]
         self._known: dict[str, tuple[Any, dict[str, Any]]] = {}
+        self._just_read: dict[str, bytes | None] = {}  # the capture.json that named the run which is asked for
+        self._is_checked = False
 
     def __repr__(self) -> str:
         return f"RemoteFolderReader({self.url!r})"
@@ -63,13 +65,17 @@ class RemoteFolderReader(StoreReader):
         self._known.clear()
 
     def get(self, run: Any) -> RunRecord:
-        self.store.check_format()
+        self._check()
         return super().get(run)
 
     def find(self, where: Mapping[str, Any] | Filter | None = None, limit: int | None = None) -> Iterator[RunRecord]:
         """Yield runs, newest first. A run that cannot be read is left out, which the log says."""
-        self.store.check_format()
+        self._check()
         return super().find(where, limit)
+
+    def _check(self) -> None:
+        if not self._is_checked:
+            self._is_checked = self.store.check_format()
 
     # What there is.
 
@@ -90,6 +96,7 @@ class RemoteFolderReader(StoreReader):
         data = found.get(f"{folder}/{EXTENSION}")
         if not found:
             return None
+        self._just_read = {folder: data}
         capture = None if data is None else plainjson.loads(data)
         return text if label_in(capture, name) == text else None
 
@@ -172,11 +179,10 @@ class RemoteFolderReader(StoreReader):
 
     def _load(self, name: str, binned: bool) -> dict[str, Any]:
         folder = _folder(name, binned)
-        try:
-            data: bytes | None = self.files.read(f"{folder}/{EXTENSION}")
-        except FileNotFoundError:
-            data = None
-        return self.store.parts(folder, data)
+        if folder in self._just_read:
+            return self.store.parts(folder, self._just_read.pop(folder))
+        key = f"{folder}/{EXTENSION}"
+        return self.store.parts(folder, self.files.read_many([key]).get(key))
 
     def _many(
         self, names: Sequence[str], binned: bool = False, notes: dict[str, Any] | None = None

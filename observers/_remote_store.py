@@ -39,7 +39,7 @@ class RemoteStore:
     ----------
     files : Files
     makes_bucket : callable, optional
-        Called when the bucket does not exist, to make it.
+        Called with the store when its bucket does not exist, to make it.
     """
 
     def __init__(self, files: Files, makes_bucket: Any = None) -> None:
@@ -47,6 +47,7 @@ class RemoteStore:
         self._makes_bucket = makes_bucket
         self._is_made = False
         self._claimed: dict[str, tuple[str, Any]] = {}  # by uid: claims that were not finished
+        self._ahead: dict[str, bytes | None] = {}  # what was read before it was needed, to be used once
         self.known_blobs: set[str] = set()  #: shared files that exist
 
     @property
@@ -55,10 +56,19 @@ class RemoteStore:
 
     # The store itself.
 
-    def make(self) -> None:
-        """See that there is a store which this version can write."""
+    def _read(self, key: str) -> bytes:
+        data = self._ahead.pop(key) if key in self._ahead else self.files.read(key)
+        if data is None:
+            raise FileNotFoundError(key)
+        return data
+
+    def make(self, uid: str | None = None) -> None:
+        """See that there is a store which this version can write; read with that what the run of `uid` needs next."""
         if self._is_made:
             return
+        keys = [f"{PRIVATE}/format.json", _HINT, *([_uid_note(uid)] if uid else ())]
+        found = self.files.read_many(keys)
+        self._ahead = {key: found.get(key) for key in keys}
         if not self.check_format():
             marker = f'{{"format": {FORMAT}, "made_by": "capture {__version__}"}}\n'.encode()
             try:
@@ -69,7 +79,7 @@ class RemoteStore:
                         f"{self.name} does not exist: {error}\n  to go on: make the bucket, or correct its name",
                         print_traceback=False,
                     ) from error
-                self._makes_bucket()
+                self._makes_bucket(self)
                 self.files.write(f"{PRIVATE}/format.json", marker)
             except (NotImplementedError, ValueError) as error:
                 raise ObserverError(f"{self.name} cannot be written: {error}", print_traceback=False) from error
@@ -78,7 +88,7 @@ class RemoteStore:
     def check_format(self) -> bool:
         """Refuse a store that a later version of this library made; say whether there is a store."""
         try:
-            marker = plainjson.loads(self.files.read(f"{PRIVATE}/format.json"))
+            marker = plainjson.loads(self._read(f"{PRIVATE}/format.json"))
         except FileNotFoundError:
             return False
         except ValueError:
@@ -96,7 +106,7 @@ class RemoteStore:
     def folders_of_uid(self, uid: str) -> list[str]:
         """Return where the run with this uid may lie, if it is known: in sight or in the bin."""
         try:
-            name = self.files.read(_uid_note(uid)).decode("utf-8").rstrip("\n")
+            name = self._read(_uid_note(uid)).decode("utf-8").rstrip("\n")
         except FileNotFoundError:
             return []
         return [name, f"{BIN}/{name}"] if name and "/" not in name else []
@@ -118,9 +128,15 @@ class RemoteStore:
         claimed = self._claimed.get(uid) if uid is not None else None  # the connection broke after the claim
         if claimed is None:
             claimed = self._take_number(uid) if asked is None else self._take_name(uid, str(asked))
-        if claimed is not None and uid is not None:
+        if claimed is None:
+            return None
+        name = _labels.folder_of(claimed[0])
+        notes = {_HINT: _hint(int(name) + 1)} if asked is None else {}
+        if uid is not None:
             self._claimed[uid] = claimed
-            self.note_uid(uid, _labels.folder_of(claimed[0]))
+            notes[_uid_note(uid)] = f"{name}\n".encode()
+        self.files.write_many(notes)
+        if uid is not None:
             del self._claimed[uid]
         return claimed
 
@@ -135,7 +151,6 @@ class RemoteStore:
                 number = max(number, self._largest())
             # hundreds that start at once must not try the same numbers all the time
             number = max(number, self._next_number() - 1) + 1 + (os.urandom(1)[0] % tried if tried > 1 else 0)
-        self.files.write(_HINT, _hint(number + 1))
         return str(number), version
 
     def _take_name(self, uid: str | None, label: str) -> tuple[str, Any] | None:
@@ -160,7 +175,7 @@ class RemoteStore:
 
     def _next_number(self) -> int:
         try:
-            text = self.files.read(_HINT).strip()
+            text = self._read(_HINT).strip()
         except FileNotFoundError:
             return self._largest() + 1
         return max(int(text), 1) if text.isdigit() else 1

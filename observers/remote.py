@@ -8,7 +8,7 @@ record, since object stores cannot append.
 from __future__ import annotations
 
 from capture.errors import ObserverError
-from capture.observers._remote_files import READ_ONLY, Files, endpoint_of, is_passing, require, scheme_of
+from capture.observers._remote_files import READ_ONLY, files_at, is_passing, require, scheme_of
 from capture.observers._remote_store import RESOURCES, SOURCES, RemoteStore
 from capture.observers._writing import StoreObserver
 from capture.secrets import redact_url
@@ -50,8 +50,7 @@ class RemoteFolderObserver(StoreObserver):
 
     Notes
     -----
-    Nothing is asked of the server before the first run starts. With two observers of one process that tell of the same
-    run the later ``capture.json`` would win, were it not refused: where S3 refuses it itself, others are asked before.
+    Nothing is asked of the server before the first run starts.
     """
 
     def __init__(
@@ -102,8 +101,12 @@ class RemoteFolderObserver(StoreObserver):
         if scheme == "memory":
             return None
         url = _without_user(redact_url(self.url)).rstrip("/")
-        endpoint = endpoint_of(self.storage_options) if scheme in ("s3", "s3a") else None
-        return f"{url}?endpoint={_without_user(redact_url(endpoint))}" if endpoint else url
+        if scheme in ("s3", "s3a"):
+            from capture.observers._remote_s3 import endpoint_of
+
+            endpoint = endpoint_of(self.storage_options)
+            return f"{url}?endpoint={_without_user(redact_url(endpoint))}" if endpoint else url
+        return url
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -128,10 +131,32 @@ class RemoteFolderObserver(StoreObserver):
         """Say whether `error` may pass: a connection that failed, a server that asks to slow down."""
         return super().transient(error) or is_passing(error)
 
+    # What Sacred's observers show of the last run that was told of.
+
+    @property
+    def dir(self) -> str | None:
+        """Path of the folder of the run that was told of last, without the scheme."""
+        return None if self._last is None else self._last.store.files.path(self._last.folder)
+
+    @property
+    def run_entry(self) -> dict[str, Any] | None:
+        """``run.json`` of that run."""
+        return None if self._last is None else self._last.documents.run
+
+    @property
+    def config(self) -> Any:
+        """``config.json`` of that run."""
+        return None if self._last is None else self._last.documents.config
+
+    @property
+    def info(self) -> Any:
+        """``info.json`` of that run."""
+        return None if self._last is None else self._last.documents.info or {}
+
     # --------------------------------------------------------------------------------------------- runs
 
     def find_run(self, uid: str) -> RemoteRun | None:
-        store = self._open_store()
+        store = self._open_store(uid)
         for folder in store.folders_of_uid(uid):
             run = self._open_run(folder)
             if run is not None:
@@ -192,11 +217,11 @@ class RemoteFolderObserver(StoreObserver):
             "metrics_json_limit": SETTINGS.METRICS.JSON_LIMIT if limit is None else limit,
         }
 
-    def _open_store(self) -> RemoteStore:
+    def _open_store(self, uid: str | None = None) -> RemoteStore:
         """Make the store on first use."""
         if self._store is None:
-            self._store = RemoteStore(Files(self.url, self.storage_options), self._bucket_maker())
-        self._store.make()
+            self._store = RemoteStore(files_at(self.url, self.storage_options), self._bucket_maker())
+        self._store.make(uid)
         return self._store
 
     def _bucket_maker(self) -> Any:
