@@ -40,7 +40,7 @@ __all__ = [
     "uninstall",
 ]
 
-#: A folder with a package ``sacred`` that installs the names; in front of PYTHONPATH it reaches processes to come.
+#: A folder with a module ``sacred`` that installs the names; in front of PYTHONPATH it reaches processes to come.
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "on_path")
 
 _finder: SacredFinder | None = None
@@ -63,7 +63,7 @@ def install_as_sacred(*, children: bool = False) -> None:
     """
     global _finder, _reaches_children
     foreign = sorted(name for name in _sacred_modules() if not is_ours(sys.modules[name]))
-    if foreign and not _is_on_path_package(foreign):
+    if foreign and not _is_our_file(foreign):
         from capture.compat.errors import SacredImportedError
 
         raise SacredImportedError(foreign, getattr(sys.modules[foreign[0]], "__file__", None))
@@ -126,7 +126,7 @@ def _python_path() -> list[str]:
     return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
-def _is_on_path_package(names: list[str]) -> bool:
-    """Say whether what is called "sacred" is the package in `FOLDER`, which is calling us."""
+def _is_our_file(names: list[str]) -> bool:
+    """Say whether what is called "sacred" is the module in `FOLDER`, which is calling us."""
     file = getattr(sys.modules["sacred"], "__file__", None) if names == ["sacred"] else None
-    return file is not None and os.path.dirname(os.path.dirname(os.path.abspath(file))) == FOLDER
+    return file is not None and os.path.dirname(os.path.abspath(file)) == FOLDER

@@ -1,0 +1,1 @@
+"""A folder for PYTHONPATH: the module ``sacred`` in it lets `capture.compat` answer for Sacred."""
