@@ -299,7 +299,8 @@ class TinyRun(RunWriter):
             self._missed_changed = False
             self._unsettled = has_ended(self.entry.data)
         if self._unsettled:
-            self.store.settle()
+            if not self.store.settle():  # then it lies in `live` alone
+                _atomic.sync(self.store.place(self.name))
             self._unsettled = False
 
     def _write(self) -> None:
@@ -326,7 +327,7 @@ class TinyRun(RunWriter):
             facts = plainjson.dumps(entry.split_facts()[1], allow_nan=False).encode("ascii")
             _atomic.write(streams.file(FACTS), facts, self.store.shared, durable=ended)
             entry.facts_changed = False
-        self._written = self.store.save(self.name, entry.document(), durable=ended)
+        self._written = self.store.save(self.name, entry.document())
 
     def _merge(self) -> None:
         """Another writer stored something, or settled the run: take over its entry and make our changes again."""

@@ -108,7 +108,7 @@ class MetadataStorage(Storage):
             entry = self._store.load(name, entry_id) or {}
             new = {key: value for key, value in {**entry, **changed}.items() if key not in removed}
             if is_live:
-                self._store.save(name, new, durable=True)
+                self._store.save(name, new)
             changes[key_of(entry_id)] = lambda _number: dump_entry(new)
 
 

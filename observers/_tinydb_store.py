@@ -259,10 +259,10 @@ class TinyStore:
                 return plainjson.loads(line.data)
         return None
 
-    def save(self, name: str, entry: dict[str, Any], durable: bool) -> tuple[int, ...]:
+    def save(self, name: str, entry: dict[str, Any]) -> tuple[int, ...]:
         """Write the entry of a run, but not into ``metadata.json``; return the file's signature."""
         place = self.place(name)
-        _atomic.write(place, dump_entry(entry) + b"\n", self.shared, durable)
+        _atomic.write(place, dump_entry(entry) + b"\n", self.shared)
         return signature(place)
 
     def settle(self, patience_s: float = _PATIENCE_S) -> bool:
