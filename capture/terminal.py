@@ -542,7 +542,11 @@ class HeadAndTail:
         data = text.encode("utf-8")
         at = offset - self._base
         if at < 0:  # it begins in what was left out, or in the head, which stands
-            data, at = data[_boundary(data, -at) :], 0
+            first = _boundary(data, -at)
+            torn = max(0, first + at)  # bytes of a character that begins before the tail: left out with it
+            self._base += torn
+            self._left_out += torn
+            data, at = data[first:], 0
         del self._kept[at:]
         self._kept += data
         return at

@@ -9,7 +9,7 @@ import threading
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from capture.terminal import Cleaner, OutputLog, apply_backspaces_and_linefeeds
@@ -410,6 +410,8 @@ def test_under_any_cap_head_and_tail_and_the_number_between_add_up(pieces, max_b
 
 
 @given(st.lists(st.text(alphabet="aé€\n\r\b", max_size=60), max_size=30), st.integers(2, 100), PAUSES)
+@example(pieces=["a€a", "\ré\n\n", "é", "\ra"], max_bytes=4, pauses=[0.0] * 30)  # the tail began inside a character
+@example(pieces=["aa€", "\ré\n", "é"], max_bytes=4, pauses=[0.0] * 30)
 def test_redraws_across_the_cut_leave_a_record_in_order(pieces, max_bytes, pauses):
     """A line that began in the head, or in what was left out, may be redrawn: what stands is text, within the cap."""
     assert len(capped(pieces, max_bytes, pauses).data) <= max_bytes + 60
