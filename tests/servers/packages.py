@@ -1,4 +1,4 @@
-"""Packages from PyPI that use this library, each in a virtual environment of its own: their pins must not reach ours."""
+"""Packages from PyPI that use this library or its records, each in a virtual environment of its own: their pins must not reach ours."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ from tests.servers import ROOT, installing
 #: name -> what pip installs, beside what this library needs
 PACKAGES = {
     "seml": ["--no-binary=gitignore-parser", "seml==0.5.7"],  # brings Sacred itself; that package has no wheels
+    "sacred": [  # to write records as it does, and what reads them
+        *(
+            "--no-binary=incense,hashfs,sacred",
+            "sacred==0.8.7",
+            "setuptools<81",
+            "numpy<3",
+            "incense==0.0.15",
+            "pymongo>=4.6,<5",
+            "SQLAlchemy>=2,<3",
+        ),
+        *("tinydb>=4.8,<5", "tinydb-serialization>=2.1,<3", "hashfs>=0.7.2", "boto3>=1.34,<2"),
+    ],
     "wandb": ["wandb==0.31.0", "numpy<3"],
 }
 
