@@ -495,13 +495,19 @@ def test_keys_that_become_the_same_mask_stay_apart():
     assert sorted(masker.mask({"first-secret": 1, "second-secret": 2}).values()) == [1, 2]
 
 
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30) | st.binary(max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text(max_size=12), inner, max_size=4)
-    | st.tuples(inner, inner),
-    max_leaves=25,
-)
+def plain_with(keys):
+    return st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30) | st.binary(max_size=20),
+        lambda inner: st.lists(inner, max_size=4)
+        | st.dictionaries(keys, inner, max_size=4)
+        | st.tuples(inner, inner),
+        max_leaves=25,
+    )
+
+
+plain = plain_with(st.text(max_size=12))
+# Hypothesis draws texts that stand in the library's code, too, and names of secrets are among them.
+plain_without_names_of_secrets = plain_with(st.text(max_size=12).filter(lambda name: looks_secret_name(name) is None))
 secrets_of_any_kind = st.text(
     st.characters(codec="utf-8", exclude_characters="*"), min_size=8, max_size=20
 ).filter(lambda text: len(text.strip("*x.-")) >= 8 and not text.startswith(("/", ".", "~", "${", "{{", "$(")))
@@ -535,7 +541,7 @@ def test_no_known_value_survives_wherever_it_stands(data, value, secret):
     assert masker.event(masked) is masked
 
 
-@given(plain)
+@given(plain_without_names_of_secrets)
 @settings(max_examples=200, deadline=None)
 def test_what_has_no_secret_comes_back_as_the_same_object(value):
     """Random data has no tokens in it; if it is touched, the rules are too greedy."""
