@@ -103,7 +103,7 @@ def packages_of(name: str):
         def missing() -> str | None:
             return None if packages.is_installed(name) else f"{name} is not installed"
 
-    Package.name = name
+    Package.name, Package.drivers = name, ()
     return Package
 
 
