@@ -63,12 +63,10 @@ def install_as_sacred(*, children: bool = False) -> None:
     """
     global _finder, _reaches_children
     foreign = sorted(name for name in _sacred_modules() if not is_ours(sys.modules[name]))
-    if foreign and not _is_our_file(foreign):
+    if foreign:
         from capture.compat.errors import SacredImportedError
 
         raise SacredImportedError(foreign, getattr(sys.modules[foreign[0]], "__file__", None))
-    for name in foreign:
-        del sys.modules[name]
     if _finder is None:
         _finder = SacredFinder()
     if _finder not in sys.meta_path:
@@ -124,9 +122,3 @@ def _sacred_modules() -> list[str]:
 
 def _python_path() -> list[str]:
     return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
-
-
-def _is_our_file(names: list[str]) -> bool:
-    """Say whether what is called "sacred" is the module in `FOLDER`, which is calling us."""
-    file = getattr(sys.modules["sacred"], "__file__", None) if names == ["sacred"] else None
-    return file is not None and os.path.dirname(os.path.abspath(file)) == FOLDER

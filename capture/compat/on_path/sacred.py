@@ -1,8 +1,10 @@
 """Found in place of Sacred by a Python whose PYTHONPATH names this folder; `capture.compat` takes its place at once."""
 
+import sys
 from importlib import import_module
 
 from capture.compat import install_as_sacred
 
+del sys.modules[__name__]
 install_as_sacred()
 import_module("sacred")
