@@ -290,6 +290,8 @@ class RemoteFolder(Folder):
             keys = [f"{self._folder}/{stored}"]
         else:  # the store may have moved since
             keys = [f"_{kind}/{base}", f"{self._folder}/{name.rpartition('/')[2]}"]
+            inner = files.path("").partition("/")[2].strip("/")
+            keys.append(f"{self._folder}/{inner}/_{kind}/{base}")  # where Sacred put them in a bucket, by mistake
         for key in keys:
             size = None if ".." in key.split("/") else files.size(key)
             if size is not None:
