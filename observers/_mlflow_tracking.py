@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 10.0  #: until a server answers; longer, and it counts as away
 UID, LABEL = "capture.uid", "capture.label"  #: tags by which a run is found again
 _PAGE = 1_000
+_SLOWEST = 1_000_000  # bytes that a server takes in a second
 _PASSING = frozenset({429, 502, 503, 504})  #: answers of a server, or of a proxy before it, that pass by themselves
 _SPECIAL = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
@@ -256,21 +257,29 @@ class RestTracking(Tracking):
             url += "?" + urlencode(fields)
         else:
             body = json.dumps(fields).encode()
-        with self.open(method, url, body, {"Content-Type": "application/json"}) as answer:
-            try:
-                return json.loads(answer.read())
-            except ValueError:
-                raise TrackingError(f"{self.url} is no MLflow server: it does not answer in JSON") from None
+        answer = self.fetch(method, url, body, {"Content-Type": "application/json"})
+        try:
+            return json.loads(answer)
+        except ValueError:
+            raise TrackingError(f"{self.url} is no MLflow server: it does not answer in JSON") from None
 
-    def open(self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
-        """Send a request to the server; return its answer, to be read and closed."""
+    def fetch(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> bytes:
+        """Send a request to the server, and return what it answers; errors are those of `ask`."""
         from http.client import HTTPException
         from urllib.error import HTTPError
         from urllib.request import Request
 
         request = Request(url, data=body, headers={**self._authorization, **(headers or {})}, method=method)
         try:
-            return self._open().open(request, timeout=TIMEOUT_S)
+            with self._open().open(request, timeout=timeout_s) as answer:
+                return answer.read()
         except HTTPError as error:
             with error:
                 raise self._refusal(error.code, error.read(20_000)) from None
@@ -621,13 +630,12 @@ class ServedArtifacts(Artifacts):
 
     def put(self, name: str, stream: BinaryIO, size: int) -> None:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        with self._server.open("PUT", self._url(name), stream if size else b"", headers) as answer:
-            answer.read()
+        timeout_s = 3 * TIMEOUT_S + size / _SLOWEST  # the server answers when it has passed the file on
+        self._server.fetch("PUT", self._url(name), stream if size else b"", headers, timeout_s)
 
     def get(self, name: str) -> bytes | None:
         try:
-            with self._server.open("GET", self._url(name)) as answer:
-                return answer.read()
+            return self._server.fetch("GET", self._url(name))
         except TrackingAwayError:
             raise
         except TrackingError:
@@ -636,8 +644,7 @@ class ServedArtifacts(Artifacts):
     def delete(self, names: Iterable[str]) -> None:
         for name in names:
             try:
-                with self._server.open("DELETE", self._url(name)) as answer:
-                    answer.read()
+                self._server.fetch("DELETE", self._url(name))
             except TrackingAwayError:
                 raise
             except TrackingError as error:

@@ -32,6 +32,7 @@ from capture.observers._mlflow_tracking import (
     DatabaseTracking,
     RestTracking,
     TrackedRun,
+    TrackingAwayError,
     TrackingError,
     artifacts_of,
 )  # fmt: skip
@@ -40,7 +41,7 @@ from capture.secrets import redact_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from typing import Any
 
@@ -240,6 +241,7 @@ class MlflowRun(RunWriter):
         self._inputs: list[dict[str, str]] = []
         self._documents: dict[str, bytes] = {}
         self._status: tuple[str, int | None] | None = None
+        self._takes_no_files = False
         self._keys = Keys()
         if not is_new and "capture.names" in tracked.tags:
             self._keys.learn(self.files.get("capture/names.json"))
@@ -386,14 +388,13 @@ class MlflowRun(RunWriter):
     def flush(self) -> None:
         """Files first, then numbers, and behind everything the tags that say how much of the run is stored."""
         try:
-            self._output.flush(self.ended)
+            self._store_or_say(OUTPUT, self._output.flush, self.ended)
             if self._keys.changed:
                 self._documents["capture/names.json"] = self._keys.document()
                 self._tags["capture.names"] = "capture/names.json"
                 self._keys.changed = False
             for name in list(self._documents):
-                data = self._documents[name]
-                self.files.put(name, io.BytesIO(data), len(data))
+                self._store_or_say(name, self._put_document, name)
                 del self._documents[name]
             self._send_params()
             self._send_inputs()
@@ -406,6 +407,20 @@ class MlflowRun(RunWriter):
             if not error.is_of_deleted_run:
                 raise
             self.is_gone = True  # the observer says so, and forgets the run
+
+    def _put_document(self, name: str) -> None:
+        data = self._documents[name]
+        self.files.put(name, io.BytesIO(data), len(data))
+
+    def _store_or_say(self, name: str, store: Callable[[Any], None], argument: Any) -> None:
+        try:
+            store(argument)
+        except TrackingAwayError:
+            raise
+        except TrackingError as error:  # the rest of the run need not wait for a server that takes no files
+            if not self._takes_no_files:
+                self._takes_no_files = True
+                logger("capture.observers").warning("run %s: %s and the like are left out: %s", self.label, name, error)
 
     def _send_points(self) -> None:
         while self._points:
@@ -468,6 +483,7 @@ class Output:
         self._size = 0
         self._changed_from: int | None = None
         self._pieces = 0  # that are stored
+        self._is_known = is_new  # whether another process may have left pieces
 
     def write(self, text: str, offset: int | None) -> None:
         """Let the output be ``old[:offset] + text``."""
@@ -486,20 +502,27 @@ class Output:
         """Store what has changed; of a run that has ended, all of it as one file."""
         if self._changed_from is not None:
             count = max(1, -(-self._size // self.PIECE))
-            for number in range(min(self._changed_from // self.PIECE, count - 1), count):
+            first = min(self._changed_from // self.PIECE, count - 1)
+            for number in reversed(range(first, count)):  # what was joined stands until all its pieces do
                 self._put(self._name(number), number * self.PIECE, self.PIECE)
             self._remove(range(count, self._pieces))
             self._pieces, self._changed_from = count, None
+        if ended and not self._is_known and self._file is None and self._run.files.get(self._name(1)) is not None:
+            self._local()
         if ended and self._pieces > 1:
             self._put(OUTPUT, 0, self._size)
             self._remove(range(1, self._pieces))
             self._pieces = 1
+        self._is_known = self._is_known or ended
+        if ended and self._file is not None:
+            self._file.close()
+            self._file = None  # if the run goes on, what is stored is read
 
     def _local(self) -> Any:
         if self._file is None:
             files = self._run.files
             data = files.get(OUTPUT) or b""
-            self._pieces = 1 if data else 0
+            self._pieces, self._changed_from = (1 if data else 0), None
             while len(data) == self._pieces * self.PIECE and self._pieces:
                 more = files.get(self._name(self._pieces))
                 if more is None:

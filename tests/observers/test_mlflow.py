@@ -239,6 +239,58 @@ def test_long_output_is_sent_piece_by_piece_and_joined(mlflow, tmp_path, monkeyp
     assert not any(name.startswith("cout.txt.") for name in run.files())
 
 
+def test_output_goes_on_when_a_run_is_resumed(mlflow, tmp_path, monkeypatch):
+    """What was joined at the first end is taken apart again, and joined at the second."""
+    monkeypatch.setattr(Output, "PIECE", 10)
+    uid = uuid.uuid4().hex
+    first = Story(tmp_path / "1", uid).start().add(events.Output(text="0123456789" * 3, offset=0)).complete()
+    second = Story(tmp_path / "2", uid, "main-2")
+    second.add(events.Resumed(resume_time=second.moment()), events.Output(text="and more", offset=30))
+    observer = mlflow.observer()
+    tell(observer, first)
+    tell(observer, second)
+    run = mlflow.run()
+    assert (run.status, run.read("cout.txt")) == ("RUNNING", b"0123456789")
+    tell(mlflow.observer(), second.complete())
+    run = mlflow.run()
+    assert (run.status, run.read("cout.txt")) == ("FINISHED", b"0123456789" * 3 + b"and more")
+    assert not any(name.startswith("cout.txt.") for name in run.files())
+
+
+def test_a_server_that_takes_no_files_gets_the_rest(mlflow, monkeypatch, caplog):
+    """Its folder is on another machine: that is said, and metrics and parameters arrive."""
+
+    def refuse(tracking, uri):
+        raise TrackingError("a folder of its own machine")
+
+    monkeypatch.setattr("capture.observers.mlflow.artifacts_of", refuse)
+    with start_run("any", {"lr": 1}, observers=[mlflow.observer()]) as run:
+        run.log_scalar("loss", 1.0)
+    seen = mlflow.run()
+    assert (seen.status, seen.params["lr"], seen.points("loss")) == ("FINISHED", "1", [(0, 1.0)])
+    assert caplog.text.count("and the like are left out: a folder of its own machine") == 1
+
+
+@pytest.mark.slow
+def test_a_frozen_server_does_not_hold_the_process(own_mlflow, monkeypatch):
+    """It takes connections and never answers; the run ends, and its journal waits."""
+    from capture import SETTINGS
+    from capture.journal import list_journals, state_dirs
+
+    monkeypatch.setitem(SETTINGS._values, "DELIVERY.STALL_S", 0.5)
+    server = own_mlflow().start()
+    mlflow = Mlflow(server.url)
+    try:
+        with start_run("any", observers=[mlflow.observer()]) as run:
+            run.log_scalar("loss", 1.0)
+            server.pause()
+            run.log_scalar("loss", 2.0)
+        assert run.status == "COMPLETED"
+        assert [path for state in state_dirs(None) for path in list_journals(state)]
+    finally:
+        server.resume()
+
+
 def test_tags_that_are_taken_off_are_gone(mlflow, tmp_path):
     """People search MLflow by tag."""
     story = Story(tmp_path, uuid.uuid4().hex).start()
