@@ -56,7 +56,7 @@ class Upload:
         """Return the document of ``fs.files``."""
         from datetime import datetime, timezone
 
-        document = {
+        document: dict[str, Any] = {
             "_id": self.id,
             "filename": self.filename,
             "length": length,

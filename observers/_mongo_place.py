@@ -110,6 +110,24 @@ def user_in(url: str) -> str:
     return unquote_plus(login.partition(":")[0]) if at else ""
 
 
+def _check_login(url: str) -> None:
+    """Refuse a URL in which it is not clear what the password is, before a part of it is taken for something else."""
+    rest = url.partition("://")[2].partition("?")[0] if "://" in url else ""
+    login, at, _ = rest.rpartition("@")
+    odd = login.count(":") > 1 or "/" in login or "@" in login
+    unquoted = any(not _is_hex(part[:2]) for part in login.split("%")[1:])
+    if at and (odd or unquoted):
+        raise ObserverError(
+            "in this MongoDB URL user and password cannot be told apart from the rest: characters like / : @ % in them"
+            " must be written %2F %3A %40 %25\n  to do so:  urllib.parse.quote_plus(password)",
+            print_traceback=False,
+        )
+
+
+def _is_hex(text: str) -> bool:
+    return len(text) == 2 and not text.strip("0123456789abcdefABCDEF")
+
+
 class Place:
     """The collections of one store; a connection is made when the first of them is used, and anew in another process.
 
@@ -138,6 +156,7 @@ class Place:
         fs: str = "fs",
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        _check_login(url)
         self.url, self.database_name, self.runs_name, self.metrics_name = url, database, runs, metrics
         self.fs_name = fs
         self.options = dict(options or {})
@@ -199,10 +218,10 @@ class Place:
         try:
             client = pymongo.MongoClient(**options)
         except (pymongo.errors.PyMongoError, ValueError, TypeError) as error:
-            from capture.secrets import redact_url, redact_urls_in
+            from capture.secrets import redact_urls_in
 
             raise ObserverError(
-                f"MongoDB cannot be used as {redact_url(self.url) or self.hosts!r}: {redact_urls_in(str(error))}",
+                f"the driver of MongoDB refuses {self.identity}: {redact_urls_in(str(error))}",
                 print_traceback=False,
             ) from None
         _never_wait_for(client)

@@ -358,7 +358,7 @@ class _Stored:
             if not self._is_whole:
                 self._document = self._reader._document(self._label)
                 self._is_whole = True
-            index = (self._document.get("info") or {}).get("metrics")
+            index: Any = (self._document.get("info") or {}).get("metrics")
             ids = [str(each["id"]) for each in index] if _is_index(index) else []
             return read_sacred_series(place, self._label, ids)
 
@@ -383,7 +383,7 @@ def read_output(place: Place, collection: Any, label: Any) -> str:
     return (shown.encode()[: long["head"]] + rest).decode("utf-8", "replace")
 
 
-class StoredSeries(Mapping):  # type: ignore[type-arg]
+class StoredSeries(Mapping[str, Series]):
     """The series of a run by name, read when they are first asked for."""
 
     def __init__(self, read: Callable[[], dict[str, Series]]) -> None:

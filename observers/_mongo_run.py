@@ -89,12 +89,11 @@ class Changes:
         first: dict[str, Any] = {
             path: {"$ifNull": [f"${path}", {"$literal": value}]} for path, value in self.defaults.items()
         }
-        first.update(
-            {
-                path: {"$mergeObjects": [{"$literal": value}, {kept: f"${path}.{kept}"}]}
-                for path, (value, kept) in self.wholes.items()
-            }
-        )
+        for path, (value, kept) in self.wholes.items():
+            stays: Any = f"${path}.{kept}"
+            if kept == "sources":  # viewers count on that one
+                stays = {"$ifNull": [stays, []]}
+            first[path] = {"$mergeObjects": [{"$literal": value}, {kept: stays}]}
         second: dict[str, Any] = {path: {"$literal": value} for path, value in self.sets.items()}
         second.update(self.expressions)
         third: dict[str, Any] = {path: _replacing(path, pairs) for path, pairs in self.replaces.items()}
@@ -443,7 +442,11 @@ class MongoRun(RunWriter):
                 upload.data = stream.read()
         else:
             found = self._files.shared_ids([blob.digest]).get(blob.digest) if shared else None
-            upload.id = self._files.store(upload) if found is None else found
+            if found is None:
+                found = self._files.store(upload)
+            if found != upload.id:
+                self._used[found] = upload
+            entry["file"] = found
         self._files_size += _entry_size(entry)
         self._waiting.append((upload, kind, entry))
 
@@ -463,9 +466,9 @@ class MongoRun(RunWriter):
             ids.update(self._files.store_small(new))
         ids.update({id: ids[other] for id, other in twins.items()})
         for upload, kind, entry in waiting:
-            id = ids.get(upload.id, upload.id)
+            id = entry.get("file") or ids.get(upload.id, upload.id)
             self._note_file(kind, {**entry, "file": id}, upload)
-            if upload.shared:
+            if upload.shared and id != upload.id:  # of ours nobody else knows yet
                 self._used[id] = upload
         self._waiting = []
         self._uploads.clear()

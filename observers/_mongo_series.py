@@ -182,7 +182,9 @@ def _dates(times: list[int]) -> list[Any]:
     """Return naive UTC times, with the milliseconds that MongoDB keeps."""
     from datetime import datetime, timedelta
 
-    epoch, known, dates = datetime(1970, 1, 1), {}, []
+    epoch = datetime(1970, 1, 1)
+    known: dict[int, datetime] = {}
+    dates = []
     for time in times:
         milliseconds = time // 1000
         date = known.get(milliseconds)

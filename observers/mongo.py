@@ -26,7 +26,6 @@ from capture.observers._writing import StoreObserver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     from capture.observers._mongo_curator import MongoCurator
@@ -202,8 +201,9 @@ class MongoObserver(StoreObserver):
         Besides the driver's options it may have ``collection_prefix``, ``collection``, ``overwrite``, ``priority`` and
         ``share_artifacts``.
         """
-        place, more = _place_of(url, {})
-        chosen: dict[str, Any] = {**more, **options}
+        url, database, own = split_options(url)
+        chosen: dict[str, Any] = {**own, **options}
+        names = _names_of(chosen.pop("collection", "runs"), chosen.pop("collection_prefix", ""))
         observer = cls.__new__(cls)
         overwrite = chosen.pop("overwrite", None)
         observer_options = {
@@ -212,8 +212,7 @@ class MongoObserver(StoreObserver):
             "failure_dir": chosen.pop("failure_dir", None),
             "share_artifacts": str(chosen.pop("share_artifacts", "")).lower() in ("1", "true", "yes"),
         }
-        place.options.update(chosen)
-        observer._set_up(place, **observer_options)
+        observer._set_up(Place(url, database or "sacred", *names, options=chosen), **observer_options)
         return observer
 
     @classmethod
@@ -411,13 +410,6 @@ class MongoObserver(StoreObserver):
 def _names_of(collection: str, prefix: str) -> tuple[str, str]:
     """Return the names of the collections of runs and of metrics."""
     return (f"{prefix}_runs", f"{prefix}_metrics") if prefix else (collection, "metrics")
-
-
-def _place_of(url: str, options: Mapping[str, Any]) -> tuple[Place, dict[str, str]]:
-    """Return the place that a URL names, and what else it says to us."""
-    url, database, own = split_options(url)
-    names = _names_of(own.pop("collection", "runs"), own.pop("collection_prefix", ""))
-    return Place(url, database or "sacred", *names, options=options), own
 
 
 def parse_mongo_db_arg(text: str) -> dict[str, Any]:
