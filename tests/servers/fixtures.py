@@ -9,6 +9,7 @@ And so for the other servers.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 import sys
@@ -26,12 +27,22 @@ from tests.servers.s3 import S3
 def require(server_class) -> None:
     """Skip the test if the server's software is missing; fail it where somebody counts on it."""
     missing = server_class.missing()
-    if missing is None:
-        return
     reason = f"{missing}: python -m tests.servers install {server_class.name}"
+    if missing is None:
+        reason = missing_driver(server_class)
+    if reason is None:
+        return
     if os.environ.get("REQUIRE_SERVERS", "0") not in ("", "0"):
         pytest.fail(f"{reason} (REQUIRE_SERVERS is set)", pytrace=False)
     pytest.skip(reason)
+
+
+def missing_driver(server_class) -> str | None:
+    """Say which package of the `test` extra the tests themselves lack for this server; None if they lack none."""
+    for module in server_class.drivers:
+        if importlib.util.find_spec(module) is None:
+            return f"the tests need {module} for {server_class.name}: pip install -e '.[test]'"
+    return None
 
 
 def shared(server_class, **options):

@@ -23,6 +23,7 @@ class MariaDB(DatabaseServer):
 
     name = "mariadb"
     variable = "MARIADB_URL"
+    drivers = ("pymysql",)
 
     def __init__(self, *, fsync: bool = True, tls: bool = False, **common):
         super().__init__(**common)

@@ -18,13 +18,12 @@ class MLflow(Server):
 
     name = "mlflow"
     variable = "MLFLOW_URL"
-    start_s = 150.0  # it imports for seconds, twice
+    start_s = 150.0  # it imports for seconds
 
     @classmethod
     def missing(cls) -> str | None:
-        return (
-            None if installing.is_installed("mlflow", " ".join(_REQUIREMENTS)) else "the MLflow server is not installed"
-        )
+        there = installing.is_installed("mlflow", " ".join(_REQUIREMENTS))
+        return None if there else "the MLflow server is not installed"
 
     @property
     def url(self) -> str:
@@ -32,19 +31,36 @@ class MLflow(Server):
         return self.given or f"http://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        command = [os.path.join(installing.place("mlflow"), "bin", "mlflow"), "server"]
-        command += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.path('runs.db')}"]
-        command += ["--artifacts-destination", self.path("artifacts")]
-        return command
+        """What ``mlflow server`` starts in the end; that program itself imports for as long as the server does."""
+        python = os.path.join(installing.place("mlflow"), "bin", "python")
+        return [
+            python,
+            "-m",
+            "uvicorn",
+            "mlflow.server.fastapi_app:app",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+        ]
 
     def environment(self) -> dict[str, str]:
-        # jobs would start four more processes
-        return {**super().environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "true"}
+        """The options of ``mlflow server`` as it passes them on, which holds for the version above."""
+        options = {
+            "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{self.path('runs.db')}",
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": self.path("artifacts"),
+            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+            "_MLFLOW_SGI_NAME": "uvicorn",
+            "DO_NOT_TRACK": "true",
+        }
+        return {**super().environment(), **options}
 
     def is_ready(self) -> bool:
+        """Ask for something that is stored: the first such request makes the database."""
         try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=1) as answer:
+            url = f"{self.url}/api/2.0/mlflow/experiments/get?experiment_id=0"
+            with urllib.request.urlopen(url, timeout=30) as answer:
                 return answer.status == 200
         except OSError:
             return False

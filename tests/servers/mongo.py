@@ -35,6 +35,7 @@ class Mongo(DatabaseServer):
 
     name = "mongo"
     variable = "MONGO_URL"
+    drivers = ("pymongo",)
 
     def __init__(self, *, auth: bool = False, replica_set: bool = False, tls: bool = False, **common):
         super().__init__(**common)

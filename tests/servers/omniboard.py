@@ -23,11 +23,8 @@ class Omniboard(Server):
 
     @classmethod
     def missing(cls) -> str | None:
-        return (
-            None
-            if shutil.which("node") and installing.is_installed("omniboard", _PACKAGE)
-            else "Omniboard is not installed"
-        )
+        there = shutil.which("node") and installing.is_installed("omniboard", _PACKAGE)
+        return None if there else "Omniboard is not installed"
 
     @property
     def url(self) -> str:

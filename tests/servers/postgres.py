@@ -25,6 +25,7 @@ class Postgres(DatabaseServer):
 
     name = "postgres"
     variable = "POSTGRES_URL"
+    drivers = ("psycopg",)
 
     def __init__(self, *, fsync: bool = True, tls: bool = False, **common):
         super().__init__(**common)

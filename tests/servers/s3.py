@@ -21,6 +21,7 @@ class S3(Server):
 
     name = "s3"
     variable = "S3_URL"
+    drivers = ("s3fs",)
     key, secret = "AKIATESTWRITER", "s3cret/wr+ter"
     read_only_key = "AKIATESTREADER"
 

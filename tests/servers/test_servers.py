@@ -159,6 +159,7 @@ def test_one_of_many_creates_an_s3_object(s3_server, s3_url):
         assert sum(pool.map(create, range(8))) == 1
 
 
+@pytest.mark.slow
 def test_s3_keeps_uploads_in_parts_over_a_restart(own_s3):
     """Large files come in parts under an id that the service drew at random."""
     import s3fs
@@ -173,6 +174,7 @@ def test_s3_keeps_uploads_in_parts_over_a_restart(own_s3):
     assert files.cat("runs/large") == content
 
 
+@pytest.mark.slow
 def test_s3_refuses_unknown_keys_and_writing_by_readers(own_s3):
     """Refused credentials are not to be tried again and again; a service that takes any key cannot show that."""
     import s3fs
@@ -191,6 +193,7 @@ def test_s3_refuses_unknown_keys_and_writing_by_readers(own_s3):
         client(server.wrong_environment).cat("runs/x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{"auth": True}, {"replica_set": True}, {"tls": True}, {"auth": True, "replica_set": True, "tls": True}],
@@ -216,6 +219,7 @@ def test_mongo_as_others_run_it(own_mongo, options):
             client.runs.numbers.count_documents({})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["postgres", "mariadb"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_sql_servers_look_at_names_and_passwords(kind, tls, request):
@@ -289,6 +293,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", ["", "disk_mib=50"])
 def test_no_server_outlives_tests_that_are_killed(own_mongo, options):
     """Tests that crash are the ones that are run again and again."""
@@ -330,6 +335,15 @@ def test_a_missing_server_fails_where_it_is_required(monkeypatch):
     """CI counts on these tests: one that skips there would hide that a store is broken."""
     monkeypatch.setenv("REQUIRE_SERVERS", "1")
     with pytest.raises(pytest.fail.Exception, match="REQUIRE_SERVERS"):
+        fixtures.require(Absent)
+
+
+def test_a_missing_driver_is_told_from_a_missing_server(monkeypatch):
+    """A new Python has servers, and no wheel of a driver yet."""
+    monkeypatch.setattr(Absent, "missing", classmethod(lambda cls: None))
+    monkeypatch.setattr(Absent, "drivers", ("json", "no_such_driver"))
+    monkeypatch.delenv("REQUIRE_SERVERS", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="the tests need no_such_driver for absent"):
         fixtures.require(Absent)
 
 
