@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from capture.registry import make_observer, open_reader, split_url
+from capture.registry import make_observer, observer_class, open_reader, split_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def open_store(url: str | os.PathLike[str]) -> Reader:
         If it is a folder that does not exist.
     """
     location = os.fspath(url)
-    if split_url(location)[0] == "file":
+    if hasattr(observer_class(location), "local_folder"):
         folder = make_observer(location).local_folder  # type: ignore[attr-defined]
         if not os.path.isdir(folder):
             raise FileNotFoundError(f"there is no store at {location!r}: {folder} is not a folder")
@@ -76,14 +76,14 @@ def store_of(identity: str) -> Any:
     An identity is the store's URL without credentials, mostly: where none are needed it is enough. A local folder that
     is gone is not made anew.
     """
-    scheme, _ = split_url(identity)
-    if scheme == "file" and not os.path.isdir(identity.partition("://")[2]):
-        return None
     try:
         observer = make_observer(identity)
     except Exception as error:  # noqa: BLE001 - other people's class; what waits for it goes on waiting
         import logging
 
         logging.getLogger("capture").info("%s cannot be opened by its name alone: %s", identity, error)
+        return None
+    folder = getattr(observer, "local_folder", None)
+    if folder is not None and not os.path.isdir(folder):
         return None
     return observer if getattr(observer, "identity", None) == identity else None

@@ -13,7 +13,7 @@ from capture import plainjson
 from capture.errors import ObserverError
 from capture.observers import _atomic
 from capture.observers._tinydb_file import dump_entry, key_of
-from capture.observers._tinydb_reader import Snapshot
+from capture.observers._tinydb_snapshot import Snapshot
 from capture.observers._tinydb_store import TinyStore, name_of
 from capture.observers._tinydb_values import from_stored, handle, to_stored
 from capture.records import LazyMapping
