@@ -125,7 +125,7 @@ _GONE = [
     ("config.signature", "ARG_TYPES POSARG_TYPES", "inspect.Parameter's kinds"),
     (
         "dependencies",
-        "MB MODULE_BLACKLIST PackageDependency Source convert_path_to_module_parts dependency_discovery_strategies"
+        "MODULE_BLACKLIST PackageDependency Source convert_path_to_module_parts dependency_discovery_strategies"
         " gather_sources_and_dependencies get_commit_if_possible get_dependencies_from_imported_modules"
         " get_dependencies_from_modules get_dependencies_from_pkg get_dependencies_from_sys_modules get_main_file"
         " get_py_file_if_possible get_sources_from_imported_modules get_sources_from_local_dir"

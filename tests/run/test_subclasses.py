@@ -125,6 +125,24 @@ def test_a_test_that_gets_the_class_as_an_argument_is_still_its_maker():
     assert check(Experiment).mainfile == __file__
 
 
+def test_the_command_line_goes_through_the_frameworks_run(capsys):
+    """seml switches capturing off there, others add an observer: no run may pass it by."""
+    seen = []
+
+    class Lab(Experiment):
+        def run(self, command_name=None, config_updates=None, named_configs=(), info=None, meta_info=None, options=None):
+            seen.append((command_name, config_updates, list(named_configs), options["--name"]))
+            return super().run(command_name, config_updates, named_configs, info, meta_info, options)
+
+    ex = Lab("x", observers=[])
+    ex.add_config(lr=1, size=1)
+    ex.add_named_config("big", size=9)
+    ex.main(lambda lr, size: (lr, size))
+    run = ex.run_commandline("script with lr=2 big --name=y")
+    assert seen == [("<lambda>", {"lr": 2}, ["big"], "y")] and run.result == (2, 9)
+    assert not Experiment("y").overrides_run()
+
+
 def test_the_framework_decides_where_runs_go_by_default():
     """A lab's default store is not ./runs; what a user asks for still replaces it."""
     shared, own = RecordingObserver(), RecordingObserver()

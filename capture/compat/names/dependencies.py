@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 
 __all__ = ["get_digest"]
 
+MB = 1 << 20
+
 
 def get_digest(filename: str | os.PathLike[str]) -> str:
     """Return the MD5 digest of a file, as hexadecimal digits."""

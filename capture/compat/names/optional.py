@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 from capture.compat.names.utils import get_package_version, modules_exist, parse_version
@@ -29,6 +30,10 @@ def __getattr__(name: str) -> Any:
         return modules_exist(*_PACKAGES[name])
     if name in _MODULES:
         return optional_import(_MODULES[name])[1]
+    if name == "libc":
+        import ctypes
+
+        return ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
