@@ -1,6 +1,6 @@
 """Sacred's names for every Python of an environment: a file ``sacred-as-capture.pth`` among its packages.
 
-Python reads such files when it starts. This one costs a start half a millisecond, and it changes nothing until
+Python reads such files when it starts. This one costs a start about a millisecond, and it changes nothing until
 something imports ``sacred``.
 """
 

@@ -23,7 +23,7 @@ TRAIN = """
     from helper import double
     from seml import Experiment
 
-    ex = Experiment()
+    ex = Experiment(capture_output=True)
 
     @ex.config
     def config():
@@ -162,6 +162,7 @@ def test_an_experiment_is_run_and_recorded_in_its_document(started):
     assert {name for name, _ in done["experiment"]["sources"]} == {"train.py", "helper.py"}
     assert [each["name"] for each in done["artifacts"]] == ["out.txt"]
     assert done["start_time"] <= done["stop_time"] and done["start_time"] <= done["heartbeat"]
+    assert "hello from the experiment\n" in done["captured_out"] and "width 8" in done["captured_out"]
     assert done["host"]["hostname"] and "fail_trace" not in done
     for field in ("seml", "slurm", "git", "batch_id", "config_hash", "config_unresolved", "add_time"):
         assert field in done, field
@@ -175,7 +176,7 @@ def test_one_that_fails_is_recorded_as_failed(started):
     """With the trace, which `seml print-fail-trace` shows."""
     _, failed = started.documents()
     assert failed["status"] == "FAILED" and "told to fail" in "".join(failed["fail_trace"])
-    assert failed["stop_time"] and failed.get("result") is None
+    assert failed["stop_time"] and failed.get("result") is None and "hello" in failed["captured_out"]
     shown = started("print-fail-trace")
     assert "told to fail" in shown and "train.py" in shown
 
