@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import subprocess
 import sys
 
 import psutil
 
-from tests.servers.processes import kill_tree, remove_folder
+from tests.servers.processes import ServerFailed, kill_tree, remove_folder
 
 _LOOK_S = 1.0
 
@@ -42,11 +43,18 @@ class Left:
             raise ValueError(f"unknown word {word!r}")
 
     def clean(self) -> None:
+        """End and remove everything; what cannot be is said, and does not keep the rest."""
         for process in self.servers.values():
-            if process.is_running():  # and not another one with its number
-                kill_tree(process.pid)
+            try:
+                if process.is_running():  # and not another one with its number
+                    kill_tree(process.pid)
+            except (ServerFailed, psutil.Error) as error:
+                print(f"a test server is left running: {error}", file=sys.stderr)
         for path in self.folders:
-            remove_folder(path)
+            try:
+                remove_folder(path)
+            except (OSError, subprocess.CalledProcessError) as error:
+                print(f"the folder of a test server is left: {error}", file=sys.stderr)
 
 
 def main() -> None:
