@@ -1,10 +1,13 @@
 """Found in place of Sacred by a Python whose PYTHONPATH names this folder; `capture.compat` takes its place at once."""
 
-import sys
-from importlib import import_module
+from __future__ import annotations
 
-from capture.compat import install_as_sacred
+if __name__ == "sacred":
+    import sys
+    from importlib import import_module
 
-del sys.modules[__name__]
-install_as_sacred()
-import_module("sacred")
+    from capture.compat import install_as_sacred
+
+    del sys.modules["sacred"]
+    install_as_sacred()
+    import_module("sacred")
