@@ -160,7 +160,7 @@ def summarize(column: Mapping[str, list[Any]], start: int, before: Mapping[str, 
     if any(type(value) is str for value in values):
         values = [_SPECIAL[value] if type(value) is str else value for value in values]
     newest = len(times) - 1 if times[-1] >= times[0] else max(range(len(times)), key=times.__getitem__)
-    low, high, total = min(values), max(values), sum(values)
+    low, high, total = min(values), max(values), _total(values)
     if total != total:  # something is not a number, which minimum and maximum may have met or missed
         finite = [value for value in values if value == value]
         low, high = (min(finite), max(finite)) if finite else (None, None)
@@ -175,6 +175,14 @@ def summarize(column: Mapping[str, list[Any]], start: int, before: Mapping[str, 
         "min": min(lows) if lows else None,
         "max": max(highs) if highs else None,
     }
+
+
+def _total(values: list[Any]) -> Any:
+    """Return a sum that tells whether something is not a number."""
+    try:
+        return sum(values)
+    except OverflowError:  # an integer beyond the range of floats, among these
+        return float("nan")
 
 
 def utc_from_microseconds(time: int) -> datetime:

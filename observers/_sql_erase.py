@@ -11,7 +11,7 @@ from capture.observers._sql_values import key_of, stored_text, told_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from sqlalchemy import Connection, Table
@@ -40,14 +40,22 @@ _NAMES = {
 
 #: columns of Sacred's that hold text, or bytes
 _TEXTS = {
-    tables.run: ("command", "comment", "fail_trace", "captured_out"),
+    tables.run: ("command", "comment", "fail_trace"),
     tables.host: ("cpu", "hostname", "os", "os_info", "python_version"),
     tables.experiment: ("name", "base_dir"),
     tables.repository: ("url",),
     tables.dependency: ("name", "version"),
-    tables.source: ("filename", "content"),
-    tables.resource: ("filename", "content"),
-    tables.artifact: ("filename", "content"),
+    tables.source: ("filename",),
+    tables.resource: ("filename",),
+    tables.artifact: ("filename",),
+}
+
+#: columns of Sacred's that hold the bytes of files or of the output
+_CONTENTS = {
+    tables.run: ("captured_out",),
+    tables.source: ("content",),
+    tables.resource: ("content",),
+    tables.artifact: ("content",),
 }
 
 _PAGE = 200  #: rows that are looked at at once
@@ -176,7 +184,8 @@ def _mask_table(connection: Connection, table: Table, eraser: Eraser) -> None:
     ways: dict[str, Callable[[Any], Any]] = {}
     ways.update(dict.fromkeys(_JSON.get(table, ()), eraser.json_text))
     ways.update(dict.fromkeys(_NAMES.get(table, ()), lambda value: _stored(value, eraser)))
-    ways.update(dict.fromkeys(_TEXTS.get(table, ()), lambda value: _masked(value, eraser)))
+    ways.update(dict.fromkeys(_TEXTS.get(table, ()), eraser.text))
+    ways.update(dict.fromkeys(_CONTENTS.get(table, ()), lambda value: _content(value, eraser)))
     if not ways:
         return
     keys = list(table.primary_key.columns)
@@ -211,8 +220,18 @@ def _after(keys: list[Any], row: Any) -> Any:
     return or_(first > getattr(row, first.name), and_(first == getattr(row, first.name), _after(rest, row)))
 
 
-def _masked(value: Any, eraser: Eraser) -> Any:
-    return eraser.text(value) if isinstance(value, str) else eraser.data(bytes(value))
+def _content(value: Any, eraser: Eraser) -> Any:
+    """Mask content byte for byte, as `capture_chunk` and `capture_output` are, so that digests stay equal."""
+    if isinstance(value, str):
+        return eraser.data(value.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+    return eraser.data(bytes(value))
+
+
+def _is_ours(connection: Connection, table: Table, row: Any) -> bool:
+    """Say whether a file of ours stands behind a row of Sacred's: then its digest is set already."""
+    files, number = tables.capture_file, getattr(row, next(iter(table.primary_key.columns)).name)
+    known = files.select().where(files.c.kind == table.name, files.c.sacred_id == number)
+    return connection.execute(known.limit(1)).first() is not None
 
 
 def _stored(text: str, eraser: Eraser) -> str:
@@ -224,7 +243,7 @@ def _stored(text: str, eraser: Eraser) -> str:
 
 def _change(connection: Connection, table: Table, keys: list[Any], row: Any, changes: dict[str, Any]) -> None:
     """Store the masked texts of a row, and what is made from them."""
-    if "content" in changes and "md5sum" in table.c:
+    if "content" in changes and "md5sum" in table.c and not _is_ours(connection, table, row):
         content = changes["content"]
         data = content.encode() if isinstance(content, str) else content
         changes["md5sum"] = hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -127,16 +127,24 @@ def _floats(state: _State, part: str, numbers: list[Any], integer: bool, odd: li
     if integer:
         if kinds == {int} and min(numbers) >= -_EXACT and max(numbers) <= _EXACT:
             return numbers
-    elif kinds == {float}:
+    elif kinds == {float} and 0.0 not in numbers:
         return numbers
     floats = []
     for place, number in enumerate(numbers, state.count):
         nearest = None if type(number) is str else number_or_none(number)
         floats.append(nearest)
-        if nearest is None or isinstance(number, int) is not integer or (integer and int(nearest) != number):
-            exact = plainjson.dumps(number)
-            odd.append({"series": state.id, "number": place, "part": part, "content": exact})
+        if not _tells(nearest, number, integer):
+            odd.append({"series": state.id, "number": place, "part": part, "content": plainjson.dumps(number)})
     return floats
+
+
+def _tells(nearest: float | None, number: Any, integer: bool) -> bool:
+    """Say whether a float of a series of whole numbers, or of others, tells a number exactly."""
+    if nearest is None or isinstance(number, int) is not integer:
+        return False
+    if integer:
+        return int(nearest) == number
+    return nearest != 0 or str(number) != "-0.0"  # SQLite knows one zero
 
 
 # --------------------------------------------------------------------------------------------------------- writing

@@ -6,8 +6,10 @@ import os
 
 from capture import plainjson
 from capture.codec import decode
+from capture.filters import MISSING
 from capture.observers import _sql_blobs, _sql_schema
 from capture.observers import _sql_tables as tables
+from capture.observers._raw_filter import UNKNOWN, compiled, descend, scalar
 from capture.observers._reading import StoredRecord, StoreReader
 from capture.observers._sql_database import Database
 from capture.observers._sql_points import StoredSeries, merged_summary
@@ -117,7 +119,15 @@ class SqlReader(StoreReader):
             row = next(row for row in rows if told_text(row.run_id) == str(label))
         return self._record(row)
 
-    def candidates(self, wanted: Filter | None, limit: int | None) -> Iterator[RunRecord]:
+    def matching(self, wanted: Filter | None, limit: int | None) -> Iterator[RunRecord]:
+        """Yield the records that fulfil `wanted`, newest first; most are told by their JSON, before it is decoded."""
+        answer = compiled(wanted, _located) if wanted is not None else None
+        for record in self.candidates(wanted, limit):
+            sure = True if answer is None else answer(record._load)
+            if sure if sure is not None or wanted is None else wanted.matches(record):
+                yield record
+
+    def candidates(self, wanted: Filter | None, limit: int | None) -> Iterator[StoredRecord]:
         """Yield the records of all runs in sight that may fulfil `wanted`, newest first."""
         ours = self._has_ours()
         if ours is None:
@@ -153,7 +163,7 @@ class SqlReader(StoreReader):
         return select(*sacreds, *ours).select_from(run.outerjoin(own, own.c.run == run.c.id))
 
     def _record(self, row: Any) -> StoredRecord:
-        parts = _OurRun if row.layout == "capture" else _SacredsRun
+        parts = _OurRun if row.layout == "capture" else SacredsRun
         return StoredRecord(told_text(row.run_id), parts(self._database, row))
 
     def _read_ahead(self, connection: Connection, records: list[StoredRecord], looked_at: set[str]) -> None:
@@ -186,7 +196,21 @@ class SqlReader(StoreReader):
                 for row in connection.execute(query, {"runs": numbers[start : start + 500]}):
                     by_run[row.run].append(row)
             for number, parts in runs.items():
-                parts.known["summary"] = merged_summary(by_run[number])
+                parts.series = by_run[number]
+
+
+def _located(path: str) -> Callable[[Any], Any]:
+    """Return a function of the parts of a run that gives the value at a dotted path, where it need not be decoded."""
+    root, _, rest = path.partition(".")
+    if path == "status":
+        return lambda parts: parts("status")
+    if root == "config" and rest:
+        return lambda parts: descend(parts.raw_config(), rest) if isinstance(parts, _OurRun) else UNKNOWN
+    if root == "metrics" and rest:
+        name, _, part = rest.rpartition(".")
+        stored = stored_text(name)
+        return lambda parts: parts.of_summary(stored, part) if isinstance(parts, _OurRun) else UNKNOWN
+    return lambda parts: UNKNOWN
 
 
 class _OurRun:
@@ -195,6 +219,8 @@ class _OurRun:
     def __init__(self, database: Database, row: Any) -> None:
         self.database, self.row, self.number = database, row, row.id
         self.known: dict[str, Any] = {}
+        self.series: list[Any] | None = None  # rows of capture_series, where they were read ahead
+        self._raw_config: Any = None
 
     def __call__(self, name: str) -> Any:
         if name in self.known:
@@ -214,8 +240,22 @@ class _OurRun:
     def _command(self) -> str:
         return told_text(self.row.command or "")
 
+    def raw_config(self) -> Any:
+        """Return the config as it is stored."""
+        if self._raw_config is None:
+            self._raw_config = plainjson.loads(self.row.config or "{}")
+        return self._raw_config
+
+    def of_summary(self, name: str, part: str) -> Any:
+        """Return what the summary of a metric says, where one row tells it."""
+        rows = [row for row in self.series if row.name == name] if self.series is not None else None
+        if rows is None or len(rows) > 1:
+            return UNKNOWN
+        summary = plainjson.loads(rows[0].summary) if rows else None
+        return scalar(summary.get(part, MISSING)) if summary is not None else MISSING
+
     def _config(self) -> Any:
-        return from_json(self.row.config, {})
+        return decode(self.raw_config())
 
     def _result(self) -> Any:
         return from_json(self.row.result)
@@ -288,7 +328,9 @@ class _OurRun:
 
     def _summary(self) -> Any:
         table = tables.capture_series
-        return merged_summary(self._ask(table.select().where(table.c.run == self.number)))
+        if self.series is None:
+            self.series = self._ask(table.select().where(table.c.run == self.number))
+        return merged_summary(self.series)
 
     def _read_output(self) -> Callable[[], str]:
         table = tables.capture_output
@@ -317,7 +359,7 @@ class _OurRun:
         )
 
 
-class _SacredsRun:
+class SacredsRun:
     """The parts of a run that Sacred wrote."""
 
     def __init__(self, database: Database, row: Any) -> None:
@@ -434,6 +476,13 @@ class _SacredsRun:
         query = table.select().join(association, association.c.resource_id == table.c.resource_id)
         rows = self._ask(query.where(association.c.run_id == self.row.run_id).order_by(table.c.resource_id))
         return [_sacred_file(row, row.content) for row in rows]
+
+    def artifact_rows(self) -> list[dict[str, Any]]:
+        """Return number and name of each artifact, as Sacred's `to_json` does."""
+        table = tables.artifact
+        columns = table.select().with_only_columns(table.c.artifact_id, table.c.filename)
+        rows = self._ask(columns.where(table.c.run_id == self.row.run_id).order_by(table.c.artifact_id))
+        return [{"_id": row.artifact_id, "filename": row.filename} for row in rows]
 
     def _artifacts(self) -> list[StoredFile]:
         table = tables.artifact

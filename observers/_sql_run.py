@@ -111,6 +111,8 @@ class SqlRun(RunWriter):
         Whether that label may be the one of a queued run.
     """
 
+    label: Any
+
     def __init__(
         self,
         database: Database,
@@ -301,8 +303,7 @@ class SqlRun(RunWriter):
         With `one_by_one`, each is tried by itself, and what the database does not take is left out, which the log says:
         else one value that it refuses would keep back all that comes later.
         """
-        label: Any = self.label
-        before = self.number, label, self._experiment
+        before = self.number, self.label, self._experiment
         lost: list[tuple[_Step, Exception]] = []
         try:
             with self._database.writing() as connection:

@@ -16,6 +16,7 @@ from capture.observers._sql_tables import HEAD, REVISIONS, VERSION_TABLE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from sqlalchemy import Connection, Table
 
@@ -168,6 +169,14 @@ def _create_missing_indexes(connection: Connection, tables: Sequence[Table]) -> 
 
 
 def _migrate(connection: Connection, found: str | None) -> None:
+    """Bring tables up to date; where none of ours are, those of Sacred are the first version."""
+    if found is None:
+        _sql_tables.capture_version.create(connection, checkfirst=True)
+        connection.execute(_sql_tables.capture_version.insert().values(version_num=REVISIONS[0]))
+    upgrade(connection)
+
+
+def upgrade(connection: Connection) -> None:
     """Go through the revisions that are missing."""
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
@@ -177,13 +186,10 @@ def _migrate(connection: Connection, found: str | None) -> None:
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_sql_migrations")
     config.set_main_option("script_location", folder.replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
-    if found is None:  # what Sacred wrote is the first version
-        _sql_tables.capture_version.create(connection, checkfirst=True)
-        connection.execute(_sql_tables.capture_version.insert().values(version_num=REVISIONS[0]))
 
-    def upgrade(revision, context):
+    def missing(revision: Any, context: Any) -> Any:
         return script._upgrade_revs(HEAD, revision)
 
-    with EnvironmentContext(config, script, fn=upgrade, destination_rev=HEAD) as environment:
+    with EnvironmentContext(config, script, fn=missing, destination_rev=HEAD) as environment:
         environment.configure(connection=connection, version_table=VERSION_TABLE, transaction_per_migration=False)
         environment.run_migrations()
