@@ -159,9 +159,7 @@ class Streams:
         return found
 
 
-def extend_summary(
-    summary: dict[str, dict[str, Any]], path: str, start: int
-) -> tuple[dict[str, dict[str, Any]], int]:
+def extend_summary(summary: dict[str, dict[str, Any]], path: str, start: int) -> tuple[dict[str, dict[str, Any]], int]:
     """Return the summary of the series in a ``metrics.jsonl``, and how many of its bytes that speaks of.
 
     Parameters

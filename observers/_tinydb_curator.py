@@ -215,5 +215,3 @@ def _addresses(data: bytes) -> set[str]:
     return {found.decode("ascii") for found in _HANDLE.findall(data)} | {
         found.decode("ascii") for found in re.findall(rb'"id":"([0-9a-f]{32,64})"', data)
     }
-
-

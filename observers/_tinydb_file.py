@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 
 from capture import plainjson
+from capture.codec import encode
 from capture.errors import RecordError
 from capture.observers import _atomic
 
@@ -50,7 +51,19 @@ def signature(path: str) -> Signature:
 def dump_entry(entry: Mapping[str, Any]) -> bytes:
     """Return an entry as it is stored, on one line, what tells one run from another in front."""
     first = {name: entry[name] for name in ("_id", "format", "capture") if name in entry}
-    return _dump({**first, **entry}).encode("ascii")
+    try:
+        return _dump({**first, **entry}).encode("ascii")
+    except ValueError:  # what TinyDB wrote may hold NaN, which is no JSON
+        return _dump(_finite({**first, **entry})).encode("ascii")
+
+
+def _finite(data: Any) -> Any:
+    """Return JSON with the numbers tagged that JSON has not."""
+    if isinstance(data, dict):
+        return {key: _finite(item) for key, item in data.items()}
+    if isinstance(data, list):
+        return [_finite(item) for item in data]
+    return encode(data) if isinstance(data, float) else data
 
 
 def key_of(entry_id: Any) -> bytes:

@@ -334,5 +334,3 @@ def _address(listed: list[Any]) -> str:
         found = from_stored(last)
         return found if isinstance(found, str) else ""
     return str(last)
-
-

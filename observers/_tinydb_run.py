@@ -310,9 +310,7 @@ class TinyRun(RunWriter):
         entry, streams, ended = self.entry, self._streams, has_ended(self.entry.data)
         streams.write()
         own = entry.own
-        summary, end = extend_summary(
-            decode(own.get("summary", {})), streams.file(METRICS), own.get("metrics_end", 0)
-        )
+        summary, end = extend_summary(decode(own.get("summary", {})), streams.file(METRICS), own.get("metrics_end", 0))
         if end:
             own.update(summary=encode(summary), metrics_end=end)
         own["seqs"] = {**own.get("seqs", {}), **self.seqs}

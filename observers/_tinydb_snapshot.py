@@ -61,11 +61,12 @@ class Row:
     @property
     def entry(self) -> dict[str, Any]:
         """The entry; an empty one for a document that is none."""
-        if self._entry is None:
-            entry = plainjson.loads(self._data)
-            self._entry = entry if isinstance(entry, dict) else {}
+        entry, data = self._entry, self._data
+        if entry is None:
+            parsed = plainjson.loads(data or b"{}") if self._entry is None else self._entry
+            entry = self._entry = parsed if isinstance(parsed, dict) else {}
             self._data = b""
-        return self._entry
+        return entry
 
     @property
     def own(self) -> dict[str, Any]:

@@ -192,9 +192,13 @@ class TinyStore:
         now = signature(self.metadata)
         if not now or self._seen() == now:
             return
-        for line in read_lines(self.metadata)[1]:
-            if line.key is not None:
-                _atomic.ensure_folder(self.folder(plainjson.loads(line.key)), self.shared)
+        try:
+            for line in read_lines(self.metadata)[1]:
+                if line.key is not None:
+                    _atomic.ensure_folder(self.folder(plainjson.loads(line.key)), self.shared)
+        except RecordError as error:  # others broke it; that must keep no run from being stored
+            log().error("Runs are stored, but wait in %s until this is mended: %s", self.live, error)
+            return
         self._see(now)
 
     def _seen(self) -> tuple[int, ...]:

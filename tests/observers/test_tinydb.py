@@ -672,12 +672,24 @@ def test_a_metadata_file_that_is_broken_keeps_no_run_from_being_stored(tmp_path,
     with pytest.raises(RecordError, match="move it away"):
         TinyDbReader(root).labels()
     story = whole(tmp_path, "02")
-    observer = TinyDbObserver(root)
-    with pytest.raises(RecordError, match="move it away"):
-        tell(observer, story)
+    assert tell(TinyDbObserver(root), story) == 2
+    assert "until this is mended" in caplog.text
+    assert (root / "metadata.json").read_bytes() == good[: len(good) // 2]
     (root / "metadata.json").write_bytes(good)
-    tell(observer, story)
+    tell(TinyDbObserver(root), run(tmp_path, "03").complete())
     check(root, 2, story)
+    assert [entry["_id"] for entry in plain_table(root)] == [1, 2, 3]
+
+
+def test_numbers_that_json_has_not_do_not_stop_a_change(tmp_path, sacreds):
+    """Sacred writes NaN as it is; strict JSON has none, and what we write is strict."""
+    with tinydb.TinyDB(sacreds / "metadata.json") as db:
+        db.table("runs").update({"info": {"loss": [float("nan"), float("inf")]}}, tinydb.Query()._id == "named")
+    TinyDbCurator(sacreds).annotate("named", tags=["odd"])
+    assert b"NaN" not in (sacreds / "metadata.json").read_bytes()
+    found = TinyDbReader(sacreds).get("named")
+    assert str(found.info["loss"]) == "[nan, inf]"
+    assert found.tags == ["odd"]
 
 
 def test_a_writer_that_stands_still_keeps_no_other_from_ending(tmp_path, root, monkeypatch, caplog):
