@@ -159,6 +159,7 @@ class MessageObserver(RunObserver):
         self.priority = priority
         self.run: dict[str, Any] | None = None
         self._couriers: list[Courier] | None = None
+        self._wait_until: float | None = None  # from the end of the run on
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"  # no address: those are secret
@@ -221,6 +222,7 @@ class MessageObserver(RunObserver):
             "command": command,
             "host_info": {"hostname": "?", **host_info},
         }
+        self._wait_until = None
         self._couriers = None  # not those of another run, which a copy of this observer may still use
 
     def _end(self, event: str, time: datetime, **facts: Any) -> None:
@@ -251,9 +253,10 @@ class MessageObserver(RunObserver):
         return f"run {label}" if label is not None else "run"
 
     def _wait(self) -> None:
-        until = time.monotonic() + END_WAIT_S
+        if self._wait_until is None:
+            self._wait_until = time.monotonic() + END_WAIT_S
         for courier in self._couriers or ():
-            if not courier.wait(max(0.0, until - time.monotonic())):
+            if not courier.wait(max(0.0, self._wait_until - time.monotonic())):
                 courier.complain(f"it was not delivered within {END_WAIT_S:g} s, and is not waited for")
 
     def filled(self, text: str, default: str, **more: Any) -> str:

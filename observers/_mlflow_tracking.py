@@ -14,7 +14,7 @@ from capture.errors import ObserverError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, BinaryIO
 
     Point = tuple[str, float, int, int]  #: key, value, milliseconds since the epoch, step
@@ -600,8 +600,8 @@ def make_sqlite(path: str) -> None:
 class Artifacts:
     """The files of one run."""
 
-    def put(self, name: str, stream: BinaryIO, size: int) -> None:
-        """Store a file, in place of one of that name."""
+    def put(self, name: str, open: Callable[[], BinaryIO], size: int) -> None:
+        """Store what ``open()`` gives, in place of one of that name."""
         raise NotImplementedError
 
     def get(self, name: str) -> bytes | None:
@@ -628,10 +628,11 @@ class ServedArtifacts(Artifacts):
 
         return f"{self._root}/{quote(name)}"
 
-    def put(self, name: str, stream: BinaryIO, size: int) -> None:
+    def put(self, name: str, open: Callable[[], BinaryIO], size: int) -> None:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         timeout_s = 3 * TIMEOUT_S + size / _SLOWEST  # the server answers when it has passed the file on
-        self._server.fetch("PUT", self._url(name), stream if size else b"", headers, timeout_s)
+        with open() as stream:
+            self._server.fetch("PUT", self._url(name), stream if size else b"", headers, timeout_s)
 
     def get(self, name: str) -> bytes | None:
         try:
@@ -659,13 +660,14 @@ class LocalArtifacts(Artifacts):
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
-    def put(self, name: str, stream: BinaryIO, size: int) -> None:
+    def put(self, name: str, open: Callable[[], BinaryIO], size: int) -> None:
+        import builtins
         import shutil
 
         path = os.path.join(self._folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         beside = f"{path}.tmp-{os.getpid()}"
-        with open(beside, "wb") as target:
+        with open() as stream, builtins.open(beside, "wb") as target:
             shutil.copyfileobj(stream, target, 1 << 20)
         os.replace(beside, path)
 
@@ -688,39 +690,23 @@ class RemoteArtifacts(Artifacts):
     """Files in a bucket or the like, which the tracking server only names; reached by fsspec."""
 
     def __init__(self, uri: str) -> None:
-        try:
-            import fsspec
-        except ImportError as error:
-            raise TrackingError(
-                f"this MLflow keeps files at {uri.partition('://')[0]}://, for which fsspec is needed: {error}"
-                "\n  to install it:  pip install 'experiment-capture[s3]' (or gcs, azure, ssh, hdfs)"
-            ) from error
-        options: dict[str, Any] = {}
+        from capture.observers._remote_files import files_at
+
         endpoint = os.environ.get("MLFLOW_S3_ENDPOINT_URL")
-        if endpoint and uri.startswith("s3://"):
-            options["client_kwargs"] = {"endpoint_url": endpoint}
-        self._files, self._root = fsspec.core.url_to_fs(uri, **options)
+        options = {"endpoint_url": endpoint} if endpoint and uri.startswith("s3") else {}
+        self._files = files_at(uri, options)
 
-    def put(self, name: str, stream: BinaryIO, size: int) -> None:
-        import shutil
-
-        path = f"{self._root}/{name}"
-        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
-        with self._files.open(path, "wb") as target:
-            shutil.copyfileobj(stream, target, 1 << 20)
+    def put(self, name: str, open: Callable[[], BinaryIO], size: int) -> None:
+        self._files.upload(name, open, size)
 
     def get(self, name: str) -> bytes | None:
         try:
-            return self._files.cat_file(f"{self._root}/{name}")
+            return self._files.read(name)
         except FileNotFoundError:
             return None
 
     def delete(self, names: Iterable[str]) -> None:
-        for name in names:
-            try:
-                self._files.rm_file(f"{self._root}/{name}")
-            except FileNotFoundError:
-                pass
+        self._files.delete(names)
 
 
 def artifacts_of(tracking: Tracking, uri: str) -> Artifacts:

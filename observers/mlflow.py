@@ -35,6 +35,7 @@ from capture.observers._mlflow_tracking import (
     TrackingAwayError,
     TrackingError,
     artifacts_of,
+    sqlite_path,
 )  # fmt: skip
 from capture.observers._writing import Blob, RunWriter, StoreObserver
 from capture.secrets import redact_url
@@ -43,7 +44,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from capture.hooks import MetricsBatch
     from capture.observers._mlflow_tracking import Artifacts, Point, Tracking
@@ -200,7 +201,10 @@ def check_uri(uri: str) -> str:
     """Return a tracking URI that can be written to; an ObserverError says which can."""
     scheme = uri.partition("://")[0].lower() if "://" in uri else ""
     if scheme in ("http", "https") or scheme.partition("+")[0] in _DATABASES:
-        return uri.rstrip("/") if scheme in ("http", "https") else uri
+        if scheme in ("http", "https"):
+            return uri.rstrip("/")
+        path = sqlite_path(uri)
+        return uri if path is None else f"sqlite:///{path}"  # meant from here, wherever a run may go
     possible = (
         "\n  a server:    http://host:port  (or mlflow+http://host:port)"
         "\n  a database:  sqlite:///path/mlflow.db  (or mlflow+sqlite:///path/mlflow.db)"
@@ -380,8 +384,7 @@ class MlflowRun(RunWriter):
         self._documents[f"capture/{name}"] = data
 
     def _store(self, name: str, blob: Blob) -> None:
-        with blob.open() as stream:
-            self.files.put(name, stream, blob.size)
+        self.files.put(name, blob.open, blob.size)
 
     # ------------------------------------------------------------------------------------------------------ writing
 
@@ -410,14 +413,14 @@ class MlflowRun(RunWriter):
 
     def _put_document(self, name: str) -> None:
         data = self._documents[name]
-        self.files.put(name, io.BytesIO(data), len(data))
+        self.files.put(name, lambda: io.BytesIO(data), len(data))
 
     def _store_or_say(self, name: str, store: Callable[[Any], None], argument: Any) -> None:
         try:
             store(argument)
         except TrackingAwayError:
             raise
-        except TrackingError as error:  # the rest of the run need not wait for a server that takes no files
+        except ObserverError as error:  # the rest of the run need not wait for a server that takes no files
             if not self._takes_no_files:
                 self._takes_no_files = True
                 logger("capture.observers").warning("run %s: %s and the like are left out: %s", self.label, name, error)
@@ -543,11 +546,15 @@ class Output:
 
     def _put(self, name: str, start: int, size: int) -> None:
         size = min(size, self._size - start)
+        self._run.files.put(name, lambda: self._opened(start, size), size)
+
+    def _opened(self, start: int, size: int) -> BinaryIO:
+        """Open a part of the output: in memory if it is a piece, else the file on disk once more."""
         self._file.seek(start)
-        if start == 0 and size == self._size:
-            self._run.files.put(name, self._file, size)
-        else:
-            self._run.files.put(name, io.BytesIO(self._file.read(size)), size)
+        if size <= self.PIECE or isinstance(self._file, io.BytesIO):
+            return io.BytesIO(self._file.read(size))
+        self._file.flush()
+        return os.fdopen(os.dup(self._file.fileno()), "rb")
 
     def _name(self, number: int) -> str:
         return f"{OUTPUT}.{number:05d}" if number else OUTPUT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from capture import Experiment, events, start_run
 from capture.errors import ObserverError
 from capture.observers import MlflowObserver
-from capture.observers._mlflow_tracking import RestTracking, TrackingError
+from capture.observers._mlflow_tracking import RestTracking, TrackingError, artifacts_of
 from capture.observers.mlflow import Keys, Output, legal_key
 from capture.registry import make_observer
 from capture.testing import Story, tell
@@ -243,9 +244,9 @@ def test_output_goes_on_when_a_run_is_resumed(mlflow, tmp_path, monkeypatch):
     """What was joined at the first end is taken apart again, and joined at the second."""
     monkeypatch.setattr(Output, "PIECE", 10)
     uid = uuid.uuid4().hex
-    first = Story(tmp_path / "1", uid).start().add(events.Output(text="0123456789" * 3, offset=0)).complete()
+    first = Story(tmp_path / "1", uid).start().add(events.Output(text="0123456789" * 5, offset=0)).complete()
     second = Story(tmp_path / "2", uid, "main-2")
-    second.add(events.Resumed(resume_time=second.moment()), events.Output(text="and more", offset=30))
+    second.add(events.Resumed(resume_time=second.moment()), events.Output(text="and more", offset=50))
     observer = mlflow.observer()
     tell(observer, first)
     tell(observer, second)
@@ -253,7 +254,7 @@ def test_output_goes_on_when_a_run_is_resumed(mlflow, tmp_path, monkeypatch):
     assert (run.status, run.read("cout.txt")) == ("RUNNING", b"0123456789")
     tell(mlflow.observer(), second.complete())
     run = mlflow.run()
-    assert (run.status, run.read("cout.txt")) == ("FINISHED", b"0123456789" * 3 + b"and more")
+    assert (run.status, run.read("cout.txt")) == ("FINISHED", b"0123456789" * 5 + b"and more")
     assert not any(name.startswith("cout.txt.") for name in run.files())
 
 
@@ -460,6 +461,7 @@ def test_the_layout_that_mlflow_gave_up_is_refused(uri):
         ("mlflow://host:5000/sub/", "mlflow+http://host:5000/sub"),
         ("mlflow+https://host?experiment=a%20b", "mlflow+https://host?experiment=a%20b"),
         ("mlflow+sqlite:////data/m.db", "mlflow+sqlite:////data/m.db"),
+        ("mlflow+sqlite:///m.db", f"mlflow+sqlite:///{os.path.abspath('m.db')}"),
     ],
 )
 def test_urls_lead_to_what_they_name(url, identity):
@@ -505,6 +507,26 @@ def test_nothing_of_mlflow_is_imported_for_a_server():
         "except ConnectionError: print('mlflow' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_files_go_into_a_bucket_that_the_server_names(s3_url):
+    """A server may only say where files are, and leave it to its clients to bring them there."""
+    files = artifacts_of(RestTracking("http://tracking.example.org"), f"{s3_url}/1/abc/artifacts")
+    files.put("a b/c.txt", lambda: io.BytesIO(b"hello"), 5)
+    assert files.get("a b/c.txt") == b"hello" and files.get("nothing") is None
+    files.delete(["a b/c.txt", "nothing"])
+    assert files.get("a b/c.txt") is None
+
+
+def test_files_go_into_a_folder_of_this_machine_only(tmp_path):
+    """A path of the server's is one of ours only if the server is here."""
+    files = artifacts_of(RestTracking("http://127.0.0.1:1"), tmp_path.as_uri() + "/artifacts")
+    files.put("a/b.txt", lambda: io.BytesIO(b"hello"), 5)
+    assert (tmp_path / "artifacts" / "a" / "b.txt").read_bytes() == files.get("a/b.txt") == b"hello"
+    files.delete(["a/b.txt", "nothing"])
+    assert files.get("a/b.txt") is None
+    with pytest.raises(TrackingError, match="a folder of its own machine"):
+        artifacts_of(RestTracking("http://tracking.example.org"), "/data/mlruns/1/abc/artifacts")
 
 
 # -------------------------------------------------------------------------------------------------------- a database
