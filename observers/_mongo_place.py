@@ -363,7 +363,7 @@ def is_duplicate(error: BaseException) -> bool:
 
 # ------------------------------------------------------------------------------------------------------- the exit
 
-_CLIENTS: weakref.WeakSet[Any] = weakref.WeakSet()  # those that were made here
+_CLIENTS: list[weakref.ref[Any]] = []  # those that were made here; clients of one server are equal, so no set of them
 
 
 def _never_wait_for(client: Any) -> None:
@@ -378,12 +378,12 @@ def _never_wait_for(client: Any) -> None:
 
         atexit.unregister(_let_go)
         atexit.register(_let_go)  # after the driver's own, so that it is called before that
-    _CLIENTS.add(client)
+    _CLIENTS.append(weakref.ref(client, _CLIENTS.remove))
 
 
 def _let_go() -> None:
-    for client in list(_CLIENTS):
-        for executor in executors_of(client):
+    for reference in list(_CLIENTS):
+        for executor in executors_of(reference()):
             executor._thread = None  # what `join` waits for
 
 

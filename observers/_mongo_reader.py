@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from capture.codec import decode
+from capture.filters import Test
 from capture.observers._mongo_files import Files
 from capture.observers._mongo_filters import query_of
 from capture.observers._mongo_labels import label_of
@@ -24,18 +26,23 @@ if TYPE_CHECKING:
 #: what a list of runs asks for; the rest of a document is fetched when it is asked for
 _LISTED = {
     "status": 1, "command": 1, "start_time": 1, "stop_time": 1, "heartbeat": 1, "config": 1, "result": 1,
-    "experiment.name": 1, "format": 1, "omniboard": 1, "capture.uid": 1, "capture.key": 1, "capture.status": 1,
-    "capture.times": 1, "capture.summary": 1, "capture.exact": 1, "capture.writers": 1, "capture.format": 1,
-    "host.hostname": 1,
+    "omniboard": 1, "capture.format": 1, "capture.uid": 1, "capture.key": 1, "capture.status": 1, "capture.times": 1,
+    "capture.summary": 1, "capture.exact": 1,
 }  # fmt: skip
 #: fields of a record that `_LISTED` is enough for
 _FROM_LIST = frozenset(
     {
-        *("uid", "status", "command", "config", "result", "tags", "notes", "writers", "summary", "metrics"),
+        *("uid", "status", "command", "config", "result", "tags", "notes", "summary", "metrics"),
         *("start_time", "stop_time", "heartbeat", "queue_time"),
     }
 )
 _AT_ONCE = 1_000  #: documents that are fetched together
+_GROUP = 64  #: runs of a list whose whole documents are fetched together, when that of one is asked for
+#: fields that a condition may ask for, and what of a document they need
+_ASKED = {
+    "experiment": ("experiment", "capture.told_sources"), "host": ("host",), "meta": ("meta",), "info": ("info",),
+    "facts": ("capture.facts",),
+}  # fmt: skip
 
 
 class MongoReader(StoreReader):
@@ -84,7 +91,7 @@ class MongoReader(StoreReader):
     def read(self, label: Any) -> RunRecord:
         with self.place.explained():
             document = self._document(label)
-        return self._record(label, document, True)
+        return StoredRecord(label, _Stored(self, label, document).load)
 
     def candidates(self, wanted: Filter | None, limit: int | None) -> Iterable[RunRecord]:
         query, runs = query_of(wanted), self.place.runs
@@ -92,20 +99,29 @@ class MongoReader(StoreReader):
             if self._has_names():  # then numbers do not tell which is newer
                 yield from self._by_label([each["_id"] for each in reversed(self._in_order(runs, query))])
                 return
-            cursor = runs.find(query, _LISTED).sort("_id", -1)
+            asked = {name for name in _names_in(wanted) if name in _ASKED}
+            fields = {**_LISTED, **{path: 1 for name in asked for path in _ASKED[name]}}
+            cursor = runs.find(query, fields).sort("_id", -1)
             if limit is not None and wanted is None:
                 cursor = cursor.limit(limit)
             cursor = cursor.batch_size(_AT_ONCE if limit is None else max(2, min(limit, _AT_ONCE)))
-            for document in cursor:
-                yield self._record(document["_id"], document, False)
+            while documents := list(islice(cursor, _GROUP)):
+                yield from self._group(documents, _FROM_LIST | asked)
+
+    def _group(self, documents: list[Any], listed: frozenset[str]) -> Iterator[RunRecord]:
+        """Yield the records of runs of which a list is known."""
+        group = _Group(self, [document["_id"] for document in documents])
+        for document in documents:
+            stored = _Stored(self, document["_id"], document, listed, group)
+            yield StoredRecord(document["_id"], stored.load)
 
     def _by_label(self, labels: list[Any]) -> Iterator[RunRecord]:
         for at in range(0, len(labels), _AT_ONCE):
             some = labels[at : at + _AT_ONCE]
             found = {each["_id"]: each for each in self.place.runs.find({"_id": {"$in": some}}, _LISTED)}
-            for label in some:
-                if label in found:
-                    yield self._record(label, found[label], False)
+            for start in range(0, len(some), _GROUP):
+                group = [found[label] for label in some[start : start + _GROUP] if label in found]
+                yield from self._group(group, _FROM_LIST)
 
     def _has_names(self) -> bool:
         """Say whether runs have labels that are no numbers; else these sort them by age."""
@@ -131,31 +147,70 @@ class MongoReader(StoreReader):
 
         raise not_found(self.url, label, self.all_labels())
 
-    # ------------------------------------------------------------------------------------------- one run
 
-    def _record(self, label: Any, document: Any, is_whole: bool) -> RunRecord:
-        stored = _Stored(self, label, document, is_whole)
-        return StoredRecord(label, stored.load)
+
+class _Group:
+    """Runs of a list: who asks for more of one of them will ask for the same of the next."""
+
+    def __init__(self, reader: MongoReader, labels: list[Any]) -> None:
+        self._reader, self._labels = reader, labels
+        self._found: dict[Any, Any] | None = None
+
+    def whole(self, label: Any) -> Any:
+        """Return the document of one of the runs, but for its output."""
+        with self._reader.place.explained():
+            if self._found is None:
+                wanted = {"_id": {"$in": self._labels}}
+                self._found = {each["_id"]: each for each in self._reader.place.runs.find(wanted, {"captured_out": 0})}
+            document = self._found.pop(label, None)
+            return self._reader._document(label) if document is None else document
 
 
 class _Stored:
-    """The document of a run, and how each field of its record is read from it."""
+    """The document of a run, and how each field of its record is read from it.
 
-    def __init__(self, reader: MongoReader, label: Any, document: Any, is_whole: bool) -> None:
-        self._reader, self._label, self._document, self._is_whole = reader, label, document, is_whole
+    Parameters
+    ----------
+    reader : MongoReader
+    label : object
+    document : dict
+    listed : set of str
+        The fields that can be read from `document`, if it is not whole.
+    group : _Group, optional
+        Where the whole of it is had.
+    """
+
+    def __init__(
+        self,
+        reader: MongoReader,
+        label: Any,
+        document: Any,
+        listed: frozenset[str] = frozenset(),
+        group: _Group | None = None,
+    ) -> None:
+        self._reader, self._label, self._document = reader, label, document
+        self._at_hand, self._group = listed, group
 
     def load(self, name: str) -> Any:
         """Return one field of the record; KeyError if it is as in an empty one."""
-        if not self._is_whole and name not in _FROM_LIST:
-            with self._reader.place.explained():
-                self._document = self._reader._document(self._label)
-            self._is_whole = True
+        if self._group is not None and name not in self._at_hand:
+            self._complete()
         return getattr(self, f"_{name}")()
 
+    def _complete(self) -> None:
+        if self._group is not None:
+            self._document = self._group.whole(self._label)
+            self._group = None
+
     @property
-    def _mine(self) -> Any:
-        mine = self._document.get("capture")
-        return mine if isinstance(mine, dict) and "format" in mine else {}
+    def _document(self) -> Any:
+        return self._known
+
+    @_document.setter
+    def _document(self, document: Any) -> None:
+        self._known = document
+        mine = document.get("capture")
+        self._mine: Any = mine if isinstance(mine, dict) and "format" in mine else {}
 
     def _cell(self, stored: Any) -> Any:
         return cell_value(stored, self._reader.files.read)
@@ -164,7 +219,8 @@ class _Stored:
         exact = (self._mine.get("exact") or {}).get(name)
         if exact is not None:
             return self._cell(exact)
-        return decode(plain(self._document[name]))
+        value = self._document[name]
+        return decode(value if self._mine else plain(value))  # what we wrote has the types that `decode` knows
 
     # Fields, by the name of the attribute of `RunRecord`.
 
@@ -226,14 +282,9 @@ class _Stored:
         return _moment(self._document.get(field)) if field else None
 
     def _queue_time(self) -> datetime | None:
-        if not self._mine and not self._is_whole:
-            return self._queue_time_of_sacred()
-        return self._time("queued", "") if self._mine else self._queue_time_of_sacred()
-
-    def _queue_time_of_sacred(self) -> datetime | None:
-        if not self._is_whole:
-            self._document = self._reader._document(self._label)
-            self._is_whole = True
+        if self._mine:
+            return self._time("queued", "")
+        self._complete()
         return _moment((self._document.get("meta") or {}).get("queue_time"))
 
     def _start_time(self) -> datetime | None:
@@ -355,9 +406,7 @@ class _Stored:
         with place.explained():
             if self._mine:
                 return read_series(place, self._mine["key"])
-            if not self._is_whole:
-                self._document = self._reader._document(self._label)
-                self._is_whole = True
+            self._complete()
             index: Any = (self._document.get("info") or {}).get("metrics")
             ids = [str(each["id"]) for each in index] if _is_index(index) else []
             return read_sacred_series(place, self._label, ids)
@@ -406,6 +455,15 @@ class StoredSeries(Mapping[str, Series]):
 
     def __repr__(self) -> str:
         return repr(self._series())
+
+
+def _names_in(wanted: Filter | None) -> Iterator[str]:
+    """Yield the fields that a condition asks for."""
+    if isinstance(wanted, Test):
+        yield wanted.path.partition(".")[0]
+    for term in [*getattr(wanted, "terms", ()), getattr(wanted, "term", None)]:
+        if term is not None:
+            yield from _names_in(term)
 
 
 def _is_index(value: Any) -> bool:
