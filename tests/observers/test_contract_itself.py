@@ -78,8 +78,8 @@ class Requeueing(FileStorageObserver):
 class Crowding(FileStorageObserver):
     """Lets a run that is queued take over the label of another that is."""
 
-    def _claim(self, uid, asked, takes_over):
-        return super()._claim(uid, asked, takes_over=True)
+    def claim_run(self, uid, asked, takes_over):
+        return super().claim_run(uid, asked, takes_over=True)
 
 
 class Promising(FileStorageObserver):
