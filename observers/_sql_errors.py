@@ -52,10 +52,10 @@ def is_passing(error: BaseException) -> bool:
     if cause is None or is_refused(error):
         return False
     state, number, kinds = _state(cause), _number(cause), {cls.__name__ for cls in type(cause).__mro__}
+    if number is not None:  # before the state, which MySQL has as well, and not so finely
+        return number in _PASSING_NUMBERS or (number == 0 and "InterfaceError" in kinds)  # PyMySQL: already closed
     if state is not None:
         return state.startswith(_PASSING_STATES)
-    if number is not None:
-        return number in _PASSING_NUMBERS or (number == 0 and "InterfaceError" in kinds)  # PyMySQL: already closed
     if type(cause).__module__ == "sqlite3":
         return any(part in str(cause).lower() for part in _PASSING_TEXTS)
     return bool(kinds & {"OperationalError", "InterfaceError"})  # without a number: the connection
@@ -67,10 +67,10 @@ def is_refused(error: BaseException) -> bool:
     if cause is None:
         return False
     state, number = _state(cause), _number(cause)
-    if state is not None:
-        return state.startswith(_REFUSED_STATES)
     if number is not None:
         return number in _REFUSED_NUMBERS
+    if state is not None:
+        return state.startswith(_REFUSED_STATES)
     return any(part in str(cause).lower() for part in _REFUSED_TEXTS)
 
 

@@ -340,11 +340,12 @@ class SqlRun(RunWriter):
 
     def _steps(self) -> list[_Step]:
         pending = self._pending
-        steps = [_Step("the description", self._store_columns)]
+        steps = [_Step("what the run is", self._store_columns)]
         if pending.described is not None:
-            steps.append(_Step("the config", self._store_config))
+            steps.append(_Step("what can be searched of the config", self._store_config))
         if pending.documents or pending.resumed or pending.extra:
-            steps.append(_Step("what the run is", self._store_documents))
+            steps.append(_Step("its description", self._store_documents))
+        steps.append(_Step("what Sacred's tables say", self._store_sacreds))
         steps += [
             _Step(f"the facts {topic!r}", partial(self._store_facts, topic=topic)) for topic in pending.facts
         ]
@@ -439,7 +440,15 @@ class SqlRun(RunWriter):
 
     def _store_columns(self, connection: Connection) -> None:
         pending, run, own = self._pending, tables.run, tables.capture_run
-        sacreds = dict(pending.sacreds)
+        exact = {name: pending.sacreds[name] for name in ("config", "info") if name in pending.sacreds}
+        if exact:
+            connection.execute(run.update().where(run.c.id == self.number).values(exact))
+        if pending.own:
+            connection.execute(own.update().where(own.c.run == self.number).values(pending.own))
+
+    def _store_sacreds(self, connection: Connection) -> None:
+        pending, run = self._pending, tables.run
+        sacreds = {name: value for name, value in pending.sacreds.items() if name not in ("config", "info")}
         if pending.described is not None:
             ex_info, host_info, _ = pending.described
             self._experiment = sacreds["experiment_id"] = _sql_sacred.put_experiment(connection, ex_info)
@@ -447,8 +456,6 @@ class SqlRun(RunWriter):
         if sacreds:
             fitting = _sql_sacred.fitting(run, sacreds, connection)
             connection.execute(run.update().where(run.c.id == self.number).values(fitting))
-        if pending.own:
-            connection.execute(own.update().where(own.c.run == self.number).values(pending.own))
 
     def _store_config(self, connection: Connection) -> None:
         assert self._pending.described is not None and self.number is not None
@@ -497,15 +504,17 @@ class SqlRun(RunWriter):
             old = self._document(connection, "experiment")
             whole = {**(plainjson.loads(old) if old else {}), **encode(anew)}
             self._put_document(connection, "experiment", plainjson.dumps(whole, allow_nan=False))
-            _sql_sacred.put_dependencies(connection, self._experiment_of(connection), anew["dependencies"])
+            experiment = self._experiment_of(connection)
+            if experiment is not None:
+                _sql_sacred.put_dependencies(connection, experiment, anew["dependencies"])
 
-    def _experiment_of(self, connection: Connection) -> int:
+    def _experiment_of(self, connection: Connection) -> int | None:
         if self._experiment is None:
             from sqlalchemy import select
 
             query = select(tables.run.c.experiment_id).where(tables.run.c.id == self.number)
             self._experiment = connection.execute(query).scalar()
-        return self._experiment  # type: ignore[return-value]
+        return self._experiment
 
     # Output.
 

@@ -377,7 +377,7 @@ class TestMigrations:
         server.create(f"{kind}_other")
         try:
             self.check_that_both_ways_meet(*urls)
-            story, long = story_of(tmp_path), "ü" * 300
+            long = "ü" * 300
             ex_info = {**describe()["ex_info"], "name": long, "base_dir": long, "dependencies": [f"{long}=={long}"]}
             story = story_of(tmp_path, ex_info=ex_info, command=long, config={"x": "y" * 100_000}, label="z" * 60)
             story.add(events.Output(text="line\n" * 30_000, offset=0))
@@ -592,7 +592,7 @@ class TestFaults:
         assert "hunter2" not in str(error.value)
         missing = SqlObserver(server.url_of("nosuchdatabase"))
         with pytest.raises(DatabaseRefusedError, match="nosuchdatabase"):
-            tell(missing, story_of(tmp_path))
+            tell(missing, story_of(tmp_path, "0b"))
 
     def test_a_server_that_is_away_is_tried_again(self, tmp_path):
         """A refused connection may pass."""
