@@ -299,7 +299,7 @@ class TinyRun(RunWriter):
             self._missed_changed = False
             self._unsettled = has_ended(self.entry.data)
         if self._unsettled:
-            if not self.store.settle():  # then it lies in `live` alone
+            if not self.store.settle_in_time():  # then it lies in `live` alone
                 _atomic.sync(self.store.place(self.name))
             self._unsettled = False
 

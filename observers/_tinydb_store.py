@@ -44,6 +44,8 @@ FILES = "hashfs"
 
 _PATIENCE_S = 10.0  #: how long a writer waits for others that change metadata.json
 _ABANDONED_S = 60.0  #: after which a lock is nobody's where the file system cannot lock: a change takes a second
+_SMALL = 2_000_000  #: bytes of metadata.json that are written anew whenever a run ends
+_BYTES_PER_S = 20e6  #: of a longer one, as an average over a burst of runs: a few hundredths of what a disk can do
 _FORGOTTEN_S = 86_400.0  #: after which a run that says nothing is kept in metadata.json alone
 
 
@@ -269,6 +271,32 @@ class TinyStore:
         _atomic.write(place, dump_entry(entry) + b"\n", self.shared)
         return signature(place)
 
+    def settle_in_time(self) -> bool:
+        """Settle, unless that was done a moment ago and would cost much; then it is done with the next run that ends.
+
+        A sweep of short runs, or a copy of ten thousand, would else write a long file ten thousand times. What is left
+        when the process exits is settled then.
+
+        Returns
+        -------
+        bool
+            Whether it was done.
+        """
+        try:
+            found = os.stat(self.metadata)
+        except FileNotFoundError:
+            return self.settle()
+        if found.st_size < _SMALL or not 0 <= time.time() - found.st_mtime < found.st_size / _BYTES_PER_S:
+            _waiting.pop(self.root, None)
+            return self.settle()
+        if not _waiting:
+            import atexit
+
+            atexit.unregister(settle_waiting)
+            atexit.register(settle_waiting)
+        _waiting[self.root] = self
+        return False
+
     def settle(self, patience_s: float = _PATIENCE_S) -> bool:
         """Copy all that lies in ``live`` into ``metadata.json``, and take away what belongs to ended runs.
 
@@ -347,6 +375,15 @@ class TinyStore:
         except FileExistsError:  # another run stored it just now
             return os.stat(path).st_size == blob.size
         return True
+
+
+_waiting: dict[str, TinyStore] = {}  # stores of this process in which ended runs wait to be settled
+
+
+def settle_waiting() -> None:
+    """Settle the stores in which runs of this process wait for that."""
+    while _waiting:
+        _waiting.popitem()[1].settle()
 
 
 def _documents_in(folder: str) -> list[str]:

@@ -184,6 +184,7 @@ def test_lines_are_found_wherever_parts_of_the_file_end(tmp_path, root, size):
         stream.write('"3":{"_id":"%s","format":"x"}\n}}\n' % ("\\u00fc" * 200))
     wanted = [(line.number, line.key, line.start, line.end) for line in read_lines(str(path))[1]]
     assert [(line.number, line.key, line.start, line.end) for line in _places(str(path))[1]] == wanted
+    os.utime(path, (0, 0))  # it has rested
     before = json.loads(path.read_text())["runs"]
     label = tell(TinyDbObserver(root), run(tmp_path).complete())
     after = json.loads(path.read_text())["runs"]
@@ -708,6 +709,24 @@ def test_a_writer_that_stands_still_keeps_no_other_from_ending(tmp_path, root, m
     tell(TinyDbObserver(root), run(tmp_path, "03").complete())
     assert len(plain_table(root)) == 3
     check(root, label, story)
+
+
+def test_a_burst_of_runs_does_not_write_a_long_file_for_each(tmp_path, root, monkeypatch):
+    """Ten thousand runs that are copied into a store would else write some hundred gigabytes."""
+    from capture.observers import _tinydb_store
+
+    monkeypatch.setattr(_tinydb_store, "_SMALL", 0)
+    monkeypatch.setattr(_tinydb_store, "_BYTES_PER_S", 1.0)
+    stories = [whole(tmp_path, f"0{number}") for number in range(1, 6)]
+    labels = [tell(TinyDbObserver(root), story) for story in stories]
+    assert [entry["_id"] for entry in plain_table(root)] == [1]
+    assert TinyDbReader(root).labels() == labels
+    for label, story in zip(labels, stories):
+        check(root, label, story)
+    _tinydb_store.settle_waiting()
+    assert [entry["_id"] for entry in plain_table(root)] == labels
+    assert os.listdir(root / "_capture" / "live") == []
+    assert _tinydb_store._waiting == {}
 
 
 def test_a_store_without_locks_is_written_by_one_at_a_time(tmp_path, root, monkeypatch):
