@@ -51,7 +51,12 @@ def main(steps, pause, kill_at, _run):
 """
 
 
-@pytest.fixture(params=["mongo", "postgres", "mariadb", "s3"])
+def a_server_of(*kinds):
+    """Return the decorator of a test that is run with a server of each kind."""
+    return pytest.mark.parametrize("make_server", kinds or ("mongo", "postgres", "mariadb", "s3"), indirect=True)
+
+
+@pytest.fixture
 def make_server(request, monkeypatch):
     """Return a factory of private servers of one kind, not started yet."""
     make = request.getfixturevalue(f"own_{request.param}")
@@ -140,6 +145,7 @@ def check_whole(url: str, steps: int = 40, status: str = "COMPLETED") -> None:
     store.close()
 
 
+@a_server_of()
 def test_a_server_that_is_absent_at_the_start(make_server, folder):
     """The run goes on, ends well, says what to do, and is delivered when the server is there."""
     server = make_server()
@@ -157,6 +163,7 @@ def test_a_server_that_is_absent_at_the_start(make_server, folder):
     check_whole(url, steps=10)
 
 
+@a_server_of()
 def test_a_server_that_is_killed_in_mid_run(make_server, folder):
     """Ten seconds without it; the run does not notice, and its record has no gap and no repetition."""
     server = make_server()
@@ -173,6 +180,7 @@ def test_a_server_that_is_killed_in_mid_run(make_server, folder):
     check_whole(url, steps=140)
 
 
+@a_server_of()
 def test_a_server_that_is_gone_for_good(make_server, folder):
     """The process ends within ten seconds of main's end and says what to do."""
     server = make_server()
@@ -190,6 +198,7 @@ def test_a_server_that_is_gone_for_good(make_server, folder):
     check_whole(url)
 
 
+@a_server_of()
 def test_a_server_that_freezes(make_server, folder):
     """It answers nothing for a while, then everything."""
     server = make_server()
@@ -206,6 +215,7 @@ def test_a_server_that_freezes(make_server, folder):
     check_whole(url, steps=100)
 
 
+@a_server_of()
 def test_a_server_that_restarts_between_beats(make_server, folder):
     """Administrators restart servers; connections in the pool are dead then."""
     server = make_server()
@@ -222,6 +232,7 @@ def test_a_server_that_restarts_between_beats(make_server, folder):
     check_whole(url, steps=80)
 
 
+@a_server_of()
 def test_a_run_that_is_killed(make_server, folder):
     """What it had told is delivered from its journal, however often it is delivered."""
     server = make_server()
@@ -246,33 +257,40 @@ def test_a_run_that_is_killed(make_server, folder):
         assert len(store.labels()) == 1
 
 
-def test_a_store_that_refuses_the_credentials(make_server, folder):
+@a_server_of()
+def test_a_store_that_refuses_the_credentials(make_server, folder, monkeypatch):
     """That does not pass by itself: it is said at once, without the password, and nothing is lost."""
-    if make_server.kind == "s3":
-        pytest.skip("the test server takes any credentials; refusals are played in tests/observers/test_remote.py")
     server = make_server(**({"auth": True} if make_server.kind == "mongo" else {}))
     server.start()
     url = url_of(server)
-    wrong = server.wrong_url if make_server.kind != "s3" else url
+    if make_server.kind == "s3":
+        right = {name: os.environ[name] for name in server.wrong_environment}
+        for name, value in server.wrong_environment.items():
+            monkeypatch.setenv(name, value)
+        wrong, secret = url, server.wrong_environment["AWS_SECRET_ACCESS_KEY"]
+    else:
+        right, wrong = {}, server.wrong_url
+        secret = re.search(r"//[^:/@]+:([^@]+)@", wrong)[1]
     begun = time.monotonic()
     said = ended(start(folder, wrong, "steps=10", "pause=0.01"))
     assert time.monotonic() - begun < 30
-    secret = re.search(r"//[^:/@]+:([^@]+)@", wrong)
-    assert secret is not None and secret[1] not in said
-    assert re.search("refuse|denied|authenticat|password", said, re.I), said
+    assert secret not in said
+    assert re.search("refuse|denied|authenticat|password|credential|key", said, re.I), said
+    folder.environment.update(right)
     sync(folder, f"--to={url}")
+    for name, value in right.items():
+        monkeypatch.setenv(name, value)
     check_whole(url, steps=10)
 
 
+@a_server_of("mongo", "postgres", "mariadb")
 def test_a_server_whose_disk_is_full(make_server, folder):
     """The run goes on; when there is room, what waited goes in."""
     from tests.servers.processes import small_disks_missing
 
-    if make_server.kind not in ("mongo", "postgres"):
-        pytest.skip("the others answer a full disk as these do, with an error of the server")
     if small_disks_missing():
         pytest.skip(small_disks_missing())
-    server = make_server(disk_mib=400 if make_server.kind == "mongo" else 120)
+    server = make_server(disk_mib={"mongo": 400, "postgres": 120, "mariadb": 300}[make_server.kind])
     server.start()
     url = url_of(server)
     filler = os.path.join(server.folder, "filler")
