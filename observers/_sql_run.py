@@ -132,6 +132,7 @@ class SqlRun(RunWriter):
         self._pending = _Pending()
         self._points = PointWriter()
         self._experiment: int | None = None
+        self._is_new = False  # made in the transaction that goes on: nothing of it is there yet
         self._last_info = self._last_result = ""
 
     def __repr__(self) -> str:
@@ -307,6 +308,7 @@ class SqlRun(RunWriter):
         lost: list[tuple[_Step, Exception]] = []
         try:
             with self._database.writing() as connection:
+                self._is_new = False
                 self._lock(connection)
                 for step in steps:
                     if not one_by_one:
@@ -410,7 +412,7 @@ class SqlRun(RunWriter):
         if number > last:
             connection.execute(counter.update().where(counter.c.name == "label").values(value=number))
         self.number = _sql_sacred.insert(connection, tables.run, {"run_id": label})
-        self.label = told_text(label)
+        self.label, self._is_new = told_text(label), True
         connection.execute(
             own.insert(),
             {
@@ -461,7 +463,8 @@ class SqlRun(RunWriter):
         assert self._pending.described is not None and self.number is not None
         _, host_info, config = self._pending.described
         table, own, gpu = tables.capture_config, tables.capture_run, tables.capture_gpu
-        connection.execute(table.delete().where(table.c.run == self.number))
+        if not self._is_new:
+            connection.execute(table.delete().where(table.c.run == self.number))
         rows, whole = config_rows(config)
         if rows:
             connection.execute(table.insert(), [{"run": self.number, **row} for row in rows])
@@ -469,13 +472,18 @@ class SqlRun(RunWriter):
             connection.execute(own.update().where(own.c.run == self.number).values(indexed=False))
         gpus = _sql_sacred.gpu_rows(self.number, host_info)
         if gpus:
-            connection.execute(gpu.delete().where(gpu.c.run == self.number))
+            if not self._is_new:
+                connection.execute(gpu.delete().where(gpu.c.run == self.number))
             connection.execute(gpu.insert(), gpus)
 
     def _store_documents(self, connection: Connection) -> None:
         pending = self._pending
-        for name, content in pending.documents.items():
-            self._put_document(connection, name, content)
+        if self._is_new and pending.documents:
+            rows = [{"run": self.number, "name": name, "content": text} for name, text in pending.documents.items()]
+            connection.execute(tables.capture_document.insert(), rows)
+        else:
+            for name, content in pending.documents.items():
+                self._put_document(connection, name, content)
         for name, more in (("resumed", pending.resumed), ("extra", pending.extra)):
             if more:
                 old = self._document(connection, name)
@@ -647,7 +655,10 @@ class SqlRun(RunWriter):
             }
             if writer in self._pending.hosts:
                 values["host"] = self._pending.hosts[writer]
-            _put(connection, tables.capture_writer, known, values)
+            if self._is_new:
+                connection.execute(tables.capture_writer.insert(), {**known, "host": None, **values})
+            else:
+                _put(connection, tables.capture_writer, known, values)
 
 
 class _Step:

@@ -52,7 +52,7 @@ def limit_of(table: Table, name: str, connection: Connection) -> int | None:
     """Return how many characters a column takes, or None for any number."""
     if connection.dialect.name not in ("mysql", "mariadb"):
         return None
-    return getattr(table.c[name].type.dialect_impl(connection.dialect), "length", None)
+    return tables.SHORT if isinstance(table.c[name].type, tables.ShortText) else None
 
 
 def fitting(table: Table, values: dict[str, Any], connection: Connection) -> dict[str, Any]:

@@ -23,9 +23,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.mysql import DATETIME, LONGBLOB, LONGTEXT, VARCHAR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,37 +42,77 @@ LABEL = 255  #: characters of a label, in every database
 metadata = MetaData()
 
 
-def _text() -> Any:
-    return Text().with_variant(LONGTEXT(collation="utf8mb4_bin"), "mysql", "mariadb")
+class _OnServers(TypeDecorator):
+    """A type that MySQL and MariaDB have under a name of their own, which is imported only for them."""
+
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Any) -> Any:
+        if dialect.name not in ("mysql", "mariadb"):
+            return dialect.type_descriptor(self.impl)
+        from sqlalchemy.dialects import mysql
+
+        return dialect.type_descriptor(self.of_mysql(mysql))
+
+    def of_mysql(self, mysql: Any) -> Any:
+        """Return the type, from the module that has those of MySQL."""
+        raise NotImplementedError
 
 
-def _short() -> Any:
-    return Text().with_variant(VARCHAR(SHORT, collation="utf8mb4_bin"), "mysql", "mariadb")
+class LongText(_OnServers):
+    """Text of any length."""
+
+    impl = Text
+    cache_ok = True
+
+    def of_mysql(self, mysql: Any) -> Any:
+        return mysql.LONGTEXT(collation="utf8mb4_bin")
 
 
-def _label() -> Any:
-    return String(LABEL).with_variant(VARCHAR(LABEL, collation="utf8mb4_bin"), "mysql", "mariadb")
+class ShortText(_OnServers):
+    """Text that an index may hold: cut in MySQL and MariaDB, of any length elsewhere."""
+
+    impl = Text
+    cache_ok = True
+
+    def of_mysql(self, mysql: Any) -> Any:
+        return mysql.VARCHAR(SHORT, collation="utf8mb4_bin")
 
 
-def _bytes() -> Any:
-    return LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")
+class Name(_OnServers):
+    """Text of a limited length, upper and lower case told apart."""
+
+    impl = String
+    cache_ok = True
+
+    def of_mysql(self, mysql: Any) -> Any:
+        limited: Any = self.impl
+        return mysql.VARCHAR(limited.length, collation="utf8mb4_bin")
 
 
-def _moment() -> Any:
-    return DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb")
+class Bytes(_OnServers):
+    """Bytes, as many as one likes."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def of_mysql(self, mysql: Any) -> Any:
+        return mysql.LONGBLOB()
+
+
+class Moment(_OnServers):
+    """A time, with its microseconds."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def of_mysql(self, mysql: Any) -> Any:
+        return mysql.DATETIME(fsp=6)
 
 
 def _number() -> Any:
     """Return the type of a row's own number: SQLite counts only what is called INTEGER."""
     return BigInteger().with_variant(Integer(), "sqlite")
-
-
-def _key() -> Any:
-    return String(32).with_variant(VARCHAR(32, collation="ascii_bin", charset="ascii"), "mysql", "mariadb")
-
-
-def _digest() -> Any:
-    return String(64).with_variant(VARCHAR(64, collation="ascii_bin", charset="ascii"), "mysql", "mariadb")
 
 
 def _table(name: str, *parts: Any, **more: Any) -> Table:
@@ -87,61 +127,61 @@ def _table(name: str, *parts: Any, **more: Any) -> Table:
 source = _table(
     "source",
     Column("source_id", Integer, primary_key=True),
-    Column("filename", _short()),
+    Column("filename", ShortText()),
     Column("md5sum", String(32)),
-    Column("content", _text()),
+    Column("content", LongText()),
 )
 repository = _table(
     "repository",
     Column("repository_id", Integer, primary_key=True),
-    Column("url", _text()),
+    Column("url", LongText()),
     Column("commit", String(64)),
     Column("dirty", Boolean),
 )
 dependency = _table(
     "dependency",
     Column("dependency_id", Integer, primary_key=True),
-    Column("name", _short()),
-    Column("version", _short()),
+    Column("name", ShortText()),
+    Column("version", ShortText()),
 )
 resource = _table(
     "resource",
     Column("resource_id", Integer, primary_key=True),
-    Column("filename", _short()),
+    Column("filename", ShortText()),
     Column("md5sum", String(32)),
-    Column("content", _bytes()),
+    Column("content", Bytes()),
 )
 host = _table(
     "host",
     Column("host_id", Integer, primary_key=True),
-    Column("cpu", _short()),
-    Column("hostname", _short()),
-    Column("os", _short()),
-    Column("os_info", _short()),
-    Column("python_version", _short()),
+    Column("cpu", ShortText()),
+    Column("hostname", ShortText()),
+    Column("os", ShortText()),
+    Column("os_info", ShortText()),
+    Column("python_version", ShortText()),
 )
 experiment = _table(
     "experiment",
     Column("experiment_id", Integer, primary_key=True),
-    Column("name", _short()),
+    Column("name", ShortText()),
     Column("md5sum", String(32)),
-    Column("base_dir", _short()),
+    Column("base_dir", ShortText()),
 )
 run = _table(
     "run",
     Column("id", Integer, primary_key=True),
-    Column("run_id", _label(), unique=True),
-    Column("command", _short()),
-    Column("start_time", _moment()),
-    Column("heartbeat", _moment()),
-    Column("stop_time", _moment()),
-    Column("queue_time", _moment()),
+    Column("run_id", Name(LABEL), unique=True),
+    Column("command", ShortText()),
+    Column("start_time", Moment()),
+    Column("heartbeat", Moment()),
+    Column("stop_time", Moment()),
+    Column("queue_time", Moment()),
     Column("priority", Double),
-    Column("comment", _text()),
-    Column("fail_trace", _text()),
-    Column("captured_out", _text()),
-    Column("config", _text()),
-    Column("info", _text()),
+    Column("comment", LongText()),
+    Column("fail_trace", LongText()),
+    Column("captured_out", LongText()),
+    Column("config", LongText()),
+    Column("info", LongText()),
     Column("status", String(LABEL)),
     Column("host_id", Integer, ForeignKey("host.host_id")),
     Column("experiment_id", Integer, ForeignKey("experiment.experiment_id")),
@@ -150,9 +190,9 @@ run = _table(
 artifact = _table(
     "artifact",
     Column("artifact_id", Integer, primary_key=True),
-    Column("filename", _short()),
-    Column("content", _bytes()),
-    Column("run_id", _label(), ForeignKey("run.run_id")),
+    Column("filename", ShortText()),
+    Column("content", Bytes()),
+    Column("run_id", Name(LABEL), ForeignKey("run.run_id")),
 )
 experiments_sources = _table(
     "experiments_sources",
@@ -171,7 +211,7 @@ experiments_dependencies = _table(
 )
 runs_resources = _table(
     "runs_resources",
-    Column("run_id", _label(), ForeignKey("run.run_id")),
+    Column("run_id", Name(LABEL), ForeignKey("run.run_id")),
     Column("resource_id", Integer, ForeignKey("resource.resource_id")),
 )
 
@@ -182,10 +222,10 @@ SACRED = tuple(metadata.sorted_tables)  #: tables that Sacred has as well
 capture_run = _table(
     "capture_run",
     Column("run", Integer, primary_key=True, autoincrement=False),
-    Column("uid", _label(), unique=True),
+    Column("uid", Name(LABEL), unique=True),
     Column("layout", String(16), nullable=False),  # "capture", or "sacred" for a run that Sacred wrote
-    Column("status", _text()),
-    Column("command", _text()),
+    Column("status", LongText()),
+    Column("command", LongText()),
     Column("binned", Boolean, nullable=False),
     Column("indexed", Boolean, nullable=False),  # whether all of its config is in capture_config
     Column("version", String(64)),  # of the library that wrote it
@@ -193,26 +233,26 @@ capture_run = _table(
     Column("started", String(64)),
     Column("stopped", String(64)),
     Column("heartbeat", String(64)),
-    Column("tags", _text()),  # JSON
-    Column("notes", _text()),
-    Column("result", _text()),  # JSON
+    Column("tags", LongText()),  # JSON
+    Column("notes", LongText()),
+    Column("result", LongText()),  # JSON
 )
 capture_document = _table(
     "capture_document",
     Column("run", Integer, primary_key=True, autoincrement=False),
     Column("name", String(32), primary_key=True),  # experiment, host, meta, fail_trace, resumed, extra
-    Column("content", _text(), nullable=False),  # JSON
+    Column("content", LongText(), nullable=False),  # JSON
 )
 capture_writer = _table(
     "capture_writer",
     Column("id", _number(), primary_key=True),
     Column("run", Integer, nullable=False),
-    Column("name_key", _key(), nullable=False),
-    Column("uid", _label()),
-    Column("writer", _short()),
-    Column("host", _text()),  # JSON
+    Column("name_key", Name(32), nullable=False),
+    Column("uid", Name(LABEL)),
+    Column("writer", ShortText()),
+    Column("host", LongText()),  # JSON
     Column("seq", BigInteger, nullable=False),  # of the last of its events that is stored
-    Column("missed", _text(), nullable=False),  # JSON: those before it that are not
+    Column("missed", LongText(), nullable=False),  # JSON: those before it that are not
     UniqueConstraint("run", "name_key", name="capture_writer_once"),
     Index("capture_writer_uid", "uid"),
 )
@@ -220,10 +260,10 @@ capture_config = _table(
     "capture_config",
     Column("id", _number(), primary_key=True),
     Column("run", Integer, nullable=False),
-    Column("path", _label(), nullable=False),  # dotted
+    Column("path", Name(LABEL), nullable=False),  # dotted
     Column("kind", String(1), nullable=False),  # n(umber), s(tring), 0 for None, or ? for what only the config says
     Column("number", Double),
-    Column("text", _label()),
+    Column("text", Name(LABEL)),
     Index("capture_config_run", "run"),
     Index("capture_config_number", "path", "number", "run"),
     Index("capture_config_text", "path", "text", "run"),
@@ -232,27 +272,27 @@ capture_fact = _table(
     "capture_fact",
     Column("id", _number(), primary_key=True),
     Column("run", Integer, nullable=False),
-    Column("name_key", _key(), nullable=False),
-    Column("topic", _text(), nullable=False),
-    Column("facts", _text(), nullable=False),  # JSON
+    Column("name_key", Name(32), nullable=False),
+    Column("topic", LongText(), nullable=False),
+    Column("facts", LongText(), nullable=False),  # JSON
     UniqueConstraint("run", "name_key", name="capture_fact_once"),
 )
 capture_gpu = _table(
     "capture_gpu",
     Column("run", Integer, primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("model", _short()),
+    Column("model", ShortText()),
     Column("total_memory_mib", Double),
     Column("persistence_mode", Boolean),
-    Column("driver_version", _short()),
+    Column("driver_version", ShortText()),
 )
 capture_series = _table(
     "capture_series",
     Column("id", _number(), primary_key=True),
     Column("run", Integer, nullable=False),
-    Column("name_key", _key(), nullable=False),
-    Column("writer", _short(), nullable=False),
-    Column("name", _text(), nullable=False),
+    Column("name_key", Name(32), nullable=False),
+    Column("writer", ShortText(), nullable=False),
+    Column("name", LongText(), nullable=False),
     Column("integer_steps", Boolean, nullable=False),  # as numbers of the first point; others are in capture_exact
     Column("integer_values", Boolean, nullable=False),
     Column("count", BigInteger, nullable=False),
@@ -261,7 +301,7 @@ capture_series = _table(
     Column("time", BigInteger),  # microseconds since 1970, UTC
     Column("min", Double),
     Column("max", Double),
-    Column("summary", _text(), nullable=False),  # JSON: the same, exactly
+    Column("summary", LongText(), nullable=False),  # JSON: the same, exactly
     UniqueConstraint("run", "name_key", name="capture_series_once"),
 )
 capture_metric = _table(
@@ -278,26 +318,26 @@ capture_exact = _table(
     Column("series", _number(), primary_key=True, autoincrement=False),
     Column("number", _number(), primary_key=True, autoincrement=False),
     Column("part", String(5), primary_key=True),  # step or value
-    Column("content", _text(), nullable=False),  # JSON: what capture_metric cannot say exactly
+    Column("content", LongText(), nullable=False),  # JSON: what capture_metric cannot say exactly
 )
 capture_output = _table(
     "capture_output",
     Column("run", Integer, primary_key=True, autoincrement=False),
     Column("start", BigInteger, primary_key=True, autoincrement=False),  # bytes
-    Column("data", _bytes(), nullable=False),  # UTF-8
+    Column("data", Bytes(), nullable=False),  # UTF-8
 )
 capture_file = _table(
     "capture_file",
     Column("id", _number(), primary_key=True),
     Column("run", Integer, nullable=False),
-    Column("name_key", _key(), nullable=False),
+    Column("name_key", Name(32), nullable=False),
     Column("kind", String(8), nullable=False),  # source, resource or artifact
-    Column("name", _text(), nullable=False),
-    Column("digest", _digest(), nullable=False),  # SHA-256 of its bytes: capture_blob
+    Column("name", LongText(), nullable=False),
+    Column("digest", Name(64), nullable=False),  # SHA-256 of its bytes: capture_blob
     Column("md5", String(32), nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("metadata", _text(), nullable=False),  # JSON
-    Column("content_type", _text(), nullable=False),  # JSON
+    Column("metadata", LongText(), nullable=False),  # JSON
+    Column("content_type", LongText(), nullable=False),  # JSON
     Column("sacred_id", Integer),  # of its row in source, resource or artifact
     UniqueConstraint("run", "name_key", name="capture_file_once"),
     Index("capture_file_digest", "digest"),
@@ -305,7 +345,7 @@ capture_file = _table(
 capture_blob = _table(
     "capture_blob",
     Column("id", _number(), primary_key=True),
-    Column("digest", _digest(), unique=True),  # NULL while its bytes are still coming
+    Column("digest", Name(64), unique=True),  # NULL while its bytes are still coming
     Column("size", BigInteger, nullable=False),
     Column("begun", BigInteger, nullable=False),  # seconds since 1970
 )
@@ -313,7 +353,7 @@ capture_chunk = _table(
     "capture_chunk",
     Column("blob", _number(), primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("data", _bytes(), nullable=False),
+    Column("data", Bytes(), nullable=False),
 )
 capture_counter = _table(
     "capture_counter",
@@ -322,7 +362,7 @@ capture_counter = _table(
 )
 capture_purged = _table(
     "capture_purged",
-    Column("label", _label(), primary_key=True),  # that no run will get
+    Column("label", Name(LABEL), primary_key=True),  # that no run will get
 )
 capture_version = _table(
     VERSION_TABLE,

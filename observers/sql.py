@@ -10,6 +10,8 @@ tables when the first run comes, and keeps what is in it.
 
 from __future__ import annotations
 
+import sys
+
 from capture.observers._sql_url import DatabaseUrl
 from capture.observers._writing import StoreObserver
 
@@ -108,6 +110,7 @@ class SqlObserver(StoreObserver):
 
     def forget(self) -> None:
         super().forget()
+        self._unknown: set[str] = set()
         self._own: Database | None = None
 
     @property
@@ -166,14 +169,16 @@ class SqlObserver(StoreObserver):
         return new
 
     def find_run(self, uid: str) -> SqlRun | None:
-        from capture.observers._sql_run import SqlRun
-
-        return SqlRun.find(self.database, uid)
+        if uid in self._unknown:  # its start follows at once, and looks again when it claims its label
+            self._unknown.discard(uid)
+            return None
+        found = _run_class().find(self.database, uid)
+        if found is None:
+            self._unknown.add(uid)
+        return found
 
     def claim_run(self, uid: str | None, asked: Any, takes_over: bool) -> SqlRun:
-        from capture.observers._sql_run import SqlRun
-
-        return SqlRun(self.database, uid, label=asked, takes_over=takes_over)  # its first flush gives it the label
+        return _run_class()(self.database, uid, label=asked, takes_over=takes_over)  # its first flush gives it the label
 
     def is_gone(self, run: SqlRun) -> bool:
         return run.gone
@@ -194,3 +199,21 @@ class SqlObserver(StoreObserver):
         from capture.observers._sql_inspection import sacreds_view
 
         return sacreds_view(self.database, _id)
+
+
+def _run_class() -> type[SqlRun]:
+    """Return `SqlRun`, with SQLAlchemy loaded: a hundred modules, which last, so that none of it need be collected."""
+    if "sqlalchemy" in sys.modules:
+        from capture.observers._sql_run import SqlRun
+
+        return SqlRun
+    import gc
+
+    collects = gc.isenabled()
+    gc.disable()  # it would look through all of them a dozen times while they come
+    try:
+        from capture.observers._sql_run import SqlRun
+    finally:
+        if collects:
+            gc.enable()
+    return SqlRun
