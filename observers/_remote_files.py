@@ -156,6 +156,7 @@ class Files:
         self._pid = 0
         self._root = ""
         self._made: set[str] = set()  # folders that exist
+        self._refuses = True  # whether the server refuses to create what exists; see `check_refusal`
 
     # The filesystem.
 
@@ -164,10 +165,8 @@ class Files:
         """The filesystem of fsspec; a new one in a forked process, since connections do not survive that."""
         if self._fs is None or self._pid != os.getpid():
             require(self.url)
-            from fsspec.core import url_to_fs
-
             try:
-                fs, root = url_to_fs(self.url, **self._options())
+                fs, root = self._connect()
             except ValueError as error:
                 raise ObserverError(f"{self.name} is no place of a store: {error}", print_traceback=False) from error
             except ImportError as error:
@@ -178,6 +177,17 @@ class Files:
             self._made.clear()
             self._set_patience(fs)
         return self._fs
+
+    def _connect(self) -> tuple[Any, str]:
+        """Return the filesystem, and its own path of the folder."""
+        if self.scheme in ("gs", "gcs"):  # what gcsfs gives by itself first asks, for a minute, what kind the bucket is
+            from gcsfs.core import GCSFileSystem
+
+            fs = GCSFileSystem(**self._options())
+            return fs, fs._strip_protocol(self.url)
+        from fsspec.core import url_to_fs
+
+        return url_to_fs(self.url, **self._options())
 
     def _options(self) -> dict[str, Any]:
         """Return the options of the filesystem, with limits to its patience and without its cache of listings."""
@@ -393,7 +403,7 @@ class Files:
             if self.scheme == "memory":
                 with _MEMORY:
                     self._call("pipe_file", path, data, mode="create")
-            elif self.scheme in _CONDITIONAL:
+            elif self.scheme in _CONDITIONAL and self._refuses:
                 self._call("pipe_file", path, data, mode="create")
             elif self.scheme in ("ssh", "sftp", "local"):
                 self._ensure_parent(path)
@@ -403,6 +413,19 @@ class Files:
         except FileExistsError:
             return self._own_version(key, data)
         return _version(data)
+
+    def check_refusal(self, key: str, data: bytes) -> None:
+        """See whether the server refuses to create a file that exists, with this content: some only look like S3."""
+        if self.scheme not in _CONDITIONAL and self.scheme not in ("s3", "s3a"):
+            return
+        try:
+            self._call("pipe_file", self.path(key), data, mode="create")
+        except FileExistsError:
+            return
+        self._refuses = False
+        from capture.observers._writing import log
+
+        log().warning("%s does not know conditional writes: runs that start at the same moment may meet", self.name)
 
     def _create_exclusively(self, path: str, data: bytes) -> None:
         mode = "xb" if self.scheme == "local" else "wxb"

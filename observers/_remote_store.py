@@ -30,6 +30,7 @@ _GALLOP = 8  #: numbers that are tried one by one before the folders are counted
 _WIDTH = 20  #: digits of the hint, as in a local store
 _EMBEDDED = 64 << 10  #: bytes of a document up to which capture.json holds it, too
 _HINT = f"{PRIVATE}/next_id"
+_MARKER = f"{PRIVATE}/format.json"
 
 
 class RemoteStore:
@@ -66,29 +67,35 @@ class RemoteStore:
         """See that there is a store which this version can write; read with that what the run of `uid` needs next."""
         if self._is_made:
             return
-        keys = [f"{PRIVATE}/format.json", _HINT, *([_uid_note(uid)] if uid else ())]
+        keys = [_MARKER, _HINT, *([_uid_note(uid)] if uid else ())]
         found = self.files.read_many(keys)
         self._ahead = {key: found.get(key) for key in keys}
+        marker = self._ahead.get(_MARKER)
         if not self.check_format():
             marker = f'{{"format": {FORMAT}, "made_by": "capture {__version__}"}}\n'.encode()
-            try:
-                self.files.write(f"{PRIVATE}/format.json", marker)
-            except FileNotFoundError as error:
-                if self._makes_bucket is None:
-                    raise ObserverError(
-                        f"{self.name} does not exist: {error}\n  to go on: make the bucket, or correct its name",
-                        print_traceback=False,
-                    ) from error
-                self._makes_bucket(self)
-                self.files.write(f"{PRIVATE}/format.json", marker)
-            except (NotImplementedError, ValueError) as error:
-                raise ObserverError(f"{self.name} cannot be written: {error}", print_traceback=False) from error
+            self._write_first(marker)
+        self.files.check_refusal(_MARKER, marker or b"")
         self._is_made = True
+
+    def _write_first(self, marker: bytes) -> None:
+        """Write the first file of a store, whose bucket may have to be made."""
+        try:
+            self.files.write(_MARKER, marker)
+        except FileNotFoundError as error:
+            if self._makes_bucket is None:
+                raise ObserverError(
+                    f"{self.name} does not exist: {error}\n  to go on: make the bucket, or correct its name",
+                    print_traceback=False,
+                ) from error
+            self._makes_bucket(self)
+            self.files.write(_MARKER, marker)
+        except (NotImplementedError, ValueError) as error:
+            raise ObserverError(f"{self.name} cannot be written: {error}", print_traceback=False) from error
 
     def check_format(self) -> bool:
         """Refuse a store that a later version of this library made; say whether there is a store."""
         try:
-            marker = plainjson.loads(self._read(f"{PRIVATE}/format.json"))
+            marker = plainjson.loads(self._read(_MARKER))
         except FileNotFoundError:
             return False
         except ValueError:

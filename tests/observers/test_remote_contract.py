@@ -8,6 +8,10 @@ import pytest
 
 from capture.observers.remote import RemoteFolderObserver
 from capture.testing import Backend, ObserverContract
+from tests.servers.azure import Azure
+from tests.servers.fixtures import fresh_name, shared
+from tests.servers.gcs import GCS
+from tests.servers.ssh import SSH
 
 pytest.importorskip("fsspec")
 
@@ -18,6 +22,28 @@ def backend_at(url: str, **options) -> Backend:
         RemoteFolderObserver.reader(url, storage_options=options),
         RemoteFolderObserver.curator(url, storage_options=options),
     )
+
+
+def folder_of(tmp_path) -> str:
+    return hashlib.md5(str(tmp_path).encode()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def ssh_server():
+    """The module's SSH server."""
+    yield from shared(SSH)
+
+
+@pytest.fixture(scope="module")
+def azure_server():
+    """The module's Azurite."""
+    yield from shared(Azure)
+
+
+@pytest.fixture(scope="module")
+def gcs_server():
+    """The module's Google Cloud Storage."""
+    yield from shared(GCS)
 
 
 class TestMemory(ObserverContract):
@@ -32,9 +58,10 @@ class TestMemory(ObserverContract):
         MemoryFileSystem.pseudo_dirs[:] = [""]
 
     def backend(self, tmp_path):
-        return backend_at(f"memory://{hashlib.md5(str(tmp_path).encode()).hexdigest()}/runs")
+        return backend_at(f"memory://{folder_of(tmp_path)}/runs")
 
 
+@pytest.mark.slow
 class TestS3(ObserverContract):
     """Object stores refuse to write what exists, or what changed; they have no append and no rename."""
 
@@ -43,7 +70,7 @@ class TestS3(ObserverContract):
         self.url = s3_url
 
     def backend(self, tmp_path):
-        return backend_at(f"{self.url}/{hashlib.md5(str(tmp_path).encode()).hexdigest()}")
+        return backend_at(f"{self.url}/{folder_of(tmp_path)}")
 
 
 class TestLocal(ObserverContract):
@@ -51,3 +78,47 @@ class TestLocal(ObserverContract):
 
     def backend(self, tmp_path):
         return backend_at(f"local://{tmp_path}/runs")
+
+
+@pytest.mark.slow
+class TestSftp(ObserverContract):
+    """A file server: folders, a rename, and one connection that carries one request at a time."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, ssh_server, monkeypatch):
+        pytest.importorskip("paramiko")
+        monkeypatch.setenv("HOME", ssh_server.home)
+        self.server = ssh_server
+
+    def backend(self, tmp_path):
+        return backend_at(self.server.url_of(folder_of(tmp_path)))
+
+
+@pytest.mark.slow
+class TestAzure(ObserverContract):
+    """Azure's blobs refuse to be created twice."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, azure_server, monkeypatch):
+        pytest.importorskip("adlfs")
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azure_server.connection)
+        self.container = fresh_name()
+        azure_server.create(self.container)
+
+    def backend(self, tmp_path):
+        return backend_at(f"az://{self.container}/{folder_of(tmp_path)}")
+
+
+@pytest.mark.slow
+class TestGcs(ObserverContract):
+    """Google's objects refuse to be created twice; this emulator does not know that, so that the store has to look."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, gcs_server, monkeypatch):
+        pytest.importorskip("gcsfs")
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server.endpoint)
+        self.bucket = fresh_name()
+        gcs_server.create(self.bucket)
+
+    def backend(self, tmp_path):
+        return backend_at(f"gs://{self.bucket}/{folder_of(tmp_path)}", token="anon")

@@ -20,4 +20,7 @@ NAMES = {
     "s3": "S3",
     "mlflow": "MLflow",
     "omniboard": "Omniboard",
+    "ssh": "SSH",
+    "azure": "Azure",
+    "gcs": "GCS",
 }
