@@ -85,20 +85,23 @@ class Labels:
         return place.labels.find_one({"_id": _grave(place.runs_name, label)}, {"_id": 1}) is not None
 
     def _next(self) -> int:
+        return self._count({"$inc": {"last": 1}})
+
+    def _raise_to(self, number: int) -> None:
+        """See that no number up to this one is given."""
+        self._count({"$max": {"last": number}})
+
+    def _count(self, change: dict[str, Any]) -> int:
+        """Change the counter; return the number at which it stands."""
         from pymongo import ReturnDocument
 
-        place = self._place
-        counter = place.labels.find_one_and_update(
-            {"_id": place.runs_name}, {"$inc": {"last": 1}}, upsert=True, return_document=ReturnDocument.AFTER
+        labels, name = self._place.labels, self._place.runs_name
+        counter = labels.find_one_and_update(
+            {"_id": name}, change, upsert=True, return_document=ReturnDocument.AFTER
         )
         if counter.get("indexes") != _INDEXES:
             self._make_indexes()
         return int(counter["last"])
-
-    def _raise_to(self, number: int) -> None:
-        """See that no number up to this one is given."""
-        place = self._place
-        place.labels.update_one({"_id": place.runs_name}, {"$max": {"last": number}}, upsert=True)
 
     def keep(self, label: Any) -> None:
         """See that a label that is in use is not given to another run."""

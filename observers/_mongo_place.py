@@ -302,7 +302,7 @@ class Place:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Say what a refusal by the server means."""
+        """Say what a refusal by the server means, and briefly that it is away."""
         try:
             yield
         except Exception as error:
@@ -311,11 +311,14 @@ class Place:
                 raise
             raise told from error
 
-    def _explanation(self, error: BaseException) -> ObserverError | None:
-        code = getattr(error, "code", None)
-        if not isinstance(code, int) or not hasattr(error, "has_error_label"):
+    def _explanation(self, error: BaseException) -> Exception | None:
+        errors = sys.modules.get("pymongo.errors")
+        if errors is None or not isinstance(error, errors.PyMongoError):
             return None
-        where, who = ",".join(self.hosts), self.user
+        where, who, code = ",".join(self.hosts), self.user, getattr(error, "code", None)
+        if isinstance(error, errors.ConnectionFailure) and code is None:
+            brief = str(error).partition(" (configured timeouts")[0]  # what follows is about the driver's inner state
+            return ConnectionError(f"MongoDB at {where} does not answer: {brief}")
         if code in _REFUSED:
             return ObserverError(
                 f"MongoDB at {where} does not let {who!r} in: name or password is wrong, or the user belongs to another"

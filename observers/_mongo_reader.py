@@ -84,9 +84,13 @@ class MongoReader(StoreReader):
         return None if found is None else found["_id"]
 
     def uids_like(self, part: str, binned: bool = False) -> Iterable[tuple[str, Any]]:
+        import re
+
+        digits = "-?".join(map(re.escape, part.replace("-", "").lower()))
         with self.place.explained():
-            found = self._collection(binned).find({"capture.uid": {"$exists": True}}, {"capture.uid": 1})
-            return [(each["capture"]["uid"], each["_id"]) for each in found if each["capture"]["uid"]]
+            wanted = {"capture.uids": {"$regex": f"^{digits}|{digits}$"}}
+            found = self._collection(binned).find(wanted, {"capture.uid": 1})
+            return [(each["capture"]["uid"], each["_id"]) for each in found if each["capture"].get("uid")]
 
     def read(self, label: Any) -> RunRecord:
         with self.place.explained():
@@ -96,7 +100,7 @@ class MongoReader(StoreReader):
     def candidates(self, wanted: Filter | None, limit: int | None) -> Iterable[RunRecord]:
         query, runs = query_of(wanted), self.place.runs
         with self.place.explained():
-            if self._has_names():  # then numbers do not tell which is newer
+            if self._has_names(runs):  # then numbers do not tell which is newer
                 yield from self._by_label([each["_id"] for each in reversed(self._in_order(runs, query))])
                 return
             asked = {name for name in _names_in(wanted) if name in _ASKED}
@@ -123,17 +127,16 @@ class MongoReader(StoreReader):
                 group = [found[label] for label in some[start : start + _GROUP] if label in found]
                 yield from self._group(group, _FROM_LIST)
 
-    def _has_names(self) -> bool:
+    def _has_names(self, collection: Any) -> bool:
         """Say whether runs have labels that are no numbers; else these sort them by age."""
-        return self.place.runs.find_one({"_id": {"$gte": ""}}, {"_id": 1}) is not None
+        return collection.find_one({"_id": {"$gte": ""}}, {"_id": 1}) is not None
 
     def _in_order(self, collection: Any, query: Mapping[str, Any]) -> list[Any]:
         """Return label and times of runs, oldest first."""
+        if not self._has_names(collection):
+            return list(collection.find(query, {"_id": 1}).sort("_id", 1))
         fields = {"start_time": 1, "capture.times.queued": 1, "capture.times.started": 1}
-        found = list(collection.find(query, fields))
-        if all(isinstance(each["_id"], int) for each in found):
-            return sorted(found, key=lambda each: each["_id"])
-        return sorted(found, key=_age)
+        return sorted(collection.find(query, fields), key=_age)
 
     def _collection(self, binned: bool) -> Any:
         return self.place.bin if binned else self.place.runs

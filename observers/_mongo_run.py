@@ -298,7 +298,8 @@ class MongoRun(RunWriter):
         self._output.add(text, offset)
 
     def metrics(self, batch: MetricsBatch, writer: str, seq: int) -> None:
-        self._series.add(batch, writer, seq, self._base)
+        with self._place.explained():
+            self._series.add(batch, writer, seq, self._base)
 
     def beat(self, moment: datetime, info: Any, result: Any) -> None:
         self._top("heartbeat", _utc(moment))
@@ -388,7 +389,8 @@ class MongoRun(RunWriter):
             capture={"run": self.key, "kind": "value"},
             content_type="application/json",
         )
-        return self._files.store(upload)
+        with self._place.explained():
+            return self._files.store(upload)
 
     # ------------------------------------------------------------------------------------------- files
 
@@ -441,9 +443,10 @@ class MongoRun(RunWriter):
             with blob.open() as stream:
                 upload.data = stream.read()
         else:
-            found = self._files.shared_ids([blob.digest]).get(blob.digest) if shared else None
-            if found is None:
-                found = self._files.store(upload)
+            with self._place.explained():
+                found = self._files.shared_ids([blob.digest]).get(blob.digest) if shared else None
+                if found is None:
+                    found = self._files.store(upload)
             if found != upload.id:
                 self._used[found] = upload
             entry["file"] = found

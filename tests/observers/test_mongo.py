@@ -1220,3 +1220,15 @@ def test_any_name_is_a_key(name):
     assert true_key(key) == name
     assert key
     assert not set(key) & {".", "$", "\0"}
+
+
+def test_the_indexes_are_there_whoever_gave_the_first_label(store, tmp_path):
+    """A launcher gives all of them itself; without an index each start looks through all runs."""
+    store.db.runs.insert_one(launcher_document())
+    store.tell(whole(tmp_path), overwrite=12)
+    assert "capture_uids" in store.db.runs.index_information()
+    assert "capture_run" in store.db.metrics.index_information()
+    plan = store.db.runs.find({"capture.uids": uid("01")}).explain()["queryPlanner"]["winningPlan"]
+    assert "IXSCAN" in str(plan)
+    plan = store.db.runs.find({"capture.uids": {"$regex": "^01|ff$"}}).explain()["queryPlanner"]["winningPlan"]
+    assert "IXSCAN" in str(plan)
