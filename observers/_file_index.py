@@ -14,6 +14,7 @@ import sqlite3
 
 from capture.codec import encode
 from capture.filters import Every, Filter, Test
+from capture.observers._pieces import PIECES
 from capture.observers._run_folder import EXTENSION, read_document
 from capture.observers._series import LINES, read_series
 from capture.observers._writing import log
@@ -208,7 +209,7 @@ def _document(folder: str, file: str) -> Any:
 
 def _summary(folder: str, ours: bool) -> dict[str, Any]:
     """Return the summary of each metric."""
-    if ours and not os.path.exists(os.path.join(folder, LINES)):
+    if ours and not any(os.path.exists(os.path.join(folder, name)) for name in (LINES, PIECES)):
         return {}
     return {
         name: summarize({"steps": each.steps, "values": each.values, "times": each.times}, 0)

@@ -9,6 +9,7 @@ from capture.codec import decode
 from capture.errors import RecordError
 from capture.observers import _labels
 from capture.observers._folder_record import Folder, FolderRecord
+from capture.observers._pieces import read_copied
 from capture.observers._query import by_part_of_uid
 from capture.observers._reading import StoreReader
 from capture.observers._run_folder import EXTENSION, FILES, naive, read_document
@@ -238,6 +239,9 @@ class _LocalFolder(Folder):
             )
 
     def output(self) -> str:
+        copied = read_copied(self.path, "cout.txt")
+        if copied is not None:
+            return copied.decode("utf-8", "replace")
         try:
             with open(os.path.join(self.path, "cout.txt"), "rb") as stream:
                 return stream.read().decode("utf-8", "replace")

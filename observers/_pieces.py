@@ -20,6 +20,7 @@ become ``cout.txt`` and ``metrics.jsonl``. What ``capture.json`` holds under ``p
 
 from __future__ import annotations
 
+import os
 from collections import namedtuple
 
 TYPE_CHECKING = False
@@ -134,3 +135,37 @@ def joined_output(base: bytes, parts: Iterable[tuple[int, bytes]]) -> bytes:
         del output[offset:]
         output += data
     return bytes(output)
+
+
+def read_copied(run_dir: str, file: str) -> bytes | None:
+    """Return a file with its pieces, of a run that went on while it was copied to this machine; None without pieces."""
+    folder = os.path.join(run_dir, PIECES)
+    if not os.path.isdir(folder):
+        return None
+    from capture import plainjson
+
+    with open(os.path.join(run_dir, "capture.json"), "rb") as stream:
+        state = plainjson.loads(stream.read()).get("pieces", {})
+    found = {}
+    for path, _, names in os.walk(folder):
+        for name in names:
+            full = os.path.join(path, name)
+            found[os.path.relpath(full, folder).replace(os.sep, "/")] = os.path.getsize(full)
+    pieces = [] if state.get("done") else remaining(found, state)
+    if not pieces:
+        return None
+    base = _content(os.path.join(run_dir, file))[: state.get("bytes", {}).get(file, 0)]
+    parts = [
+        (piece.offset, _content(os.path.join(run_dir, *piece.key.split("/")))[piece.skip :])
+        for piece in pieces
+        if piece.file == file
+    ]
+    return joined_output(base, parts) if file == OUTPUT else base + b"".join(data for _, data in parts)
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return b""

@@ -128,17 +128,8 @@ def _is_a(error: BaseException, known: Mapping[str, Iterable[str]]) -> bool:
     return any(cls.__name__ in known.get(cls.__module__.partition(".")[0], ()) for cls in type(error).__mro__)
 
 
-def files_at(url: str, options: Mapping[str, Any] | None = None) -> Files:
-    """Return the files below the folder at a URL."""
-    if scheme_of(url) in ("s3", "s3a"):
-        from capture.observers._remote_s3 import S3Files
-
-        return S3Files(url, options)
-    return Files(url, options)
-
-
 class Files:
-    """The files below one folder; see `files_at`.
+    """The files below one folder; `capture.observers._remote_store.files_at` makes them.
 
     Parameters
     ----------

@@ -10,8 +10,7 @@ from capture.observers._folder_record import Folder, FolderRecord
 from capture.observers._pieces import METRICS, OUTPUT, PIECES, Piece, joined_output, remaining
 from capture.observers._query import by_part_of_uid
 from capture.observers._reading import StoreReader
-from capture.observers._remote_files import files_at
-from capture.observers._remote_store import BIN, CHANGED, PRIVATE, RemoteStore, label_in
+from capture.observers._remote_store import BIN, CHANGED, PRIVATE, RemoteStore, files_at, label_in
 from capture.observers._run_folder import EXTENSION
 from capture.observers._writing import log
 

@@ -13,7 +13,7 @@ from capture._version import __version__
 from capture.codec import decode, encode
 from capture.errors import ObserverError, RecordError
 from capture.observers import _labels, _names
-from capture.observers._remote_files import Files
+from capture.observers._remote_files import Files, scheme_of
 from capture.observers._run_folder import EXTENSION, FILES, FORMAT, Documents
 
 TYPE_CHECKING = False
@@ -31,6 +31,15 @@ _WIDTH = 20  #: digits of the hint, as in a local store
 _EMBEDDED = 64 << 10  #: bytes of a document up to which capture.json holds it, too
 _HINT = f"{PRIVATE}/next_id"
 _MARKER = f"{PRIVATE}/format.json"
+
+
+def files_at(url: str, options: Mapping[str, Any] | None = None) -> Files:
+    """Return the files below the folder at a URL."""
+    if scheme_of(url) in ("s3", "s3a"):
+        from capture.observers._remote_s3 import S3Files
+
+        return S3Files(url, options)
+    return Files(url, options)
 
 
 class RemoteStore:

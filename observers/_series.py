@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from capture import plainjson
 from capture.codec import decode, encode
 from capture.observers import _atomic
+from capture.observers._pieces import read_copied
 from capture.records import Series
 
 TYPE_CHECKING = False
@@ -259,6 +260,9 @@ class StoredSeries(LazySeries):
 def read_series(run_dir: str) -> dict[str, Series]:
     """Read all series of a run: from ``metrics.jsonl``, or from the ``metrics.json`` that Sacred wrote."""
     path = os.path.join(run_dir, LINES)
+    copied = read_copied(run_dir, LINES)
+    if copied is not None:
+        return series_of(batches_in(copied.splitlines(keepends=True), path))
     if os.path.exists(path):
         return series_of(read_batches(path))
     path = os.path.join(run_dir, JSON)

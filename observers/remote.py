@@ -8,8 +8,8 @@ record, since object stores cannot append.
 from __future__ import annotations
 
 from capture.errors import ObserverError
-from capture.observers._remote_files import READ_ONLY, files_at, is_passing, require, scheme_of
-from capture.observers._remote_store import RESOURCES, SOURCES, RemoteStore
+from capture.observers._remote_files import READ_ONLY, is_passing, require, scheme_of
+from capture.observers._remote_store import RESOURCES, SOURCES, RemoteStore, files_at
 from capture.observers._writing import StoreObserver
 from capture.secrets import redact_url
 from capture.settings import SETTINGS

@@ -151,6 +151,19 @@ def test_a_run_that_goes_on_is_read_whole(tmp_path, memory):
     assert {"1/cout.txt", "1/metrics.jsonl", "1/metrics.json"} <= set(paths())
 
 
+def test_a_run_that_was_copied_while_it_went_on_is_read_whole(tmp_path, memory):
+    """Its pieces were copied with it; a run whose process was killed stays like that."""
+    story = Story(tmp_path / "told", uid("01")).start()
+    story.add(events.Output(text="so far\n", offset=0)).metric("loss", [1.0, 2.0]).beat(result=1)
+    observer = RemoteFolderObserver(memory)
+    tell(observer, story)
+    copy_folder(observer._open_store().files, tmp_path / "copy")
+    reader = FileStoreReader(tmp_path / "copy")
+    assert reader.get(1).output == "so far\n"
+    assert reader.get(1).metrics["loss"].values == [1.0, 2.0]
+    assert next(iter(reader.find())).summary["loss"]["count"] == 2
+
+
 def test_a_trickle_of_output_makes_few_pieces(tmp_path, memory):
     """A run of a day with a line a second must not leave 86,400 files."""
     story = Story(tmp_path / "told", uid("01")).start()
