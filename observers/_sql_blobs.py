@@ -5,14 +5,12 @@ from __future__ import annotations
 import io
 import time
 
-from capture.observers._sql_tables import capture_blob, capture_chunk, capture_file
+from capture.observers._sql_statements import Statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any, BinaryIO
-
-    from sqlalchemy import Connection
+    from typing import BinaryIO
 
     from capture.observers._sql_database import Database
     from capture.observers._writing import Blob
@@ -28,60 +26,47 @@ def is_large(blob: Blob) -> bool:
     return blob.size > _LARGE
 
 
-def present(connection: Connection, digests: Iterable[str]) -> set[str]:
+def present(statements: Statements, digests: Iterable[str]) -> set[str]:
     """Return which of these contents are stored; they cannot be purged before the transaction ends."""
-    from sqlalchemy import bindparam, select
-
     wanted = sorted(set(digests))
-    found: set[str] = set()
-    query = select(capture_blob.c.digest).where(capture_blob.c.digest.in_(bindparam("digests", expanding=True)))
-    for start in range(0, len(wanted), 500):
-        rows = connection.execute(query.with_for_update(read=True), {"digests": wanted[start : start + 500]})
-        found.update(rows.scalars())
-    return found
+    rows = statements.among("capture_blob", ["digest"], "digest", wanted, tail=statements.for_share)
+    return {digest for digest, in rows}
 
 
-def store(connection: Connection, blob: Blob) -> None:
+def store(statements: Statements, blob: Blob) -> None:
     """Store the bytes of a file in the transaction that goes on."""
-    number = _begin(connection, blob, blob.digest)
+    number = _begin(statements, blob, blob.digest)
     with blob.open() as stream:
         for place, data in enumerate(_chunks(stream)):
-            _put(connection, number, place, data)
+            _put(statements, number, place, data)
 
 
 def upload(database: Database, blob: Blob) -> None:
     """Store the bytes of a large file, in several transactions; nobody sees them before they are whole."""
-    with database.writing() as connection:
-        if present(connection, [blob.digest]):
+    with database.writing() as statements:
+        if present(statements, [blob.digest]):
             return
-        number = _begin(connection, blob, None)
+        number = _begin(statements, blob, None)
     with blob.open() as stream:
         place, chunks = 0, _chunks(stream)
-        while True:
-            some = [data for _, data in zip(range(_AT_ONCE), chunks)]
-            if not some:
-                break
-            with database.writing() as connection:
+        while some := [data for _, data in zip(range(_AT_ONCE), chunks)]:
+            with database.writing() as statements:
                 for data in some:
-                    _put(connection, number, place, data)
+                    _put(statements, number, place, data)
                     place += 1
-    with database.writing() as connection:
-        if present(connection, [blob.digest]):  # somebody was faster
-            delete(connection, [number])
+    with database.writing() as statements:
+        if present(statements, [blob.digest]):  # somebody was faster
+            delete(statements, [number])
         else:
-            connection.execute(
-                capture_blob.update().where(capture_blob.c.id == number).values(digest=blob.digest)
-            )
+            statements.update("capture_blob", {"digest": blob.digest}, id=number)
 
 
-def _begin(connection: Connection, blob: Blob, digest: str | None) -> int:
-    values = {"digest": digest, "size": blob.size, "begun": int(time.time())}
-    done: Any = connection.execute(capture_blob.insert(), values)
-    return done.inserted_primary_key[0]
+def _begin(statements: Statements, blob: Blob, digest: str | None) -> int:
+    return statements.add("capture_blob", {"digest": digest, "size": blob.size, "begun": int(time.time())})
 
 
-def _put(connection: Connection, number: int, place: int, data: bytes) -> None:
-    connection.execute(capture_chunk.insert(), {"blob": number, "number": place, "data": data})
+def _put(statements: Statements, number: int, place: int, data: bytes) -> None:
+    statements.insert("capture_chunk", {"blob": number, "number": place, "data": data})
 
 
 def _chunks(stream: BinaryIO) -> Iterator[bytes]:
@@ -89,38 +74,32 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
         yield data
 
 
-def collect(connection: Connection, digests: Iterable[str]) -> None:
+def collect(statements: Statements, digests: Iterable[str]) -> None:
     """Delete those of these contents that no file has any more, and uploads that never ended."""
-    from sqlalchemy import bindparam, exists, select
-
     numbers = []
-    query = select(capture_blob.c.id).where(capture_blob.c.digest == bindparam("digest")).with_for_update()
-    used = select(exists().where(capture_file.c.digest == bindparam("digest")))
     for digest in sorted(set(digests)):
-        number = connection.execute(query, {"digest": digest}).scalar()
-        if number is not None and not connection.execute(used, {"digest": digest}).scalar():
+        number = statements.value("capture_blob", "id", lock=statements.for_update, digest=digest)
+        if number is not None and statements.first("capture_file", ["id"], digest=digest) is None:
             numbers.append(number)
     old = int(time.time()) - _FORGOTTEN_S
-    stale = select(capture_blob.c.id).where(capture_blob.c.digest.is_(None), capture_blob.c.begun < old)
-    delete(connection, [*numbers, *connection.execute(stale).scalars()])
+    unended = statements.select("capture_blob", ["id", "begun"], digest=None)
+    delete(statements, [*numbers, *(number for number, begun in unended if begun < old)])
 
 
-def delete(connection: Connection, numbers: list[int]) -> None:
+def delete(statements: Statements, numbers: list[int]) -> None:
     """Delete stored bytes, whoever has them."""
     for number in numbers:
-        connection.execute(capture_chunk.delete().where(capture_chunk.c.blob == number))
-        connection.execute(capture_blob.delete().where(capture_blob.c.id == number))
+        statements.delete("capture_chunk", blob=number)
+        statements.delete("capture_blob", id=number)
 
 
 def open_blob(database: Database, digest: str) -> BinaryIO:
     """Open stored bytes for reading; FileNotFoundError if they are not there."""
     with database.reading() as connection:
-        found = connection.execute(
-            capture_blob.select().where(capture_blob.c.digest == digest)
-        ).first()
-    if found is None:
+        number = Statements(connection).value("capture_blob", "id", digest=digest)
+    if number is None:
         raise FileNotFoundError(f"{database.url.shown()} does not hold the bytes with the SHA-256 {digest}")
-    return io.BufferedReader(_StoredBytes(database, found.id), CHUNK)
+    return io.BufferedReader(_StoredBytes(database, number), CHUNK)
 
 
 class _StoredBytes(io.RawIOBase):
@@ -135,13 +114,9 @@ class _StoredBytes(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         if not self._left:
-            from sqlalchemy import select
-
-            query = select(capture_chunk.c.data).where(
-                capture_chunk.c.blob == self._number, capture_chunk.c.number == self._place
-            )
             with self._database.reading() as connection:
-                data = connection.execute(query).scalar()
+                chunk = {"blob": self._number, "number": self._place}
+                data = Statements(connection).value("capture_chunk", "data", **chunk)
             if data is None:
                 return 0
             self._left = memoryview(bytes(data))

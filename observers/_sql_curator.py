@@ -85,7 +85,8 @@ class SqlCurator(Curator):
     def _set(self, label: str, values: dict[str, Any]) -> None:
         """Set columns of `capture_run`, which is given a row for a run that Sacred wrote."""
         own = tables.capture_run
-        with self._writing() as connection:
+        with self._writing() as statements:
+            connection = statements.connection
             number = _number_of(connection, label)
             if connection.execute(own.update().where(own.c.run == number).values(values)).rowcount == 0:
                 row = {"run": number, "layout": "sacred", "binned": False, "indexed": False}
@@ -102,7 +103,8 @@ class SqlCurator(Curator):
         from sqlalchemy import select
 
         label = self._reader.resolve(run, binned=True)
-        with self._writing() as connection:
+        with self._writing() as statements:
+            connection = statements.connection
             number = _number_of(connection, label)
             own, file = tables.capture_run, tables.capture_file
             connection.execute(select(own.c.run).where(own.c.run == number).with_for_update())  # its writer waits
@@ -113,7 +115,7 @@ class SqlCurator(Curator):
             _delete_run(connection, number, stored_text(label))
             connection.execute(tables.capture_purged.insert(), {"label": stored_text(label)})
             _collect_sacreds(connection, experiment)
-            _sql_blobs.collect(connection, digests)
+            _sql_blobs.collect(statements, digests)
 
     def erase(self, value: str) -> int:
         """Replace one string everywhere in the database with asterisks; return the number of places.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from capture.errors import ObserverError
 from capture.observers import _sql_errors
+from capture.observers._sql_statements import Statements
 from capture.observers._sql_url import DatabaseUrl, url_of_engine
 
 TYPE_CHECKING = False
@@ -99,8 +100,8 @@ class Database:
     # ----------------------------------------------------------------------------------------------- transactions
 
     @contextmanager
-    def writing(self, prepared: bool = True) -> Iterator[Connection]:
-        """Give a connection in a transaction: all that is done in it is stored when it ends, or nothing.
+    def writing(self, prepared: bool = True) -> Iterator[Statements]:
+        """Give the statements of a transaction: all that is done in it is stored when it ends, or nothing.
 
         With SQLite it is the only one that writes from its very beginning, so that it cannot fail in its middle because
         of another. With `prepared`, the tables are made or brought up to date before.
@@ -110,11 +111,11 @@ class Database:
         with self._connected() as connection:
             if not self.is_sqlite:
                 with connection.begin():
-                    yield connection
+                    yield Statements(connection)
                 return
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
-                yield connection
+                yield Statements(connection)
             except BaseException:
                 connection.exec_driver_sql("ROLLBACK")
                 raise

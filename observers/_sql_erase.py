@@ -7,6 +7,7 @@ import hashlib
 from capture.observers import _sql_blobs
 from capture.observers import _sql_tables as tables
 from capture.observers._eraser import Eraser
+from capture.observers._sql_statements import Statements
 from capture.observers._sql_values import key_of, stored_text, told_text
 
 TYPE_CHECKING = False
@@ -64,18 +65,18 @@ _PAGE = 200  #: rows that are looked at at once
 def erase(database: Database, value: str) -> int:
     """Mask `value` in a database; see `SqlCurator.erase`."""
     eraser = Eraser(value)
-    with database.writing() as connection:
-        blobs = connection.execute(tables.capture_blob.select()).all()
-        runs = list(connection.execute(tables.run.select().with_only_columns(tables.run.c.id)).scalars())
+    with database.writing() as statements:
+        blobs = statements.connection.execute(tables.capture_blob.select()).all()
+        runs = list(statements.connection.execute(tables.run.select().with_only_columns(tables.run.c.id)).scalars())
     for blob in blobs:
-        with database.writing() as connection:
-            _mask_blob(connection, blob, eraser)
+        with database.writing() as statements:
+            _mask_blob(statements.connection, blob, eraser)
     for run in runs:
-        with database.writing() as connection:
-            _mask_output(connection, run, eraser)
+        with database.writing() as statements:
+            _mask_output(statements.connection, run, eraser)
     for table in tables.metadata.sorted_tables:
-        with database.writing() as connection:
-            _mask_table(connection, table, eraser)
+        with database.writing() as statements:
+            _mask_table(statements.connection, table, eraser)
     if eraser.count and database.is_sqlite:
         _rewrite(database)
     return eraser.count
@@ -128,8 +129,9 @@ def _replace_digest(connection: Connection, blob: Any, digest: str, md5: str) ->
             sacreds = getattr(tables, file.kind)
             number = next(iter(sacreds.primary_key.columns))
             connection.execute(sacreds.update().where(number == file.sacred_id).values(md5sum=md5))
-    if _sql_blobs.present(connection, [digest]):
-        _sql_blobs.delete(connection, [blob.id])
+    statements = Statements(connection)
+    if _sql_blobs.present(statements, [digest]):
+        _sql_blobs.delete(statements, [blob.id])
     else:
         connection.execute(there.update().where(there.c.id == blob.id).values(digest=digest))
 

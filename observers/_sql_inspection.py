@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def sacreds_view(database: Database, _id: Any) -> dict[str, Any]:
     """Return what `SqlObserver.query` returns."""
     run = tables.run
-    with database.writing() as connection:
-        row = connection.execute(run.select().where(run.c.run_id == stored_text(str(_id)))).first()
+    with database.writing() as statements:
+        row = statements.connection.execute(run.select().where(run.c.run_id == stored_text(str(_id)))).first()
         if row is None and str(_id).isdigit():
-            row = connection.execute(run.select().where(run.c.id == int(_id))).first()
+            row = statements.connection.execute(run.select().where(run.c.id == int(_id))).first()
     if row is None:
         raise not_found(database.url.shown(), _id, SqlReader(database=database).all_labels())
     told = SacredsRun(database, row)

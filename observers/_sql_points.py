@@ -12,7 +12,7 @@ from itertools import count, repeat
 
 from capture import plainjson
 from capture.codec import decode
-from capture.observers._sql_tables import capture_exact, capture_metric, capture_series
+from capture.observers._sql_statements import Statements
 from capture.observers._sql_values import from_json, key_of, number_or_none, stored_text, to_json, told_text
 from capture.records import Series, summarize
 
@@ -52,7 +52,7 @@ class PointWriter:
         """Forget what may not have been stored."""
         self._known.clear()
 
-    def write(self, connection: Connection, run: int, batches: Iterable[tuple[str, bytes]]) -> None:
+    def write(self, statements: Statements, run: int, batches: Iterable[tuple[str, bytes]]) -> None:
         """Write batches, each with its writer, as encoded events."""
         rows: list[Iterable[tuple[Any, ...]]] = []
         odd: list[dict[str, Any]] = []
@@ -61,35 +61,29 @@ class PointWriter:
             data = plainjson.loads(line)
             for key, column in data["columns"].items():
                 if column["values"]:
-                    state = self._state(connection, run, writer, _name(key), column)
+                    state = self._state(statements, run, writer, _name(key), column)
                     rows.append(_rows(state, column, data["start"], odd))
                     state.summary = summarize(column, data["start"], state.summary)
                     state.count += len(column["values"])
                     touched[state.id] = state
-        insert_points(connection, rows)
-        if odd:
-            connection.execute(capture_exact.insert(), odd)
-        if touched:
-            from sqlalchemy import bindparam
+        insert_points(statements.connection, rows)
+        statements.insert("capture_exact", *odd)
+        for state in touched.values():
+            statements.update("capture_series", _summary(state.summary), id=state.id)
 
-            update = capture_series.update().where(capture_series.c.id == bindparam("its_id"))
-            connection.execute(update, [{"its_id": state.id, **_summary(state.summary)} for state in touched.values()])
-
-    def _state(self, connection: Connection, run: int, writer: str, name: str, column: Any) -> _State:
+    def _state(self, statements: Statements, run: int, writer: str, name: str, column: Any) -> _State:
         state = self._known.get((writer, name))
         if state is None:
-            key = key_of(writer, name)
-            there = capture_series.select().where(capture_series.c.run == run, capture_series.c.name_key == key)
-            found = connection.execute(there).mappings().first()
+            known = {"run": run, "name_key": key_of(writer, name)}
+            columns = ["id", "count", "integer_steps", "integer_values", "summary"]
+            found = statements.first("capture_series", columns, **known)
             if found is not None:
-                integer_steps, integer_values = found["integer_steps"], found["integer_values"]
-                summary = from_json(found["summary"])
-                state = _State(found["id"], found["count"], integer_steps, integer_values, summary)
+                number, points, integer_steps, integer_values, summary = found
+                state = _State(number, points, bool(integer_steps), bool(integer_values), from_json(summary))
             else:
                 integer_steps, integer_values = (type(column[part][0]) is int for part in ("steps", "values"))
                 values = {
-                    "run": run,
-                    "name_key": key,
+                    **known,
                     "writer": stored_text(writer),
                     "name": stored_text(name),
                     "integer_steps": integer_steps,
@@ -97,8 +91,7 @@ class PointWriter:
                     "count": 0,
                     "summary": "null",
                 }
-                done: Any = connection.execute(capture_series.insert(), values)
-                state = _State(done.inserted_primary_key[0], 0, integer_steps, integer_values, None)
+                state = _State(statements.add("capture_series", values), 0, integer_steps, integer_values, None)
             self._known[writer, name] = state
         return state
 
@@ -160,17 +153,17 @@ def insert_points(connection: Connection, rows: Iterable[Iterable[tuple[Any, ...
         every = chain.from_iterable(rows)
         names = ", ".join(COLUMNS)
         if driver == "pysqlite":
-            cursor.executemany(f"INSERT INTO {capture_metric.name} ({names}) VALUES (?, ?, ?, ?, ?)", every)
+            cursor.executemany(f"INSERT INTO capture_metric ({names}) VALUES (?, ?, ?, ?, ?)", every)
         elif driver == "psycopg":
-            with cursor.copy(f"COPY {capture_metric.name} ({names}) FROM STDIN") as copy:
+            with cursor.copy(f"COPY capture_metric ({names}) FROM STDIN") as copy:
                 for piece in _pieces(every, "%d\t%d\t%s\t%s\t%d\n", "\\N", ""):
                     copy.write(piece)
         elif connection.dialect.name in ("mysql", "mariadb"):
             for piece in _pieces(every, "(%d,%d,%s,%s,%d)", "NULL", ","):
-                cursor.execute(f"INSERT INTO {capture_metric.name} ({names}) VALUES {piece}")
+                cursor.execute(f"INSERT INTO capture_metric ({names}) VALUES {piece}")
         else:
             for some in _some(every):
-                connection.execute(capture_metric.insert(), [dict(zip(COLUMNS, row)) for row in some])
+                Statements(connection).insert("capture_metric", *[dict(zip(COLUMNS, row)) for row in some])
     finally:
         cursor.close()
 
@@ -205,10 +198,10 @@ class StoredSeries(Mapping[str, Series]):
     def _named(self) -> dict[str, list[Any]]:
         """Return the rows of `capture_series` by name: the main writer's first, then those of the others."""
         if self._parts is None:
-            table = capture_series
-            query = table.select().where(table.c.run == self._run).order_by(table.c.id)
+            columns = ["id", "writer", "name", "integer_steps", "integer_values"]
             with self._database.reading() as connection:
-                rows = [(told_text(row.writer), row) for row in connection.execute(query)]
+                found = Statements(connection).select("capture_series", columns, "ORDER BY id", run=self._run)
+            rows = [(told_text(row.writer), row) for row in found]
             rows.sort(key=lambda pair: (pair[0] != "main", pair[0]))
             self._parts = {}
             for _, row in rows:
@@ -245,17 +238,18 @@ def _read_points(connection: Connection, part: Any) -> tuple[list[Any], list[Any
     cursor = connection.connection.cursor()
     try:
         cursor.execute(
-            f"SELECT step, value, time FROM {capture_metric.name} WHERE series = {int(part.id)} ORDER BY number"
+            f"SELECT step, value, time FROM capture_metric WHERE series = {int(part.id)} ORDER BY number"
         )
         rows = cursor.fetchall()
     finally:
         cursor.close()
     steps, values, times = map(list, zip(*rows)) if rows else ([], [], [])
-    query = capture_exact.select().where(capture_exact.c.series == part.id)
-    odd = {"step": {}, "value": {}}  # type: dict[str, dict[int, Any]]
-    for row in connection.execute(query):
-        number = plainjson.loads(row.content)
-        odd[row.part][row.number] = _SPECIAL[number] if type(number) is str else number
+    odd: dict[str, dict[int, Any]] = {"step": {}, "value": {}}
+    for place, which, content in Statements(connection).select(
+        "capture_exact", ["number", "part", "content"], series=part.id
+    ):
+        number = plainjson.loads(content)
+        odd[which][place] = _SPECIAL[number] if type(number) is str else number
     return _exact(steps, part.integer_steps, odd["step"]), _exact(values, part.integer_values, odd["value"]), times
 
 

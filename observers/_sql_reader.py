@@ -15,6 +15,7 @@ from capture.observers._sql_database import Database
 from capture.observers._sql_points import StoredSeries, merged_summary
 from capture.observers._sql_query import condition, roots
 from capture.observers._sql_values import aware_utc, from_json, stored_text, told_moment, told_text
+from capture.observers._sql_version import HEAD
 from capture.records import KEPT, StoredFile, bytes_opener
 
 TYPE_CHECKING = False
@@ -83,7 +84,7 @@ class SqlReader(StoreReader):
         if path is not None and not os.path.exists(path):
             return None
         with self._database.reading() as connection:
-            if _sql_schema.version(connection, self._database) == tables.HEAD:
+            if _sql_schema.version(connection, self._database) == HEAD:
                 self._ours = True
                 return True
         with self._database.reading() as connection:

@@ -13,10 +13,11 @@ from capture import plainjson
 from capture._version import __version__
 from capture.codec import decode, encode
 from capture.observers import _sql_blobs, _sql_errors, _sql_sacred
-from capture.observers import _sql_tables as tables
 from capture.observers._labels import is_number
 from capture.observers._sql_points import PointWriter
+from capture.observers._sql_statements import Statements
 from capture.observers._sql_values import (
+    LONGEST,
     config_rows,
     key_of,
     moment_text,
@@ -141,20 +142,17 @@ class SqlRun(RunWriter):
     @classmethod
     def find(cls, database: Database, uid: str) -> SqlRun | None:
         """Return a writer that goes on with a run that is stored, or None."""
-        from sqlalchemy import select
-
-        own, writers = tables.capture_run, tables.capture_writer
         stored = stored_text(uid)
-        with database.writing() as connection:
-            number = connection.execute(select(own.c.run).where(own.c.uid == stored)).scalar()
+        with database.writing() as statements:
+            number = statements.value("capture_run", "run", uid=stored)
             if number is None:  # the uid of a queued run that another process has taken over
-                number = connection.execute(select(writers.c.run).where(writers.c.uid == stored).limit(1)).scalar()
+                number = statements.value("capture_writer", "run", uid=stored)
             if number is None:
                 return None
-            label = connection.execute(select(tables.run.c.run_id).where(tables.run.c.id == number)).scalar()
-            rows = connection.execute(writers.select().where(writers.c.run == number, writers.c.uid == stored)).all()
-        seqs = {told_text(row.writer): row.seq for row in rows}
-        missed = {told_text(row.writer): plainjson.loads(row.missed) for row in rows}
+            label = statements.value("run", "run_id", id=number)
+            rows = statements.select("capture_writer", ["writer", "seq", "missed"], run=number, uid=stored)
+        seqs = {told_text(writer): seq for writer, seq, _ in rows}
+        missed = {told_text(writer): plainjson.loads(text) for writer, _, text in rows}
         return cls(database, uid, number, told_text(label), seqs=seqs, missed=missed)
 
     # ------------------------------------------------------------------------------------------- exactly once
@@ -307,16 +305,16 @@ class SqlRun(RunWriter):
         before = self.number, self.label, self._experiment
         lost: list[tuple[_Step, Exception]] = []
         try:
-            with self._database.writing() as connection:
+            with self._database.writing() as statements:
                 self._is_new = False
-                self._lock(connection)
+                self._lock(statements)
                 for step in steps:
                     if not one_by_one:
-                        step.act(connection)
+                        step.act(statements)
                         continue
-                    savepoint = _Savepoint(connection)
+                    savepoint = _Savepoint(statements.connection)
                     try:
-                        step.act(connection)
+                        step.act(statements)
                     except (_RunGone, _BytesGone):
                         raise
                     except Exception as error:
@@ -330,7 +328,7 @@ class SqlRun(RunWriter):
                 for step, _ in lost:
                     for writer, seq in step.places:
                         self.failed(writer, seq)
-                self._store_seqs(connection)
+                self._store_seqs(statements)
         except BaseException:
             self.number, self.label, self._experiment = before
             self._points.forget()
@@ -364,270 +362,215 @@ class SqlRun(RunWriter):
 
     # The run itself.
 
-    def _lock(self, connection: Connection) -> None:
+    def _lock(self, statements: Statements) -> None:
         """Make sure that the run is there, and that nobody else changes it before the transaction ends."""
         if self.number is None:
-            self._claim(connection)
+            self._claim(statements)
             return
-        from sqlalchemy import select
-
-        own = tables.capture_run
-        row = connection.execute(select(own.c.uid).where(own.c.run == self.number).with_for_update()).first()
-        if row is None or (row.uid is not None and self.uid is not None and not self._is_ours(connection, row.uid)):
+        row = statements.first("capture_run", ["uid"], lock=statements.for_update, run=self.number)
+        if row is None or (row.uid is not None and self.uid is not None and not self._is_ours(statements, row.uid)):
             raise _RunGone
 
-    def _is_ours(self, connection: Connection, uid: str) -> bool:
+    def _is_ours(self, statements: Statements, uid: str) -> bool:
         if told_text(uid) == self.uid:
             return True
-        from sqlalchemy import select
+        known = {"run": self.number, "uid": stored_text(str(self.uid))}
+        return statements.first("capture_writer", ["id"], **known) is not None
 
-        writers = tables.capture_writer
-        known = select(writers.c.id).where(writers.c.run == self.number, writers.c.uid == stored_text(str(self.uid)))
-        return connection.execute(known.limit(1)).first() is not None
-
-    def _claim(self, connection: Connection) -> None:
+    def _claim(self, statements: Statements) -> None:
         """Take a label. Who counts has locked the counter, so that labels are given one after the other."""
-        from sqlalchemy import select
-
-        counter, own = tables.capture_counter, tables.capture_run
-        last: int = connection.execute(
-            select(counter.c.value).where(counter.c.name == "label").with_for_update()
-        ).scalar_one()
+        last = statements.value("capture_counter", "value", lock=statements.for_update, name="label")
         uid = None if self.uid is None else stored_text(self.uid)
         if uid is not None:
-            there = connection.execute(select(own.c.run).where(own.c.uid == uid)).scalar()
-            if there is not None:  # another process told of this run at the same moment
-                self.number = there
-                self.label = told_text(connection.execute(_label_of(there)).scalar() or "")
+            self.number = statements.value("capture_run", "run", uid=uid)
+            if self.number is not None:  # another process told of this run at the same moment
+                self.label = told_text(statements.value("run", "run_id", id=self.number))
                 return
-        asked = self.label
-        label = None if asked is None else stored_text(str(asked))
-        if label is not None and self._takes_over and self._take_over(connection, label, uid):
+        label = None if self.label is None else stored_text(str(self.label))
+        if label is not None and self._takes_over and self._take_over(statements, label, uid):
             return
-        if label is None or len(label) > tables.LABEL or not label or not _is_free(connection, label):
-            number = _next_number(connection, last)
+        if not label or len(label) > LONGEST or not _is_free(statements, label):
+            number = _next_number(statements, last)
             label = str(number)
         else:
             number = int(label) if is_number(label) and len(label) < 19 else 0
         if number > last:
-            connection.execute(counter.update().where(counter.c.name == "label").values(value=number))
-        self.number = _sql_sacred.insert(connection, tables.run, {"run_id": label})
+            statements.update("capture_counter", {"value": number}, name="label")
+        self.number = statements.add("run", {"run_id": label})
         self.label, self._is_new = told_text(label), True
-        connection.execute(
-            own.insert(),
-            {
-                "run": self.number,
-                "uid": uid,
-                "layout": "capture",
-                "status": "RUNNING",
-                "binned": False,
-                "indexed": True,
-                "version": __version__,
-            },
-        )
+        row = {"run": self.number, "uid": uid, "layout": "capture", "status": "RUNNING", "version": __version__}
+        statements.insert("capture_run", {**row, "binned": False, "indexed": True})
 
-    def _take_over(self, connection: Connection, label: str, uid: str | None) -> bool:
+    def _take_over(self, statements: Statements, label: str, uid: str | None) -> bool:
         """Go on with a queued run, if one has this label."""
-        from sqlalchemy import select
-
-        own, run = tables.capture_run, tables.run
-        row = connection.execute(select(run.c.id, run.c.run_id).where(run.c.run_id == label)).first()
+        row = statements.first("run", ["id", "run_id"], run_id=label)
         if row is None or row.run_id != label:
             return False
-        adopted = own.update().where(own.c.run == row.id, own.c.status == "QUEUED", own.c.binned.is_(False))
-        if connection.execute(adopted.values(uid=uid)).rowcount != 1:
+        if statements.update("capture_run", {"uid": uid}, run=row.id, status="QUEUED", binned=False) != 1:
             return False
         self.number, self.label = row.id, told_text(label)
         return True
 
-    def _store_columns(self, connection: Connection) -> None:
-        pending, run, own = self._pending, tables.run, tables.capture_run
+    def _store_columns(self, statements: Statements) -> None:
+        pending = self._pending
         exact = {name: pending.sacreds[name] for name in ("config", "info") if name in pending.sacreds}
         if exact:
-            connection.execute(run.update().where(run.c.id == self.number).values(exact))
+            statements.update("run", exact, id=self.number)
         if pending.own:
-            connection.execute(own.update().where(own.c.run == self.number).values(pending.own))
+            statements.update("capture_run", pending.own, run=self.number)
 
-    def _store_sacreds(self, connection: Connection) -> None:
-        pending, run = self._pending, tables.run
+    def _store_sacreds(self, statements: Statements) -> None:
+        pending = self._pending
         sacreds = {name: value for name, value in pending.sacreds.items() if name not in ("config", "info")}
+        if "command" in sacreds:
+            sacreds.update(_sql_sacred.fitting(statements, {"command": sacreds["command"]}))
         if pending.described is not None:
             ex_info, host_info, _ = pending.described
-            self._experiment = sacreds["experiment_id"] = _sql_sacred.put_experiment(connection, ex_info)
-            sacreds["host_id"] = _sql_sacred.put_host(connection, host_info)
+            self._experiment = sacreds["experiment_id"] = _sql_sacred.put_experiment(statements, ex_info)
+            sacreds["host_id"] = _sql_sacred.put_host(statements, host_info)
         if sacreds:
-            fitting = _sql_sacred.fitting(run, sacreds, connection)
-            connection.execute(run.update().where(run.c.id == self.number).values(fitting))
+            statements.update("run", sacreds, id=self.number)
 
-    def _store_config(self, connection: Connection) -> None:
+    def _store_config(self, statements: Statements) -> None:
         assert self._pending.described is not None and self.number is not None
         _, host_info, config = self._pending.described
-        table, own, gpu = tables.capture_config, tables.capture_run, tables.capture_gpu
         if not self._is_new:
-            connection.execute(table.delete().where(table.c.run == self.number))
+            statements.delete("capture_config", run=self.number)
+            statements.delete("capture_gpu", run=self.number)
         rows, whole = config_rows(config)
-        if rows:
-            connection.execute(table.insert(), [{"run": self.number, **row} for row in rows])
-        if not whole:
-            connection.execute(own.update().where(own.c.run == self.number).values(indexed=False))
-        gpus = _sql_sacred.gpu_rows(self.number, host_info)
-        if gpus:
-            if not self._is_new:
-                connection.execute(gpu.delete().where(gpu.c.run == self.number))
-            connection.execute(gpu.insert(), gpus)
+        statements.insert("capture_config", *[{"run": self.number, **row} for row in rows])
+        if not whole or not self._is_new:
+            statements.update("capture_run", {"indexed": whole}, run=self.number)
+        statements.insert("capture_gpu", *_sql_sacred.gpu_rows(self.number, host_info))
 
-    def _store_documents(self, connection: Connection) -> None:
+    def _store_documents(self, statements: Statements) -> None:
         pending = self._pending
-        if self._is_new and pending.documents:
+        if self._is_new:
             rows = [{"run": self.number, "name": name, "content": text} for name, text in pending.documents.items()]
-            connection.execute(tables.capture_document.insert(), rows)
+            statements.insert("capture_document", *rows)
         else:
             for name, content in pending.documents.items():
-                self._put_document(connection, name, content)
+                self._put_document(statements, name, content)
         for name, more in (("resumed", pending.resumed), ("extra", pending.extra)):
             if more:
-                old = self._document(connection, name)
+                old = self._document(statements, name)
                 content = plainjson.dumps([*(plainjson.loads(old) if old else ()), *more], allow_nan=False)
-                self._put_document(connection, name, content)
+                self._put_document(statements, name, content)
 
-    def _document(self, connection: Connection, name: str) -> str | None:
-        from sqlalchemy import select
+    def _document(self, statements: Statements, name: str) -> str | None:
+        return statements.value("capture_document", "content", run=self.number, name=name)
 
-        table = tables.capture_document
-        query = select(table.c.content).where(table.c.run == self.number, table.c.name == name)
-        return connection.execute(query).scalar()
+    def _put_document(self, statements: Statements, name: str, content: str) -> None:
+        statements.put("capture_document", {"run": self.number, "name": name}, {"content": content})
 
-    def _put_document(self, connection: Connection, name: str, content: str) -> None:
-        table = tables.capture_document
-        known = {"run": self.number, "name": name}
-        _put(connection, table, known, {"content": content})
-
-    def _store_facts(self, connection: Connection, topic: str) -> None:
+    def _store_facts(self, statements: Statements, topic: str) -> None:
         facts = self._pending.facts[topic]
         known = {"run": self.number, "name_key": key_of(topic)}
         content = plainjson.dumps(facts, separators=(",", ":"), allow_nan=False)
-        _put(connection, tables.capture_fact, known, {"topic": stored_text(topic), "facts": content})
+        statements.put("capture_fact", known, {"topic": stored_text(topic), "facts": content})
         anew = experiment_facts(topic, decode(facts))
         if anew:
-            old = self._document(connection, "experiment")
+            old = self._document(statements, "experiment")
             whole = {**(plainjson.loads(old) if old else {}), **encode(anew)}
-            self._put_document(connection, "experiment", plainjson.dumps(whole, allow_nan=False))
-            experiment = self._experiment_of(connection)
+            self._put_document(statements, "experiment", plainjson.dumps(whole, allow_nan=False))
+            experiment = self._experiment_of(statements)
             if experiment is not None:
-                _sql_sacred.put_dependencies(connection, experiment, anew["dependencies"])
+                _sql_sacred.put_dependencies(statements, experiment, anew["dependencies"])
 
-    def _experiment_of(self, connection: Connection) -> int | None:
+    def _experiment_of(self, statements: Statements) -> int | None:
         if self._experiment is None:
-            from sqlalchemy import select
-
-            query = select(tables.run.c.experiment_id).where(tables.run.c.id == self.number)
-            self._experiment = connection.execute(query).scalar()
+            self._experiment = statements.value("run", "experiment_id", id=self.number)
         return self._experiment
 
     # Output.
 
-    def _store_output(self, connection: Connection) -> None:
-        from sqlalchemy import select
-
-        table = tables.capture_output
-        last = select(table.c.start, table.c.data).where(table.c.run == self.number)
-        last = last.order_by(table.c.start.desc()).limit(1)
+    def _store_output(self, statements: Statements) -> None:
+        size = 0
         for offset, data in joined(self._pending.output):
-            row = connection.execute(last).first()
-            size = row.start + len(row.data) if row is not None else 0
-            if offset is not None and offset < size:
-                connection.execute(table.delete().where(table.c.run == self.number, table.c.start >= offset))
-                row = connection.execute(last).first()
-                if row is not None and row.start + len(row.data) > offset:
-                    data = bytes(row.data)[: offset - row.start] + data
-                    self._drop_output(connection, row.start)
-                    row = None if row.start == 0 else connection.execute(last).first()
-                    size = row.start + len(row.data) if row is not None else 0
-                else:
-                    size = offset
-            if row is not None and len(row.data) + len(data) <= _PIECE:
-                data, size = bytes(row.data) + data, row.start
-                self._drop_output(connection, row.start)
-            for start in range(0, len(data), _LONGEST_PIECE):
-                piece = data[start : start + _LONGEST_PIECE]
-                connection.execute(table.insert(), {"run": self.number, "start": size + start, "data": piece})
-        self._show_output(connection)
+            size = self._write_output(statements, offset, data)
+        self._show_output(statements, size)
 
-    def _drop_output(self, connection: Connection, start: int) -> None:
-        table = tables.capture_output
-        connection.execute(table.delete().where(table.c.run == self.number, table.c.start == start))
+    def _write_output(self, statements: Statements, offset: int | None, data: bytes) -> int:
+        """Make the output ``old[:offset] + data``; return its size in bytes."""
+        start, last = self._last_output(statements)
+        if offset is not None and offset < start + len(last):
+            while offset < start:
+                statements.delete("capture_output", run=self.number, start=start)
+                start, last = self._last_output(statements)
+            last = last[: offset - start]
+            changed = True
+        else:
+            changed = False
+        if changed or (last and len(last) + len(data) <= _PIECE):
+            statements.delete("capture_output", run=self.number, start=start)
+            data = last + data
+        else:
+            start += len(last)
+        for place in range(0, len(data), _LONGEST_PIECE):
+            piece = data[place : place + _LONGEST_PIECE]
+            statements.insert("capture_output", {"run": self.number, "start": start + place, "data": piece})
+        return start + len(data)
 
-    def _show_output(self, connection: Connection) -> None:
+    def _last_output(self, statements: Statements) -> tuple[int, bytes]:
+        """Return where the last piece of the output begins, and what it is."""
+        row = statements.first("capture_output", ["start", "data"], "ORDER BY start DESC", run=self.number)
+        return (0, b"") if row is None else (row.start, bytes(row.data))
+
+    def _show_output(self, statements: Statements, size: int | None = None) -> None:
         """Put the output where Sacred has it: while the run goes on, as long as it is short."""
-        from sqlalchemy import func, select
-
-        table = tables.capture_output
-        pieces = select(table.c.data).where(table.c.run == self.number).order_by(table.c.start)
-        last = select(table.c.start + func.length(table.c.data)).where(table.c.run == self.number)
-        size = connection.execute(last.order_by(table.c.start.desc()).limit(1)).scalar() or 0
+        if size is None:
+            start, last = self._last_output(statements)
+            size = start + len(last)
         if size > _SHOWN and not self.ended:
             return
         if size > _MAX_SHOWN:
-            text = f"({size:,} bytes of output are in the table {table.name})"
+            text = f"({size:,} bytes of output are in the table capture_output)"
         else:
-            text = b"".join(map(bytes, connection.execute(pieces).scalars())).decode("utf-8", "replace")
-        connection.execute(
-            tables.run.update().where(tables.run.c.id == self.number).values(captured_out=plain_text(text))
-        )
+            pieces = statements.select("capture_output", ["data"], "ORDER BY start", run=self.number)
+            text = b"".join(bytes(data) for data, in pieces).decode("utf-8", "replace")
+        statements.update("run", {"captured_out": plain_text(text)}, id=self.number)
 
     # Points and files.
 
-    def _store_points(self, connection: Connection) -> None:
+    def _store_points(self, statements: Statements) -> None:
         assert self.number is not None
-        self._points.write(connection, self.number, [(writer, line) for writer, _, line in self._pending.batches])
+        self._points.write(statements, self.number, [(writer, line) for writer, _, line in self._pending.batches])
 
-    def _store_files(self, connection: Connection) -> None:
+    def _store_files(self, statements: Statements) -> None:
         files = self._pending.files
-        there = _sql_blobs.present(connection, [file.blob.digest for file in files])
+        there = _sql_blobs.present(statements, [file.blob.digest for file in files])
         for file in sorted(files, key=lambda file: file.blob.digest):
             if file.blob.digest not in there:
                 if _sql_blobs.is_large(file.blob):
                     raise _BytesGone
-                _sql_blobs.store(connection, file.blob)
+                _sql_blobs.store(statements, file.blob)
                 there.add(file.blob.digest)
-        known = self._known_files(connection, [file.key for file in files])
+        columns = ["name_key", "id", "digest", "sacred_id"]
+        rows = statements.among("capture_file", columns, "name_key", [file.key for file in files], run=self.number)
+        known = {key: (number, digest, sacreds) for key, number, digest, sacreds in rows}
         replaced = []
         for file in files:
             old = known.get(file.key)
-            row = self._file_row(connection, file, old)
+            row = self._file_row(statements, file, old)
             if old is None:
-                number = _sql_sacred.insert(connection, tables.capture_file, row)
+                number = statements.add("capture_file", row)
             else:
-                number, table = old[0], tables.capture_file
-                connection.execute(table.update().where(table.c.id == number).values(row))
+                number = old[0]
+                statements.update("capture_file", row, id=number)
                 if old[1] != row["digest"]:
                     replaced.append(old[1])
             known[file.key] = (number, row["digest"], row["sacred_id"])
         if replaced:
-            _sql_blobs.collect(connection, replaced)
+            _sql_blobs.collect(statements, replaced)
 
-    def _known_files(self, connection: Connection, keys: list[str]) -> dict[str, tuple[int, str, int | None]]:
-        """Return number, digest and Sacred's number of those files that the run has already, by key."""
-        from sqlalchemy import bindparam, select
-
-        table = tables.capture_file
-        query = select(table.c.name_key, table.c.id, table.c.digest, table.c.sacred_id).where(
-            table.c.run == self.number, table.c.name_key.in_(bindparam("keys", expanding=True))
-        )
-        found: dict[str, tuple[int, str, int | None]] = {}
-        for start in range(0, len(keys), 500):
-            for key, number, digest, sacreds in connection.execute(query, {"keys": keys[start : start + 500]}):
-                found[key] = (number, digest, sacreds)
-        return found
-
-    def _file_row(self, connection: Connection, file: _File, old: tuple[int, str, int | None] | None) -> dict[str, Any]:
+    def _file_row(self, statements: Statements, file: _File, old: tuple[int, str, int | None] | None) -> dict[str, Any]:
         label, number = stored_text(str(self.label)), None
         if file.kind == "source" and not file.name.startswith(KEPT):
-            number = _sql_sacred.put_source(connection, self._experiment_of(connection), file.name, file.blob)
+            number = _sql_sacred.put_source(statements, self._experiment_of(statements), file.name, file.blob)
         elif file.kind == "resource":
-            number = _sql_sacred.put_resource(connection, label, file.name, file.blob)
+            number = _sql_sacred.put_resource(statements, label, file.name, file.blob)
         elif file.kind == "artifact":
-            number = _sql_sacred.put_artifact(connection, label, file.name, file.blob, old[2] if old else None)
+            number = _sql_sacred.put_artifact(statements, label, file.name, file.blob, old[2] if old else None)
         return {
             "run": self.number,
             "name_key": file.key,
@@ -643,7 +586,7 @@ class SqlRun(RunWriter):
 
     # Who wrote what.
 
-    def _store_seqs(self, connection: Connection) -> None:
+    def _store_seqs(self, statements: Statements) -> None:
         uid = None if self.uid is None else stored_text(self.uid)
         for writer in sorted(self._own_writers):
             known = {"run": self.number, "name_key": key_of(self.uid or "", writer)}
@@ -655,10 +598,7 @@ class SqlRun(RunWriter):
             }
             if writer in self._pending.hosts:
                 values["host"] = self._pending.hosts[writer]
-            if self._is_new:
-                connection.execute(tables.capture_writer.insert(), {**known, "host": None, **values})
-            else:
-                _put(connection, tables.capture_writer, known, values)
+            statements.put("capture_writer", known, values)
 
 
 class _Step:
@@ -672,7 +612,7 @@ class _Step:
         Events that it stores, where that is known.
     """
 
-    def __init__(self, name: str, act: Callable[[Connection], None], places: tuple[tuple[str, int], ...] = ()) -> None:
+    def __init__(self, name: str, act: Callable[[Statements], None], places: tuple[tuple[str, int], ...] = ()) -> None:
         self.name, self.act, self.places = name, act, places
 
 
@@ -690,38 +630,21 @@ class _Savepoint:
         self._connection.exec_driver_sql("RELEASE SAVEPOINT one_step")
 
 
-def _put(connection: Connection, table: Any, known: dict[str, Any], values: dict[str, Any]) -> None:
-    """Set values in the one row that is known by these columns; make it where it is not there."""
-    row = [table.c[name] == value for name, value in known.items()]
-    if connection.execute(table.select().with_only_columns(next(iter(table.c))).where(*row)).first() is None:
-        connection.execute(table.insert(), {**known, **values})
-    else:
-        connection.execute(table.update().where(*row).values(values))
-
-
-def _label_of(number: int) -> Any:
-    from sqlalchemy import select
-
-    return select(tables.run.c.run_id).where(tables.run.c.id == number)
-
-
-def _is_free(connection: Connection, label: str) -> bool:
+def _is_free(statements: Statements, label: str) -> bool:
     """Say whether no run has a label, or had it."""
-    from sqlalchemy import select
-
-    taken = select(tables.run.c.id).where(tables.run.c.run_id == label)
-    purged = select(tables.capture_purged.c.label).where(tables.capture_purged.c.label == label)
-    return connection.execute(taken).first() is None and connection.execute(purged).first() is None
+    if statements.first("run", ["id"], run_id=label) is not None:
+        return False
+    return statements.first("capture_purged", ["label"], label=label) is None
 
 
-def _next_number(connection: Connection, last: int) -> int:
+def _next_number(statements: Statements, last: int) -> int:
     """Return the next number that no run has, nor had: others than we may write into Sacred's tables."""
     from capture.observers._sql_schema import largest_label
 
     number, tried = last + 1, 0
-    while not _is_free(connection, str(number)):
+    while not _is_free(statements, str(number)):
         tried += 1
-        number = max(number, largest_label(connection)) + 1 if tried % 8 == 0 else number + 1
+        number = max(number, largest_label(statements.connection)) + 1 if tried % 8 == 0 else number + 1
     return number
 
 

@@ -10,8 +10,9 @@ import os
 import time
 from contextlib import contextmanager
 
-from capture.observers import _sql_errors, _sql_tables
-from capture.observers._sql_tables import HEAD, REVISIONS, VERSION_TABLE
+from capture.observers import _sql_errors
+from capture.observers._sql_statements import Statements
+from capture.observers._sql_version import HEAD, REVISIONS, VERSION_TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def prepare(database: Database) -> None:
             return
         if database.is_sqlite:
             _use_write_ahead_log(connection)
-    with database.writing(prepared=False) as connection, _locked(connection):
+    with database.writing(prepared=False) as statements, _locked(statements.connection):
+        connection = statements.connection
         found = version(connection, database)
         if found == HEAD:
             return
@@ -119,13 +121,17 @@ def _locked(connection: Connection) -> Iterator[None]:
 
 def create(connection: Connection) -> None:
     """Make all tables, as they are in the newest version."""
+    from capture.observers import _sql_tables
+
     _create(connection, _sql_tables.metadata.sorted_tables)
     begin_counting(connection, 0)
-    connection.execute(_sql_tables.capture_version.insert().values(version_num=HEAD))
+    Statements(connection).insert(VERSION_TABLE, {"version_num": HEAD})
 
 
 def create_ours(connection: Connection) -> None:
     """Make the tables that Sacred has not."""
+    from capture.observers import _sql_tables
+
     _create(connection, _sql_tables.OURS)
 
 
@@ -143,16 +149,16 @@ def _create(connection: Connection, tables: Sequence[Table]) -> None:
 
 def largest_label(connection: Connection) -> int:
     """Return the largest number that a run has as its label."""
-    labels = connection.execute(_sql_tables.run.select().with_only_columns(_sql_tables.run.c.run_id)).scalars()
+    labels = [label for label, in Statements(connection).select("run", ["run_id"])]
     numbers = [int(label) for label in labels if label and label.isascii() and label.isdigit() and len(label) < 19]
     return max(numbers, default=0)
 
 
 def begin_counting(connection: Connection, last: int) -> None:
     """Have the next run get the label after `last`; where labels are counted already, leave that alone."""
-    counter = _sql_tables.capture_counter
-    if connection.execute(counter.select()).first() is None:
-        connection.execute(counter.insert().values(name="label", value=last))
+    statements = Statements(connection)
+    if statements.first("capture_counter", ["value"], name="label") is None:
+        statements.insert("capture_counter", {"name": "label", "value": last})
 
 
 def _create_missing_indexes(connection: Connection, tables: Sequence[Table]) -> None:
@@ -171,8 +177,10 @@ def _create_missing_indexes(connection: Connection, tables: Sequence[Table]) -> 
 def _migrate(connection: Connection, found: str | None) -> None:
     """Bring tables up to date; where none of ours are, those of Sacred are the first version."""
     if found is None:
+        from capture.observers import _sql_tables
+
         _sql_tables.capture_version.create(connection, checkfirst=True)
-        connection.execute(_sql_tables.capture_version.insert().values(version_num=REVISIONS[0]))
+        Statements(connection).insert(VERSION_TABLE, {"version_num": REVISIONS[0]})
     upgrade(connection)
 
 

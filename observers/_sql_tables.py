@@ -27,17 +27,14 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from capture.observers._sql_values import LONGEST as LABEL
+from capture.observers._sql_values import SHORT
+from capture.observers._sql_version import VERSION_TABLE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-REVISIONS = ("0001", "0002")  #: versions of the schema, oldest first; the first is that of Sacred alone
-HEAD = REVISIONS[-1]
-VERSION_TABLE = "capture_version"
-
-#: characters of a short text in MySQL and MariaDB, which cannot have an index on texts of any length
-SHORT = 512
-LABEL = 255  #: characters of a label, in every database
 
 metadata = MetaData()
 

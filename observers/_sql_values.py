@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 #: values of a config above which not all of them are put where a filter finds them; the config itself is whole
 MAX_INDEXED = 2_000
-LONGEST = 255  #: characters of a path or a text that a filter finds
+LONGEST = 255  #: characters of a label, and of a path or a text that a filter finds
+#: characters of a text that an index holds in MySQL and MariaDB, which cannot have one on texts of any length
+SHORT = 512
 _LARGEST = 1.7976931348623157e308  #: not every database knows infinity
 
 _ODD = "json://"  #: begins the stored form of a text that a database cannot hold

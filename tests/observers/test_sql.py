@@ -351,8 +351,8 @@ def shape(url):
 
 def migrate_from_nothing(database):
     """Go through all revisions, as no user's database does: the first makes Sacred's tables."""
-    with database.writing(prepared=False) as connection:
-        _sql_schema.upgrade(connection)
+    with database.writing(prepared=False) as statements:
+        _sql_schema.upgrade(statements.connection)
 
 
 class TestMigrations:
@@ -809,7 +809,7 @@ class TestFilters:
         for where, most in (
             ({"config.lr": 0.1}, 2),
             ({"status": "EARLY"}, 1),
-            (field("metrics.loss.last") < 2.5, 5),
+            (field("metrics.loss.last") < 1.5, 3),  # two have no finite one, of which only the record can tell
             ({"experiment.name": "nosuch"}, 0),
             (field("tags").contains("good"), 1),
             ((field("config.lr") == 0.1) & (field("config.net.depth") > 2), 2),
