@@ -182,6 +182,8 @@ class MongoObserver(StoreObserver):
         database = runs_collection.database
         observer = cls.__new__(cls)
         root = getattr(fs, "_collection", None)
+        if root is None:
+            root = getattr(fs, "_GridFS__collection", None)  # before pymongo 4.9
         place = Place(
             "",
             database.name,

@@ -1147,7 +1147,7 @@ def test_the_threads_are_let_go_before_the_driver_waits():
         "import atexit, pymongo, sys\n"
         "from capture.observers import _mongo_place\n"
         "from capture.observers.mongo import MongoObserver\n"
-        "from pymongo.synchronous import monitor\n"
+        "monitor = sys.modules.get('pymongo.synchronous.monitor') or sys.modules['pymongo.monitor']\n"
         "order = []\n"
         "_mongo_place._let_go.__code__ = (lambda: __import__('sys').stdout.write('ours ')).__code__\n"
         "from pymongo import periodic_executor\n"
