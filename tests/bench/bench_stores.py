@@ -45,7 +45,9 @@ assert open_store(sys.argv[1]).get(run._id).summary["loss"]["count"] == points
 print(took, growth)
 """
 
-#: what each floor does with its batches of (step, value, time): `begin` and `store`, as durable as the store's
+#: what each floor does with its batches of (step, value, time): `begin` and `store`, as durable as the store's (MongoDB's
+#: journal, SQLite's log with the driver's own level of synchronising, a commit), into a table with the same columns and
+#: the same key, by the fastest of the driver's ordinary ways
 POINTS_FLOOR = """\
 import sys, time
 points, size = int(sys.argv[2]), 10_000
@@ -55,6 +57,7 @@ batch = []
 for step in range(points):
     batch.append((step, 0.5 / (step + 1), time.time()))
     if len(batch) == size or step == points - 1:
+        first = step + 1 - len(batch)
         {store}
         batch = []
 print(time.perf_counter() - begun)
@@ -64,7 +67,7 @@ FLOORS = {
     "mongodb": (
         """import datetime, pymongo
 client = pymongo.MongoClient(sys.argv[1])
-metrics = client.get_default_database()["metrics"]
+metrics = client.get_default_database().get_collection("metrics", write_concern=pymongo.WriteConcern(j=True))
 utc = datetime.timezone.utc
 moment = datetime.datetime.fromtimestamp""",
         """metrics.insert_one({"run_id": 1, "name": "loss", "steps": [each[0] for each in batch],
@@ -74,19 +77,23 @@ moment = datetime.datetime.fromtimestamp""",
         """import sqlite3
 db = sqlite3.connect(sys.argv[1].partition(":///")[2], isolation_level=None)
 db.execute("PRAGMA journal_mode = WAL")
-db.execute("CREATE TABLE points (run INTEGER, metric INTEGER, step REAL, value REAL, time REAL)")""",
+db.execute("CREATE TABLE points (series INTEGER, number INTEGER, step REAL, value REAL, time INTEGER,"
+           " PRIMARY KEY (series, number)) WITHOUT ROWID")""",
         """db.execute("BEGIN")
-        db.executemany("INSERT INTO points VALUES (1, 1, ?, ?, ?)", batch)
+        db.executemany("INSERT INTO points VALUES (1, ?, ?, ?, ?)",
+                       [(n, step, value, int(when * 1e6)) for n, (step, value, when) in enumerate(batch, first)])
         db.execute("COMMIT")""",
     ),
     "postgresql": (
         """import psycopg
 db = psycopg.connect(sys.argv[1].replace("+psycopg", ""))
-db.execute("CREATE TABLE points (run INTEGER, metric INTEGER, step FLOAT8, value FLOAT8, time FLOAT8)")
+db.execute("CREATE TABLE points (series BIGINT, number BIGINT, step FLOAT8, value FLOAT8, time BIGINT,"
+           " PRIMARY KEY (series, number))")
 db.commit()""",
-        """with db.cursor().copy("COPY points FROM STDIN") as copy:
-            for each in batch:
-                copy.write_row((1, 1, *each))
+        """lines = "".join([f"1\\t{n}\\t{step}\\t{value!r}\\t{int(when * 1e6)}\\n"
+                         for n, (step, value, when) in enumerate(batch, first)])
+        with db.cursor().copy("COPY points FROM STDIN") as copy:
+            copy.write(lines)
         db.commit()""",
     ),
 }
@@ -182,7 +189,9 @@ import sys
 from capture import open_store
 found = {}
 for run in open_store(sys.argv[1]).find():
-    whole = (run.status == "COMPLETED" and run.output == f"marker {run.config['marker']}\\n"
+    lines = run.output.splitlines()  # those of the log, too
+    printed = [line for line in lines if not line.startswith("INFO - together - ")]
+    whole = (run.status == "COMPLETED" and printed == [f"marker {run.config['marker']}"] and len(lines) == 5
              and run.result == run.config["marker"] and list(run.metrics["loss"].steps) == list(range(10)))
     found.setdefault(run.config["marker"], []).append(whole)
 print(sum(each == [True] for each in found.values()))
@@ -191,7 +200,6 @@ print(sum(each == [True] for each in found.values()))
 FILL = """\
 import os, random, sys, tempfile
 from capture.registry import make_observer
-from capture.testing.contract import uid
 from capture.testing.feed import Story, Teller
 
 random.seed(1)
@@ -199,7 +207,7 @@ observer = make_observer(sys.argv[1])
 for number in range(int(sys.argv[2])):
     with tempfile.TemporaryDirectory() as folder:
         config = {"lr": random.random(), "layers": [64, 32], "optimizer": {"name": "adam", "eps": 1e-8}, "seed": number}
-        story = Story(folder, uid(f"{number:08x}")).start(config=config)
+        story = Story(folder, f"01997a1c-{number % 0x10000:04x}-7000-8000-{number:012x}").start(config=config)
         story.metrics(loss=[1.0, random.random()]).beat(result=0.5)
         story.complete(result=random.random())
         teller = Teller(observer, story)
@@ -339,8 +347,8 @@ def _hello(bench: Bench, python: str, stores: Stores) -> Iterator[Row]:
                 "floor": lambda: bench.timed_process(by_hand, other, python=python, cwd=where),
                 "ours": lambda: bench.timed_process(tracked, store, python=python, cwd=where),
             },
-            bench.few(15, 2),
-            warm_up=2,
+            bench.few(15, 1),
+            warm_up=bench.few(2, 1),
         )
         added = more(times["ours"], times["floor"])
         yield Row(
@@ -351,6 +359,7 @@ def _hello(bench: Bench, python: str, stores: Stores) -> Iterator[Row]:
 
 def _together(bench: Bench, python: str, stores: Stores) -> Iterator[Row]:
     script, check, runs = bench.write("together.py", TOGETHER), bench.write("intact.py", INTACT), bench.few(RUNS, 2)
+    together = bench.few(PROCESSES, 3)
     for name in stores.names("file", "sqlite", "tinydb", "mongodb", "postgresql", "mariadb"):
         found, times = [], []
         for _ in range(bench.few(3, 1)):
@@ -360,21 +369,21 @@ def _together(bench: Bench, python: str, stores: Stores) -> Iterator[Row]:
                     [python, script, store, str(number), str(runs)], cwd=bench.folder,
                     env=bench.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 )
-                for number in range(PROCESSES)
+                for number in range(together)
             ]  # fmt: skip
             for each in processes:
                 each.wait()
             times.append(time.perf_counter() - begun)
             found.append(int(bench.figures(check, store, python=python)[0]))
-        wanted = PROCESSES * runs
+        wanted = together * runs
         yield Row(
-            f"{PROCESSES} processes x {runs} runs into one new {name} store", "", f"{min(found)} intact",
+            f"{together} processes x {runs} runs into one new {name} store", "", f"{min(found)} intact",
             f"{median(times):.2f} s", f"{wanted} of {wanted}", min(found) == wanted,
         )  # fmt: skip
 
 
 def _query(bench: Bench, python: str, stores: Stores) -> Iterator[Row]:
-    runs = bench.few(10_000, 300)
+    runs = bench.few(10_000, 100)
     fill, query = bench.write("fill.py", FILL), bench.write("query.py", QUERY)
     floor = bench.figures(bench.write("floor.py", QUERY_FLOOR), str(runs), python=python)[0] * 1e3
     for name in stores.names("file", "sqlite", "tinydb", "mongodb", "postgresql", "mariadb"):
