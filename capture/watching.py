@@ -60,6 +60,7 @@ class Watching:
         self._run, self._facts = run, facts
         self._lock = threading.RLock()  # what is recorded here is recorded before the run's ending
         self._closing = self._over = False
+        self._all_told = False  # whether the thread that tells the end is done
         self._ended: float | None = None
         self._loaded_before = frozenset(sys.modules)
         self._telling = threading.Lock()  # held while it is recorded what was seen so far
@@ -187,6 +188,7 @@ class Watching:
             Says whether somebody has asked meanwhile not to wait for digests any more.
         """
         self._closing, self._ended, self._until = True, ended, time.monotonic() + digests_wait_s
+        telling: LibraryThread | None = None
         try:
             telling = self._tell_the_end()
             if self._system is not None:
@@ -195,9 +197,14 @@ class Watching:
                 self._reporting.close(wait_s)
             if telling is not None:
                 self._await(telling, hurried)
-                if telling.is_alive():
-                    self._give_up()
+        except BaseException:  # a second Ctrl-C: what is known by now is told all the same
+            self._hurry()
+            if telling is not None:
+                telling.join(GRACE_S)
+            raise
         finally:
+            if not self._all_told:
+                self._give_up()
             if not self._over:
                 self._refuse_more()
             if self._lineage is not None:
@@ -220,16 +227,21 @@ class Watching:
         """Wait for the thread that tells the end, until its time is up or somebody is tired of waiting."""
         while telling.is_alive() and (left_s := self._until - time.monotonic()) > 0:
             if hurried():
-                self._until = time.monotonic()
-                if self._lineage is not None:
-                    self._lineage.hurry()
+                self._hurry()
                 break
             telling.join(min(HURRIED_LOOK_S, left_s))
         telling.join(GRACE_S)
 
+    def _hurry(self) -> None:
+        """Have the thread that tells the end wait for nothing more."""
+        self._until = time.monotonic()
+        if self._lineage is not None:
+            self._lineage.hurry()
+
     def _tell_final(self) -> None:
         with self._telling:
             self._tell_what_was_seen(final=True)
+        self._all_told = True
 
     def _give_up(self) -> None:
         """Say of what the end of the run did not wait for that it is not known, or no more than was told before."""
