@@ -6,10 +6,12 @@ again, and what came since is. Records of Sacred get a uid that follows from the
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 from capture import events, plainjson
+from capture._version import __version__
 from capture.calls import Calls
 from capture.errors import ObserverError, RunNotFoundError
 from capture.journal import Line
@@ -34,6 +36,10 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0)  #: before a call that failed for want of 
 
 class CopyError(ObserverError):
     """A run that could not be copied whole."""
+
+
+class StoreLostError(CopyError):
+    """The store that is copied to does not answer any more: there is no use in going on with other runs."""
 
 
 class Copied:
@@ -69,7 +75,7 @@ def copy_run(
     record: RunRecord,
     source: str,
     observer: RunObserver,
-    reader: Reader,
+    reader: Reader | None,
     folder: str,
     progress: Callable[[Copied], None] = lambda copied: None,
 ) -> Copied:
@@ -82,26 +88,33 @@ def copy_run(
         Identity of the store it comes from.
     observer : RunObserver
         Of the store it goes to.
-    reader : Reader
-        Of the same store.
+    reader : Reader or None
+        Of the same store; None if that is not there yet.
     folder : str
-        Where files may lie meanwhile.
+        Where files may lie meanwhile: there must be room twice for the largest one.
     progress : callable, optional
         Called as events are told.
 
     Raises
     ------
     CopyError
-        If the store holds a run of this uid that has gone another way, or refuses an event.
+        If the store holds a run of this uid that has gone another way, or further, or refuses an event.
+    StoreLostError
+        If it does not answer any more.
     """
     uid = record.uid or foreign_uid(source, record)
     copied = Copied(record.label, uid)
-    try:
-        known: RunRecord | None = reader.get(uid)
-    except RunNotFoundError:
-        known = None
-    if known is not None and reader.is_alive(known):
-        raise CopyError(f"run {known.label} of {reader.url} is being written: copy it when it has ended")
+    known: RunRecord | None = None
+    if reader is not None:
+        try:
+            known = reader.get(uid)
+        except RunNotFoundError:
+            pass
+    if reader is not None and known is not None:
+        if reader.is_alive(known):
+            raise CopyError(f"run {known.label} of {reader.url} is being written: copy it when it has ended")
+        if _is_ahead(known, record):
+            raise CopyError(f"run {known.label} of {reader.url} has gone on since: it knows more than what is copied")
     from capture.spool import Spool
 
     teller = _Teller(observer, uid, record.label, Spool(folder), copied, progress)
@@ -115,20 +128,46 @@ def copy_run(
     return copied
 
 
+def _is_ahead(known: RunRecord, record: RunRecord) -> bool:
+    """Say whether a copy knows more than what it is to be completed from: that would set it back."""
+    if len(known.resumed) != len(record.resumed):
+        return len(known.resumed) > len(record.resumed)
+    if known.stop_time is not None and record.stop_time is None and record.status in ("QUEUED", "RUNNING"):
+        return True
+    return known.heartbeat is not None and record.heartbeat is not None and known.heartbeat > record.heartbeat
+
+
 def compare_copy(record: RunRecord, reader: Reader, copied: Copied) -> None:
     """Read the copy, bytes of files included, and note in what it differs from its source."""
-    wanted, found = record.to_dict(), reader.get(copied.uid).to_dict()
-    gone = {missing.partition(" ")[2] for missing in copied.missing}
+    copy = reader.get(copied.uid)
+    wanted, found = record.to_dict(), copy.to_dict()
+    wanted.update({kind: _comparable(record, copy, kind, copied) for kind in FILES})
+    found.update({kind: _comparable(copy, record, kind, copied) for kind in FILES})
     for name, value in wanted.items():
         other = found[name]
         if name == "uid" or (name in ("tags", "notes") and other):
             continue
+        if name == "heartbeat" and value is None:
+            other = None  # info and result of a run that never had one came with one
         if name == "bytes":
             value, other = ({file: digest for file, digest in each.items() if digest} for each in (value, other))
-        elif name in FILES:  # Sacred's records do not know the digests
-            value, other = [each[0] for each in value if each[0] not in gone], [each[0] for each in other]
         if _canonical(value) != _canonical(other):
             copied.differences.append(name)
+
+
+def _comparable(record: RunRecord, other: RunRecord, kind: str, copied: Copied) -> list[Any]:
+    """Return what two records must say alike of their files: what both know. Sacred's know no digests."""
+    all_known = all(each.digest is not None for each in (*getattr(record, kind), *getattr(other, kind)))
+    described = []
+    for stored in getattr(record, kind):
+        if _missing_name(kind, stored) not in copied.missing:
+            more = (stored.metadata, stored.content_type) if kind == "artifacts" else ()
+            described.append([stored.name, *([stored.digest, stored.size] if all_known else ()), *more])
+    return described
+
+
+def _missing_name(kind: str, stored: StoredFile) -> str:
+    return f"{kind if kind == 'kept' else kind[:-1]} {stored.name}"
 
 
 def _canonical(value: Any) -> str:
@@ -157,10 +196,15 @@ def missing_events(
     """Yield writer and event for all that a record has and `known`, the copy so far, has not."""
     for writer, host in record.writers.items():
         if known is None or known.writers.get(writer) != host:
-            opened = events.Opened(format=events.FORMAT, uid=uid, writer=writer, version="", host=host, observers=[])
-            yield writer, opened
+            yield writer, _opened(uid, writer, host)
     for event in _events(record, known, spool, copied):
         yield "main", event
+
+
+def _opened(uid: str, writer: str, host: Any) -> Event:
+    return events.Opened(
+        format=events.FORMAT, uid=uid, writer=writer, version=__version__, host=host, observers=[]
+    )  # fmt: skip
 
 
 def _events(record: RunRecord, known: RunRecord | None, spool: Spool, copied: Copied) -> Iterator[Event]:
@@ -177,10 +221,11 @@ def _events(record: RunRecord, known: RunRecord | None, spool: Spool, copied: Co
     if (record.tags or record.notes) and not is_annotated:
         yield events.Annotated(tags=record.tags or None, notes=record.notes or None)
     beat = record.heartbeat
-    if beat is None and (record.info or record.result is not None):
+    if beat is None and (record.info or (record.result is not None and record.status != "COMPLETED")):
         beat = record.stop_time or record.start_time or record.queue_time
+    said = [record.info, record.result]
     if beat is not None and (
-        known is None or known.heartbeat != beat or _canonical(known.info) != _canonical(record.info)
+        known is None or known.heartbeat != beat or _canonical([known.info, known.result]) != _canonical(said)
     ):
         yield events.Heartbeat(beat_time=beat, info=[record.info], result=[record.result])
     for payload in record.extra:
@@ -240,7 +285,7 @@ def _files(record: RunRecord, known: RunRecord | None, spool: Spool, copied: Cop
             try:
                 taken = _take(stored, spool)
             except FileNotFoundError:
-                copied.missing.append(f"{kind[:-1] if kind != 'kept' else kind} {stored.name}")
+                copied.missing.append(_missing_name(kind, stored))
                 continue
             copied.files += 1
             copied.size += taken.size
@@ -265,10 +310,21 @@ def _take(stored: StoredFile, spool: Spool) -> Any:
     import tempfile
 
     os.makedirs(spool.directory, exist_ok=True)
-    with stored.open() as stream, tempfile.NamedTemporaryFile(dir=spool.directory, prefix=".copy-") as local:
-        shutil.copyfileobj(stream, local, 1 << 20)
-        local.flush()
-        taken = spool.take(local.name)
+    with stored.open() as stream:
+        descriptor, path = tempfile.mkstemp(dir=spool.directory, prefix=".copy-")
+        try:
+            with open(descriptor, "wb") as local:
+                shutil.copyfileobj(stream, local, 1 << 20)
+            taken = spool.take(path)  # closed before: elsewhere than on Unix it could not be opened twice
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise CopyError(
+                f"{stored.name}: there is no room for its bytes in {spool.directory}"
+                "\n  to go on: set TMPDIR to a folder on a larger disk"
+            ) from error
+        finally:
+            os.unlink(path)
     if stored.digest is not None and taken.digest != stored.digest:
         raise CopyError(
             f"{stored.name}: the stored bytes have the digest {taken.digest[:12]}..., the record says"
@@ -317,6 +373,12 @@ def _plain(value: Any) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------------------- telling
+
+
+def is_passing(observer: Any, error: BaseException) -> bool:
+    """Say whether an observer takes an error for one that may pass by itself; see `RunObserver.transient`."""
+    judge = getattr(observer, "transient", None)
+    return bool(judge(error)) if judge else isinstance(error, (ConnectionError, TimeoutError))
 
 
 class _Teller:
@@ -392,11 +454,10 @@ class _Teller:
             try:
                 return call()
             except Exception as error:
-                transient = getattr(self._observer, "transient", None)
-                passes = transient(error) if transient else isinstance(error, (ConnectionError, TimeoutError))
+                passes = is_passing(self._observer, error)
                 pause = next(pauses, None)
                 if not passes or pause is None:
-                    raise CopyError(
+                    raise (StoreLostError if passes else CopyError)(
                         f"{getattr(self._observer, 'identity', self._observer)} did not take {what}:"
                         f" {type(error).__name__}: {error}\n  what it took is kept: copy again to go on from there"
                     ) from error

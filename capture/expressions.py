@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 
-from capture.errors import CaptureError
+from capture.errors import CaptureError, suggest
 from capture.filters import Either, Every, Filter, Not, Test
 
 TYPE_CHECKING = False
@@ -64,10 +64,17 @@ def parse(text: str) -> Filter:
         column = column if 0 <= column < len(text.strip()) and error.lineno == 1 else len(text.strip())
         hint = "write == to compare" if text.strip()[column : column + 1] == "=" else str(error.msg)
         raise ExpressionError(text.strip(), column, f"this condition is not understood: {hint}") from None
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:  # {[]: 1} is a TypeError
         if isinstance(error, ExpressionError):
             raise
         raise ExpressionError(text.strip(), 0, f"this condition is not understood: {error}") from None
+
+
+def parts_of_a_run() -> list[str]:
+    """Return the words that a path may begin with: the parts of a record."""
+    from capture.records import RunRecord
+
+    return [*(name for name in vars(RunRecord()) if name != "read_output"), "output", "params", "summary"]
 
 
 class _Parser:
@@ -128,8 +135,10 @@ class _Parser:
     def _path(self, node: ast.AST) -> str | None:
         """Return the dotted path that a node names, or None if it is no path."""
         if isinstance(node, ast.Name):
-            if node.id.startswith("_"):
-                raise self._error(node, f"no path begins with {node.id!r}: it begins with {', '.join(_NAMES)}")
+            if node.id not in parts_of_a_run():
+                close = suggest(node.id, parts_of_a_run())
+                hint = f"did you mean {close}?" if close else f"it begins with {', '.join(_NAMES)}"
+                raise self._error(node, f"no path begins with {node.id!r}: {hint}")
             return node.id
         if isinstance(node, ast.Attribute):
             before = self._path(node.value)

@@ -75,7 +75,9 @@ class Test(Filter):
     def __init__(self, path: str, operator: str, value: Any = None) -> None:
         if operator not in OPERATORS:
             raise ValueError(f"there is no operator {operator!r}; there are {', '.join(OPERATORS)}")
-        self.path, self.operator, self.value = path, operator, value
+        self.path, self.operator = path, operator
+        is_list = isinstance(value, (list, tuple, set, frozenset))
+        self.value = [_plain(each) for each in value] if operator == "in" and is_list else _plain(value)
 
     def matches(self, record: RunRecord) -> bool:
         found = lookup(record, self.path)
@@ -83,7 +85,7 @@ class Test(Filter):
             return False
         try:
             return bool(OPERATORS[self.operator](found, self.value))
-        except (TypeError, ValueError):  # "a" < 1, 3 in 4: no answer is not yes
+        except (TypeError, ValueError, ArithmeticError, AttributeError):  # "a" < 1, 3 in 4: no answer is not yes
             return False
 
     def __repr__(self) -> str:
@@ -203,6 +205,8 @@ def lookup(record: RunRecord, path: str) -> Any:
         metric, _, part = rest.rpartition(".")
         return record.summary.get(metric, {}).get(part, MISSING)
     value = getattr(record, name, MISSING) if not name.startswith("_") else MISSING
+    if callable(value):  # a method is no value of the run
+        return MISSING
     return _descend(value, rest) if rest else value
 
 
@@ -219,13 +223,18 @@ def _descend(value: Any, path: str) -> Any:
             end = path.find(".", end + 1)
     elif isinstance(value, (list, tuple)):
         index, _, rest = path.partition(".")
-        if index.isdigit() and int(index) < len(value):
+        if index.isdecimal() and int(index) < len(value):
             return _descend(value[int(index)], rest) if rest else value[int(index)]
     return MISSING
 
 
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy's as Python's, which stores compare with; anything else as it is."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+
+
 def _equal(value: Any, wanted: Any) -> bool:
-    same = value == wanted
+    same = _plain(value) == _plain(wanted)
     if type(same) is not bool:  # arrays compare element by element
         same = getattr(value, "shape", None) == getattr(wanted, "shape", None) and bool(same.all())
     return same

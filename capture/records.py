@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 
+from capture.codec import decode
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -105,11 +107,8 @@ class Series:
 
     def extend(self, column: Mapping[str, list[Any]], start: int) -> None:
         """Append the points of one column of a `Metrics` event."""
-        self.steps += column["steps"]
-        values = column["values"]
-        if any(type(value) is str for value in values):
-            values = [_SPECIAL[value] if type(value) is str else value for value in values]
-        self.values += values
+        self.steps += numbers(column["steps"])
+        self.values += numbers(column["values"])
         self.times += [start + offset for offset in column["times"]]
 
     @property
@@ -127,6 +126,19 @@ class Series:
     def __repr__(self) -> str:
         last = f", last {self.values[-1]!r} at step {self.steps[-1]!r}" if self.values else ""
         return f"Series({self.name!r}, {len(self)} points{last})"
+
+
+def numbers(stored: list[Any]) -> list[Any]:
+    """Return the numbers of a stored column: "nan", "inf" and "-inf" stand for themselves, a tag for a long integer.
+
+    Examples
+    --------
+    >>> numbers([1, "inf", {"capture/int": "18446744073709551616"}])
+    [1, inf, 18446744073709551616]
+    """
+    if all(type(value) is float or type(value) is int for value in stored):
+        return stored
+    return [_SPECIAL[value] if type(value) is str else decode(value) for value in stored]
 
 
 def summarize(column: Mapping[str, list[Any]], start: int, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -153,20 +165,18 @@ def summarize(column: Mapping[str, list[Any]], start: int, before: Mapping[str, 
     >>> summarize({"steps": [2], "values": [0.5], "times": [9]}, 100, one)
     {'count': 3, 'last': 0.5, 'step': 2, 'time': 109, 'min': 0.5, 'max': 2.5}
     """
-    steps, values, times = column["steps"], column["values"], column["times"]
+    steps, values, times = column["steps"], numbers(column["values"]), column["times"]
     old = before or {"count": 0, "last": None, "step": None, "time": None, "min": None, "max": None}
     if not values:
         return dict(old)
-    if any(type(value) is str for value in values):
-        values = [_SPECIAL[value] if type(value) is str else value for value in values]
-    newest = len(times) - 1 if times[-1] >= times[0] else max(range(len(times)), key=times.__getitem__)
+    newest = len(times) - 1 - (times[::-1].index(max(times)) if times[-1] < max(times) else 0)
     low, high, total = min(values), max(values), _total(values)
     if total != total:  # something is not a number, which minimum and maximum may have met or missed
         finite = [value for value in values if value == value]
         low, high = (min(finite), max(finite)) if finite else (None, None)
     lows = [each for each in (old["min"], low) if each is not None]
     highs = [each for each in (old["max"], high) if each is not None]
-    new = {"last": values[newest], "step": steps[newest], "time": start + times[newest]}
+    new = {"last": values[newest], "step": numbers(steps[newest : newest + 1])[0], "time": start + times[newest]}
     if old["time"] is not None and old["time"] > new["time"]:
         new = {name: old[name] for name in new}
     return {

@@ -270,7 +270,7 @@ class SeriesWriter:
     def take_summaries(self) -> dict[str, dict[str, Any]]:
         """Return what is to be added to the summaries of the run, once."""
         taken, self._summaries = self._summaries, {}
-        return taken
+        return {name: {part: _number(value) for part, value in each.items()} for name, each in taken.items()}
 
     def new_entries(self) -> list[dict[str, str]]:
         """Return what ``info.metrics`` lacks."""

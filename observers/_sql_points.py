@@ -14,7 +14,7 @@ from capture import plainjson
 from capture.codec import decode
 from capture.observers._sql_statements import Statements
 from capture.observers._sql_values import from_json, key_of, number_or_none, stored_text, to_json, told_text
-from capture.records import Series, summarize
+from capture.records import Series, numbers, summarize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -231,9 +231,6 @@ class StoredSeries(Mapping[str, Series]):
         return f"StoredSeries({', '.join(self)})"
 
 
-_SPECIAL = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
-
-
 def _read_points(connection: Connection, part: Any) -> tuple[list[Any], list[Any], list[int]]:
     cursor = connection.connection.cursor()
     try:
@@ -248,19 +245,18 @@ def _read_points(connection: Connection, part: Any) -> tuple[list[Any], list[Any
     for place, which, content in Statements(connection).select(
         "capture_exact", ["number", "part", "content"], series=part.id
     ):
-        number = plainjson.loads(content)
-        odd[which][place] = _SPECIAL[number] if type(number) is str else number
+        odd[which][place] = numbers([plainjson.loads(content)])[0]
     return _exact(steps, part.integer_steps, odd["step"]), _exact(values, part.integer_values, odd["value"]), times
 
 
-def _exact(numbers: list[Any], integer: bool, odd: dict[int, Any]) -> list[Any]:
+def _exact(column: list[Any], integer: bool, odd: dict[int, Any]) -> list[Any]:
     for place in odd:
-        numbers[place] = 0
+        column[place] = 0
     if integer:
-        numbers = [int(number) for number in numbers]
+        column = [int(number) for number in column]
     for place, number in odd.items():
-        numbers[place] = number
-    return numbers
+        column[place] = number
+    return column
 
 
 def merged_summary(rows: Iterable[Any]) -> dict[str, dict[str, Any]]:

@@ -4,55 +4,98 @@ from __future__ import annotations
 
 import sys
 
-from capture.errors import CommandLineError, RunNotFoundError
+from capture.errors import CaptureError, CommandLineError, RunNotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from capture.copying import Copied
-    from capture.hooks import Reader
-    from capture.records import RunRecord
+    from capture.hooks import Reader, RunObserver
 
 
 def run(source: str, target: str, runs: list[str], verify: bool) -> int:
     """Copy runs; say what became of each; return 1 if one of them is not there whole."""
     import tempfile
 
-    from capture.copying import CopyError, compare_copy, copy_run
+    from capture.copying import StoreLostError, is_passing
     from capture.delivery import identity_of
-    from capture.registry import make_observer, open_reader
+    from capture.registry import make_observer
     from capture.secrets import redact_url
     from capture.stores import open_store
 
     origin = open_store(source)
-    observer = make_observer(target)
-    identity = identity_of(make_observer(source)) or redact_url(source)
+    told, observer = make_observer(source), make_observer(target)
+    identity = identity_of(told) or redact_url(source)
     if identity_of(observer) == identity:
         raise CommandLineError(f"{redact_url(source)} and {redact_url(target)} are one store")
-    reader = open_reader(target)
-    records = list(_chosen(origin, runs))
-    done = failed = 0
+    labels = list(_chosen(origin, runs))
+    copying = _Copying(origin, identity, observer, target, verify)
     with tempfile.TemporaryDirectory(prefix="capture-cp-") as folder:
-        for place, record in enumerate(records, 1):
-            show = _Progress(f"[{place}/{len(records)}] {record.label}")
+        for place, label in enumerate(labels, 1):
+            show = _Progress(f"[{place}/{len(labels)}] {label}")
             try:
-                copied = copy_run(record, identity, observer, reader, folder, show)
-                if verify:
-                    compare_copy(record, reader, copied)
-            except CopyError as error:
+                said = copying.copy(label, folder, show)
+            except Exception as error:  # noqa: BLE001 - other people's stores; what it was is said, the others go on
                 show.clear()
-                print(f"{record.label}: not copied: {error}", file=sys.stderr)
-                failed += 1
+                copying.failed += 1
+                what = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
+                print(f"{label}: not copied: {what}", file=sys.stderr)
+                if isinstance(error, StoreLostError) or is_passing(told, error):
+                    copying.failed += len(labels) - place
+                    print(f"{len(labels) - place} more were not tried", file=sys.stderr)
+                    break
                 continue
             show.clear()
-            print(_sentence(copied, verify))
-            done += bool(copied.events)
-            failed += not copied.is_complete
+            print(said)
     origin.close()
-    reader.close()
-    print(f"{done} of {len(records)} runs copied to {redact_url(target)}" + (f", {failed} not whole" if failed else ""))
-    return 1 if failed else 0
+    copying.close()
+    print(
+        f"{copying.done} of {len(labels)} runs copied to {redact_url(target)}"
+        + (f", {copying.failed} not whole" if copying.failed else "")
+    )
+    return 1 if copying.failed else 0
+
+
+class _Copying:
+    """Copies runs, one at a time, and counts."""
+
+    def __init__(self, origin: Reader, identity: str, observer: RunObserver, target: str, verify: bool) -> None:
+        self.done = self.failed = 0
+        self._origin, self._identity, self._verify = origin, identity, verify
+        self._observer, self._target = observer, target
+        self._reader: Reader | None = None
+
+    def copy(self, label: Any, folder: str, show: _Progress) -> str:
+        """Copy one run; return what is said of it."""
+        from capture.copying import CopyError, compare_copy, copy_run
+
+        record = self._origin.get(label)
+        if self._origin.is_alive(record):
+            raise CopyError("it is still going on: copy it when it has ended")
+        copied = copy_run(record, self._identity, self._observer, self._open(), folder, show)
+        self.done += bool(copied.events)
+        reader = self._open()
+        if self._verify and reader is not None:
+            compare_copy(record, reader, copied)
+        self.failed += not copied.is_complete
+        return _sentence(copied, self._verify)
+
+    def _open(self) -> Reader | None:
+        """Return a reader of the store that is copied to; None as long as there is none."""
+        from capture.registry import open_reader
+
+        if self._reader is None:
+            try:
+                self._reader = open_reader(self._target)
+            except FileNotFoundError:
+                return None
+        return self._reader
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
 
 
 def _sentence(copied: Copied, verified: bool) -> str:
@@ -98,26 +141,28 @@ class _Progress:
             print("\r\x1b[K", end="", file=sys.stderr)
 
 
-def _chosen(store: Reader, runs: list[str]) -> Iterator[RunRecord]:
-    """Yield the runs that are named, or that fulfil a condition; all of them, oldest first, if nothing is said."""
+def _chosen(store: Reader, runs: list[str]) -> Iterator[Any]:
+    """Yield the labels of runs that are named, or that fulfil a condition; of all, oldest first, if nothing is said.
+
+    Records are not kept: there may be many, and each may be large.
+    """
     if not runs:
-        for label in store.labels():
-            yield store.get(label)
+        yield from store.labels()
         return
     seen = set()
     for text in runs:
-        for record in _meant(store, text):
-            if str(record.label) not in seen:
-                seen.add(str(record.label))
-                yield record
+        for label in _meant(store, text):
+            if str(label) not in seen:
+                seen.add(str(label))
+                yield label
 
 
-def _meant(store: Reader, text: str) -> list[RunRecord]:
+def _meant(store: Reader, text: str) -> list[Any]:
     try:
-        return [store.get(text)]
+        return [store.get(text).label]
     except RunNotFoundError as error:
         if not any(sign in text for sign in "<>= "):
             raise CommandLineError(str(error)) from error
     from capture.expressions import parse
 
-    return list(store.find(parse(text)))[::-1]
+    return [record.label for record in store.find(parse(text))][::-1]

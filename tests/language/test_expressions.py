@@ -74,7 +74,9 @@ def test_a_condition_that_does_not_hold(record, text):
         ("open('x')", "should be a comparison", 0),
         ("config.lr < open('x')", "here should be a value", 12),
         ("_private == 1", "no path begins with", 0),
-        ("größe == 1 and 1 < 2", "path of a value of the run", 19),
+        ("config.größe == 1 and 1 < 2", "path of a value of the run", 26),
+        ("'größe' in confg.names", "no path begins with 'confg': did you mean config\\?", 11),
+        ("config.a == {[]: 1}", "unhashable", 0),
         ("config.lr in 5", "after `in` comes a list", 13),
         ("lambda: 1", "should be a comparison", 0),
         ("", "not understood", 0),
@@ -103,3 +105,20 @@ def test_filters_are_joined_by_their_own_operators(record):
         bool(both)
     assert as_filter({}).matches(record)
     assert as_filter(None) is None
+
+
+def test_numbers_of_numpy_are_numbers(record):
+    """Who computes a bound has one of these, without noticing."""
+    numpy = pytest.importorskip("numpy")
+    assert (field("config.lr") == numpy.float64(0.1)).matches(record)
+    assert (field("config.layers.0") == numpy.int32(64)).matches(record)
+    assert field("config.lr").one_of(numpy.array([0.1, 0.2])[:1].tolist() + [numpy.float32(3)]).matches(record)
+    assert not (field("config.lr") != numpy.float64(0.1)).matches(record)
+    record.config["lr"] = numpy.float64(0.5)
+    assert (field("config.lr") == 0.5).matches(record)
+
+
+@pytest.mark.parametrize("path", ["matches", "to_dict", "artifact", "__class__", "config.layers.\u00b2", "read_output"])
+def test_a_method_is_no_value(record, path):
+    """A path that leads to one leads nowhere, and a raised number is no place in a list."""
+    assert not field(path).exists().matches(record)
