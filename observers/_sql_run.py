@@ -48,6 +48,7 @@ _PIECE = 16 << 10  #: bytes of output up to which it is added to the last row
 _LONGEST_PIECE = 1 << 20  #: bytes of output in one row
 _SHOWN = 64 << 10  #: bytes of output that Sacred's table shows while the run goes on
 _MAX_SHOWN = 16 << 20  #: bytes of output that it shows at all
+_MAX_SHOWN_IN_MYSQL = 4 << 20  #: likewise, where the length of a statement is limited
 _TRIES = 5  #: times that a transaction is tried that another process was in the way of
 
 
@@ -351,8 +352,8 @@ class SqlRun(RunWriter):
         ]
         if pending.output:
             steps.append(_Step("the output", self._store_output))
-        elif self.ended:
-            steps.append(_Step("the output", self._show_output))
+        if pending.output or self.ended:
+            steps.append(_Step("the output in Sacred's table", self._show_output))
         if pending.batches:
             places = tuple((writer, seq) for writer, seq, _ in pending.batches)
             steps.append(_Step("points of metrics", self._store_points, places))
@@ -485,13 +486,11 @@ class SqlRun(RunWriter):
     # Output.
 
     def _store_output(self, statements: Statements) -> None:
-        size = 0
         for offset, data in joined(self._pending.output):
-            size = self._write_output(statements, offset, data)
-        self._show_output(statements, size)
+            self._write_output(statements, offset, data)
 
-    def _write_output(self, statements: Statements, offset: int | None, data: bytes) -> int:
-        """Make the output ``old[:offset] + data``; return its size in bytes."""
+    def _write_output(self, statements: Statements, offset: int | None, data: bytes) -> None:
+        """Make the output ``old[:offset] + data``."""
         start, last = self._last_output(statements)
         if offset is not None and offset < start + len(last):
             while offset < start:
@@ -509,21 +508,19 @@ class SqlRun(RunWriter):
         for place in range(0, len(data), _LONGEST_PIECE):
             piece = data[place : place + _LONGEST_PIECE]
             statements.insert("capture_output", {"run": self.number, "start": start + place, "data": piece})
-        return start + len(data)
 
     def _last_output(self, statements: Statements) -> tuple[int, bytes]:
         """Return where the last piece of the output begins, and what it is."""
         row = statements.first("capture_output", ["start", "data"], "ORDER BY start DESC", run=self.number)
         return (0, b"") if row is None else (row.start, bytes(row.data))
 
-    def _show_output(self, statements: Statements, size: int | None = None) -> None:
+    def _show_output(self, statements: Statements) -> None:
         """Put the output where Sacred has it: while the run goes on, as long as it is short."""
-        if size is None:
-            start, last = self._last_output(statements)
-            size = start + len(last)
+        start, last = self._last_output(statements)
+        size = start + len(last)
         if size > _SHOWN and not self.ended:
             return
-        if size > _MAX_SHOWN:
+        if size > (_MAX_SHOWN_IN_MYSQL if statements.is_mysql else _MAX_SHOWN):
             text = f"({size:,} bytes of output are in the table capture_output)"
         else:
             pieces = statements.select("capture_output", ["data"], "ORDER BY start", run=self.number)
