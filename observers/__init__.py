@@ -17,7 +17,7 @@ _LAZY = {
     "MlflowObserver": "capture.observers.mlflow",
     "NotifyObserver": "capture.observers.notify",
     "QueueObserver": "capture.observers.queue",
-    "QueuedMongoObserver": "capture.observers.queue",
+    "QueuedMongoObserver": "capture.observers.mongo",
     "GoogleCloudStorageObserver": "capture.observers.gcs",
     "RemoteFolderCurator": "capture.observers._remote_curator",
     "RemoteFolderObserver": "capture.observers.remote",

@@ -83,6 +83,18 @@ def split_options(url: str) -> tuple[str, str, dict[str, str]]:
     return head, unquote_plus(path), own
 
 
+def names_of(collection: str, prefix: str) -> tuple[str, str]:
+    """Return the names of the collections of runs and of metrics."""
+    return (f"{prefix}_runs", f"{prefix}_metrics") if prefix else (collection, "metrics")
+
+
+def place_of(url: str) -> Place:
+    """Return the place that a store's URL names."""
+    url, database, own = split_options(url)
+    names = names_of(own.get("collection", "runs"), own.get("collection_prefix", ""))
+    return Place(url, database or "sacred", *names)
+
+
 def hosts_in(url: str) -> list[str]:
     """Return the servers that a URL names, without user and password, sorted.
 

@@ -10,7 +10,7 @@ from capture.filters import Test
 from capture.observers._mongo_files import Files
 from capture.observers._mongo_filters import query_of
 from capture.observers._mongo_labels import label_of
-from capture.observers._mongo_place import Place
+from capture.observers._mongo_place import Place, place_of
 from capture.observers._mongo_values import cell_value, plain, true_key
 from capture.observers._reading import StoredRecord, StoreReader
 from capture.records import KEPT, RunRecord, Series, StoredFile
@@ -55,12 +55,7 @@ class MongoReader(StoreReader):
     """
 
     def __init__(self, url: str | Place) -> None:
-        if isinstance(url, Place):
-            self.place = url
-        else:
-            from capture.observers.mongo import MongoObserver
-
-            self.place = MongoObserver.from_url(url).place
+        self.place = url if isinstance(url, Place) else place_of(url)
         self.url = self.place.identity
         self.files = Files(self.place)
 

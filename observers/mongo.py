@@ -21,8 +21,9 @@ import weakref
 
 from capture.errors import ObserverError
 from capture.observers._mongo_labels import Labels, label_of
-from capture.observers._mongo_place import Place, driver, may_pass, split_options
+from capture.observers._mongo_place import Place, driver, may_pass, names_of, split_options
 from capture.observers._writing import StoreObserver
+from capture.observers.queue import QueueObserver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class MongoObserver(StoreObserver):
             Place(
                 url or "",
                 db_name,
-                *_names_of(collection, collection_prefix),
+                *names_of(collection, collection_prefix),
                 client=client,
                 options=kwargs,
             ),
@@ -205,7 +206,7 @@ class MongoObserver(StoreObserver):
         """
         url, database, own = split_options(url)
         chosen: dict[str, Any] = {**own, **options}
-        names = _names_of(chosen.pop("collection", "runs"), chosen.pop("collection_prefix", ""))
+        names = names_of(chosen.pop("collection", "runs"), chosen.pop("collection_prefix", ""))
         observer = cls.__new__(cls)
         overwrite = chosen.pop("overwrite", None)
         observer_options = {
@@ -409,9 +410,39 @@ class MongoObserver(StoreObserver):
             self.place.forget()
 
 
-def _names_of(collection: str, prefix: str) -> tuple[str, str]:
-    """Return the names of the collections of runs and of metrics."""
-    return (f"{prefix}_runs", f"{prefix}_metrics") if prefix else (collection, "metrics")
+class QueuedMongoObserver(QueueObserver):
+    """A `MongoObserver` under Sacred's other name.
+
+    Parameters
+    ----------
+    interval, retry_interval : float
+        Taken and not used, see `QueueObserver`.
+    url, db_name, collection, overwrite, priority, client, **kwargs
+        See `MongoObserver`.
+    """
+
+    def __init__(
+        self,
+        interval: float = 20.0,
+        retry_interval: float = 10.0,
+        url: str | None = None,
+        db_name: str = "sacred",
+        collection: str = "runs",
+        overwrite: Any = None,
+        priority: float = DEFAULT_MONGO_PRIORITY,
+        client: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        observer = MongoObserver(
+            url=url,
+            db_name=db_name,
+            collection=collection,
+            overwrite=overwrite,
+            priority=priority,
+            client=client,
+            **kwargs,
+        )
+        super().__init__(observer, interval, retry_interval)
 
 
 def parse_mongo_db_arg(text: str) -> dict[str, Any]:
@@ -486,8 +517,4 @@ def __getattr__(name: str) -> Any:
         from capture.observers._mongo_curator import MongoCurator
 
         return MongoCurator
-    if name == "QueuedMongoObserver":
-        from capture.observers.queue import QueuedMongoObserver
-
-        return QueuedMongoObserver
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,11 +1,11 @@
 # A hook may take a subset of its arguments: a rule that the type system does not know.
 # mypy: disable-error-code="override"
 
-"""Sacred's `QueueObserver` and `QueuedMongoObserver`: names that are kept, for work that is done elsewhere.
+"""Sacred's `QueueObserver`: a name that is kept, for work that is done elsewhere.
 
-In Sacred they gather events, hand them over in a thread of their own and try again what fails. Here every observer has
-such a thread, and its queue is the run's journal, which outlives the process (`capture.lane`). So these pass each
-event on at once, as it is.
+In Sacred it gathers events, hands them over in a thread of its own and tries again what fails. Here every observer has
+such a thread, and its queue is the run's journal, which outlives the process (`capture.lane`). So it passes each event
+on at once, as it is. `QueuedMongoObserver` is in `capture.observers.mongo`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import warnings
 
 from capture.errors import ObserverError
 from capture.hooks import HOOKS, RunObserver
-from capture.observers.mongo import DEFAULT_MONGO_PRIORITY, MongoObserver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,38 +93,3 @@ class QueueObserver(RunObserver):
 
 #: what the covered observer is asked though `RunObserver` has an answer, too
 _ANSWERED = frozenset({"priority", "supports", "replay", "lane", "required", "identity", "transient"})
-
-
-class QueuedMongoObserver(QueueObserver):
-    """A `MongoObserver` under Sacred's other name.
-
-    Parameters
-    ----------
-    interval, retry_interval : float
-        Taken and not used, see `QueueObserver`.
-    url, db_name, collection, overwrite, priority, client, **kwargs
-        See `MongoObserver`.
-    """
-
-    def __init__(
-        self,
-        interval: float = 20.0,
-        retry_interval: float = 10.0,
-        url: str | None = None,
-        db_name: str = "sacred",
-        collection: str = "runs",
-        overwrite: Any = None,
-        priority: float = DEFAULT_MONGO_PRIORITY,
-        client: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        observer = MongoObserver(
-            url=url,
-            db_name=db_name,
-            collection=collection,
-            overwrite=overwrite,
-            priority=priority,
-            client=client,
-            **kwargs,
-        )
-        super().__init__(observer, interval, retry_interval)

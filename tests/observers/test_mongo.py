@@ -911,7 +911,7 @@ def test_a_secret_is_erased_across_borders(store, tmp_path, monkeypatch):
         ("db.example:27018:lab", "mongodb://db.example:27018/lab", None),
         ("lab.vision", "mongodb://localhost:27017/lab?collection=vision", None),
         ("lab!40", "mongodb://localhost:27017/lab", None),
-        ("10.0.0.7:1:lab.vision!-3", "mongodb://10.0.0.7:1/lab?collection=vision", None),
+        ("127.0.0.1:1:lab.vision!-3", "mongodb://127.0.0.1:1/lab?collection=vision", None),
         ("mongodb://u:p@B:1,a/lab?tls=true", "mongodb://a:27017,b:1/lab", None),
         ("mongodb://a/lab?collection_prefix=x", "mongodb://a:27017/lab?collection_prefix=x", None),
         ("mongodb+srv://u:p@cluster.example/lab", "mongodb+srv://cluster.example/lab", None),
