@@ -15,7 +15,9 @@ a string with lone surrogates     ``{"capture/str": base64 of UTF-8 with surroga
 a key that is not a string        ``"json://"`` and the key as JSON
 datetime, date, time, timedelta   ``{"capture/datetime": ISO 8601}`` ..., seconds for timedelta
 Path, Decimal, Fraction, UUID     ``{"capture/path": "..."}`` ...
-a numpy array                     ``{"capture/ndarray": {"dtype", "shape", "values" | "data"}}``
+a numpy array of 1,000 numbers    ``{"py/object": "numpy.ndarray", "dtype", "values"}``, with ``"shape"``
+or fewer, all finite              where it is empty, ``"order": "F"`` where its columns lie together
+another numpy array               ``{"capture/ndarray": {"dtype", "shape", "values" | "data" | "objects"}}``
 a pandas Series, DataFrame        ``{"capture/series": {...}}``, ``{"capture/dataframe": {...}}``
 an enum member, a dataclass       ``{"capture/enum": {...}}``, ``{"capture/dataclass": {...}}``
 a function, a class               ``{"py/function": "module.name"}``, ``{"py/type": "module.name"}``
@@ -306,8 +308,20 @@ def _ndarray(value: Any, path: list[int]) -> Any:
         and array.dtype.itemsize <= 8
         and bool(numpy.isfinite(array).all())
     )
+    if readable and array.ndim and array.dtype.isnative:
+        return _jsonpickles_ndarray(array)
     body = {"values": array.tolist()} if readable else {"data": _b64(numpy.ascontiguousarray(array).tobytes())}
     return {"capture/ndarray": {"dtype": array.dtype.str, "shape": list(array.shape), **body}}
+
+
+def _jsonpickles_ndarray(array: Any) -> dict[str, Any]:
+    """Return the form that jsonpickle's handler of arrays reads, with which tools for Sacred's records decode them."""
+    data = {"py/object": "numpy.ndarray", "dtype": array.dtype.name, "values": array.tolist()}
+    if not array.size:
+        data["shape"] = list(array.shape)
+    if not array.flags.c_contiguous and array.flags.f_contiguous:
+        data["order"] = "F"
+    return data
 
 
 def _pandas_axis(index: Any, path: list[int]) -> Any:
@@ -544,10 +558,8 @@ def _decode_dataframe(data: Any, classes: Mapping[str, type] | None) -> Any:
 def _decode_object(data: dict[str, Any]) -> Any:
     """Read the objects that Sacred's records hold by hand: arrays and times; anything else stays inert."""
     name = data["py/object"]
-    if name == "numpy.ndarray" and isinstance(data.get("values"), list):
-        import numpy
-
-        return numpy.array(decode(data["values"]), dtype=numpy.dtype(str(data["dtype"])))
+    if name == "numpy.ndarray":
+        return _decode_jsonpickles_ndarray(data)
     if name.startswith("numpy.") and {"dtype", "value"} <= set(data):  # a number: only the width of its type is lost
         return decode(data["value"])
     if name in ("datetime.datetime", "datetime.date") and "__reduce__" in data:
@@ -556,6 +568,43 @@ def _decode_object(data: dict[str, Any]) -> Any:
         parts = data["py/reduce"][1]["py/tuple"]
         return _time_free_path(parts)
     return Opaque(str(name), data)
+
+
+def _decode_jsonpickles_ndarray(data: dict[str, Any]) -> Any:
+    """Read an array as jsonpickle's handler writes it: numbers, or compressed bytes, or a view of another array."""
+    try:
+        import numpy
+    except ImportError:
+        return Opaque("numpy.ndarray", data)
+    dtype, order, values = numpy.dtype(str(data["dtype"])), data.get("order", "C"), data.get("values")
+    if isinstance(values, list):
+        array = numpy.array(decode(values), dtype=dtype, order=order)
+        return array.reshape(data["shape"]) if 0 in data.get("shape", ()) else array
+    if isinstance(values, (int, float)):
+        return numpy.array([values], dtype=dtype)
+    if dtype.hasobject:
+        return Opaque("numpy.ndarray", data)
+    if data.get("byteorder") in ("<", ">"):
+        dtype = dtype.newbyteorder(data["byteorder"])
+    shape = data["shape"]
+    if "base" in data:
+        content = decode(data["base"]).tobytes(order="A")  # as it lay in memory
+    else:
+        content = _inflated(str(values), math.prod(shape) * dtype.itemsize)
+    array = numpy.ndarray(shape, dtype, content, data.get("offset", 0), data.get("strides"), order)
+    if array.nbytes > len(content):
+        raise ValueError(f"an array of {array.nbytes} bytes is said to be made of {len(content)}")
+    return array.copy("K")
+
+
+def _inflated(text: str, size: int) -> bytes:
+    """Return compressed bytes as they were, if they are `size`: few compressed bytes may claim to be very many."""
+    from zlib import decompressobj
+
+    data = decompressobj().decompress(_unb64(text), size + 1)
+    if len(data) != size:
+        raise ValueError(f"these are {len(data)} bytes or more, where {size} are due")
+    return data
 
 
 def _pickled_time(name: str, packed: bytes) -> Any:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DATE, ARRAY, FILE = "{TinyDate}:", "{TinyArray}:", "{TinyFile}:"
 _FRAME, _SERIES = "{TinyDataFrame}:", "{TinySeries}:"
 _MARK = "{Tiny"
-_PLAIN_DTYPES = ("<f8", "<i8", "|b1")  # those that numpy gives lists of floats, integers and booleans by itself
+_PLAIN_DTYPES = ("float64", "int64", "bool")  # those that numpy gives lists of floats, integers and booleans by itself
 
 
 def to_stored(value: Any) -> Any:
@@ -35,15 +35,13 @@ def _tag(data: Any) -> Any:
         return [_tag(item) for item in data]
     if kind is not dict:
         return data
-    if len(data) == 1:
-        tag, item = next(iter(data.items()))
-        text = None
-        if tag == "capture/datetime":
-            text = _date(item)
-        elif tag == "capture/ndarray":
-            text = _array(item)
-        if text is not None:
-            return text
+    text = None
+    if "capture/datetime" in data and len(data) == 1:
+        text = _date(data["capture/datetime"])
+    elif data.get("py/object") == "numpy.ndarray":
+        text = _array(data)
+    if text is not None:
+        return text
     return {key: _tag(item) for key, item in data.items()}
 
 
@@ -61,11 +59,11 @@ def _date(text: str) -> str | None:
     return DATE + (text if len(text) == 26 else text + ".000000")
 
 
-def _array(body: dict[str, Any]) -> str | None:
+def _array(data: dict[str, Any]) -> str | None:
     """Return the tagged form of an array that comes back from a plain list as it was."""
-    if "values" not in body or body["dtype"] not in _PLAIN_DTYPES or not body["shape"] or 0 in body["shape"]:
+    if data.keys() != {"py/object", "dtype", "values"} or data["dtype"] not in _PLAIN_DTYPES:
         return None
-    return ARRAY + plainjson.dumps(body["values"], allow_nan=False)
+    return ARRAY + plainjson.dumps(data["values"], allow_nan=False)
 
 
 def stored_time(moment: datetime) -> str:

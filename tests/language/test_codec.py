@@ -23,6 +23,9 @@ from hypothesis import strategies as st
 
 from capture.codec import MAX_REPR, Opaque, decode, dumps, encode, loads
 from capture.errors import RecordError
+from tests.project.tree import ROOT
+
+GOLDEN = ROOT / "tests" / "golden"
 
 
 class Colour(enum.Enum):
@@ -105,6 +108,9 @@ def test_nan_comes_back_and_the_text_stays_strict_json():
         np.array([True, False]),
         np.array([{"a": 1}, None], dtype=object),
         np.float32([0.1, 0.2]),
+        np.zeros((0, 3)),
+        np.array([1, 2], dtype=">i4"),
+        np.array([2**64 - 1], dtype="uint64"),
     ],
     ids=str,
 )
@@ -114,6 +120,46 @@ def test_an_array_keeps_its_values_its_shape_and_its_type(array):
     assert back.dtype == array.dtype
     assert back.shape == array.shape
     assert np.array_equal(back, array, equal_nan=array.dtype.kind in "fc")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6).reshape(2, 3),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.random.default_rng(0).random(1000),
+        np.float32([0.1, -0.0]),
+        np.float16([0.1]),
+        np.array([True, False]),
+        np.array([2**64 - 1], dtype="uint64"),
+        np.zeros((0, 3)),
+        np.arange(20)[::-2],
+    ],
+    ids=lambda array: f"{array.dtype}{list(array.shape)}",
+)
+def test_tools_for_sacreds_records_read_small_arrays(array, jsonpickles_arrays):
+    """seml and others decode a record with jsonpickle and its handlers of numpy; to them ours was a dict."""
+    stored = json.loads(json.dumps(encode({"a": array}), allow_nan=False))
+    for back in (jsonpickles_arrays.decode(json.dumps(stored), keys=False)["a"], decode(stored)["a"]):
+        assert (type(back), back.dtype, back.shape) == (np.ndarray, array.dtype, array.shape)
+        assert back.tobytes() == array.tobytes()
+        assert back.flags.f_contiguous == array.flags.f_contiguous or not array.flags.forc
+
+
+@pytest.fixture
+def jsonpickles_arrays():
+    """jsonpickle with its handlers of numpy, which are taken away again."""
+    import jsonpickle.ext.numpy
+
+    jsonpickle.ext.numpy.register_handlers()
+    yield jsonpickle
+    jsonpickle.ext.numpy.unregister_handlers()
+
+
+def test_the_first_form_of_small_arrays_is_still_read():
+    """Records of the first days hold it."""
+    back = decode({"capture/ndarray": {"dtype": "<f4", "shape": [1, 2], "values": [[0.5, 2.0]]}})
+    assert (back.dtype, back.tolist()) == (np.float32, [[0.5, 2.0]])
 
 
 def test_a_numpy_number_is_stored_as_the_plain_number_it_is():
@@ -255,6 +301,48 @@ def test_a_tuple_written_by_jsonpickle_and_an_array_of_sacreds_handler_are_read(
     assert decode({"py/tuple": [1, {"py/tuple": [2]}]}) == (1, (2,))
     array = decode({"py/object": "numpy.ndarray", "dtype": "int64", "values": [1, 2]})
     assert array.tolist() == [1, 2]
+
+
+SACREDS_ARRAYS = {
+    "text": np.array([1.0, 2.5]),
+    "bytes": np.arange(20.0) / 3,
+    "columns": np.asfortranarray(np.arange(20, dtype="int32").reshape(4, 5)),
+    "swapped": np.arange(20, dtype=">i4"),
+    "view": np.arange(20.0).reshape(4, 5),
+    "part": np.arange(40)[10:30],
+    "backwards": np.arange(40)[::-2],
+    "reinterpreted": np.arange(20.0).view("int64"),
+    "empty": np.zeros((0, 3)),
+    "words": np.array(["ab", "c"] * 10),
+    "months": np.arange("2020-01", "2022-01", dtype="M8[M]"),
+}
+
+
+@pytest.mark.parametrize("name", SACREDS_ARRAYS)
+def test_arrays_of_any_size_that_sacred_stored_are_read(name):
+    """From 17 elements on it stored compressed bytes, and a view together with what it is a view of."""
+    stored = json.loads((GOLDEN / "sacred-0.8.7-arrays.json").read_text())[name]
+    back, array = decode(stored), SACREDS_ARRAYS[name]
+    assert (type(back), back.dtype, back.shape) == (np.ndarray, array.dtype, array.shape)
+    assert np.array_equal(back, array)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shape": [2**40], "dtype": "int8"},
+        {"shape": [4], "values": "AAAA"},
+        {"dtype": "object"},
+        {"shape": [20], "strides": [0], "values": "eJxjYIAAAAAIAAE="},
+        {"base": {"py/object": "numpy.ndarray", "dtype": "int8", "values": [1]}, "shape": [2**40], "strides": [0]},
+        {"base": {"py/object": "numpy.ndarray", "dtype": "int8", "values": [1]}, "shape": [1], "offset": 9},
+    ],
+    ids=str,
+)
+def test_an_array_that_is_not_what_it_claims_is_inert_data(changes):
+    """A few bytes of a record must not fill the memory, nor read what lies behind them."""
+    stored = {"py/object": "numpy.ndarray", "dtype": "int64", "values": "eJxjYIAAAAAIAAE=", "shape": [1], **changes}
+    assert isinstance(decode(stored), Opaque)
 
 
 json_like = st.recursive(
