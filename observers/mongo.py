@@ -79,7 +79,7 @@ class MongoObserver(StoreObserver):
     Notes
     -----
     A connection is made when the first run starts, not before (but for `overwrite`), and by each process its own.
-    MongoDB 4.2 or later is needed.
+    MongoDB 4.4 or later is needed.
     """
 
     VERSION = "MongoObserver-0.7.0"  #: Sacred's name of the layout
