@@ -63,6 +63,11 @@ _NEVER = {  #: subclasses of those that do not pass by themselves
     "botocore": {"ProxyConnectionError", "SSLError"},
     "paramiko": {"AuthenticationException", "BadHostKeyException", "PasswordRequiredException"},
 }
+_TALKATIVE = {  #: loggers by scheme
+    **dict.fromkeys(("s3", "s3a"), ("aiobotocore.credentials", "botocore.credentials")),
+    **dict.fromkeys(("ssh", "sftp"), ("paramiko.transport", "paramiko.transport.sftp")),
+    **dict.fromkeys(("az", "abfs", "abfss"), ("azure.core.pipeline.policies.http_logging_policy", "azure.identity")),
+}
 _REFUSED = {
     "botocore": {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"},
     "google": {"RefreshError", "DefaultCredentialsError"},
@@ -118,6 +123,8 @@ def is_passing(error: BaseException) -> bool:
         return True
     if isinstance(error, EOFError) or (isinstance(error, OSError) and error.errno in _PASSING_ERRNO):
         return True
+    if type(error) is OSError and error.errno is None and "closed" in str(error):  # paramiko's "Socket is closed"
+        return True
     code = getattr(error, "code", None) if type(error).__module__.startswith("gcsfs") else None
     code = getattr(error, "status_code", code)
     return str(code) in ("408", "429") or str(code)[:1] == "5"
@@ -156,6 +163,7 @@ class Files:
         """The filesystem of fsspec; a new one in a forked process, since connections do not survive that."""
         if self._fs is None or self._pid != os.getpid():
             require(self.url)
+            self._quieten()
             try:
                 fs, root = self._connect()
             except ValueError as error:
@@ -197,6 +205,14 @@ class Files:
     def _set_patience(self, fs: Any) -> None:
         if self.scheme in ("ssh", "sftp"):
             fs.ftp.get_channel().settimeout(READ_S)
+
+    def _quieten(self) -> None:
+        """Keep a library from telling at INFO, in the log of the run, that it has connected."""
+        import logging
+
+        for name in _TALKATIVE.get(self.scheme, ()):
+            if logging.getLogger(name).level == logging.NOTSET:
+                logging.getLogger(name).setLevel(logging.WARNING)
 
     @property
     def _has_folders(self) -> bool:

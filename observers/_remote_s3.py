@@ -34,11 +34,6 @@ class S3Files(Files):
         return {"use_listings_cache": False, "config_kwargs": config, "client_kwargs": client, **given}
 
     def _set_patience(self, fs: Any) -> None:
-        import logging
-
-        for name in ("aiobotocore.credentials", "botocore.credentials"):  # they say at INFO where they found some
-            if logging.getLogger(name).level == logging.NOTSET:
-                logging.getLogger(name).setLevel(logging.WARNING)
         fs.retries = 2  # s3fs tries again by itself, besides botocore; delivery does that, too, and says so
 
     def _run(self, function: Callable[..., Any], *args: Any) -> Any:

@@ -18,6 +18,8 @@ from capture.registry import make_observer, observer_class, open_curator, open_r
 from capture.testing import Story, tell
 from capture.testing.contract import differences, uid
 from capture.testing.feed import Teller, told
+from tests.servers.fixtures import own
+from tests.servers.ssh import SSH
 
 pytest.importorskip("fsspec")
 
@@ -344,6 +346,46 @@ def test_a_server_that_is_away_is_a_matter_of_time(tmp_path, own_s3, monkeypatch
     heir.finish()
     found = open_reader(server.url).get(1)
     assert differences(told(story), found, observer.supports, ["opened_event"]) == []
+
+
+@pytest.fixture
+def ssh(monkeypatch):
+    """A private SSH server."""
+    pytest.importorskip("paramiko")
+    for make in own(SSH):
+        server = make().start()
+        monkeypatch.setenv("HOME", server.home)
+        yield server
+
+
+def test_a_connection_that_broke_is_made_anew(tmp_path, ssh):
+    """SSH is one connection for everything; paramiko says of it for ever that it is closed."""
+    observer = RemoteFolderObserver(ssh.url)
+    story = whole_story(tmp_path / "told")
+    lines = story.lines()
+    teller = Teller(observer, story)
+    teller.tell(lines[:5])
+    teller.flush()
+    ssh.kill()
+    with pytest.raises(ConnectionError):
+        observer.flush()
+        teller.tell(lines[5:])
+        teller.flush()
+    ssh.start()
+    teller.tell(lines[5:])
+    teller.finish()
+    found = open_reader(ssh.url).get(1)
+    assert differences(told(story), found, observer.supports, ["opened_event"]) == []
+
+
+def test_an_ssh_server_that_nobody_knows_is_refused(tmp_path, ssh, monkeypatch):
+    """fsspec would trust it, whoever it is."""
+    with open(os.path.join(ssh.home, ".ssh", "known_hosts"), "w"):
+        pass
+    observer = RemoteFolderObserver(ssh.url)
+    with pytest.raises(ObserverError, match="could be anybody's") as error:
+        tell(observer, Story(tmp_path / "told", uid("01")).start())
+    assert not observer.transient(error.value)
 
 
 @pytest.mark.parametrize("kind", ["wrong_environment", "read_only_environment"])
