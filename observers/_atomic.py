@@ -6,7 +6,7 @@ import errno
 import os
 import time
 
-from capture.locks import try_lock
+from capture.locks import try_lock, unlock
 from capture.observers._names import TEMPORARY
 
 TYPE_CHECKING = False
@@ -255,6 +255,7 @@ class Lock:
     def __init__(self, path: str, patience_s: float = 5.0) -> None:
         self._path, self._patience_s = path, patience_s
         self._descriptor = -1
+        self._is_locked = False
 
     def __enter__(self) -> Lock:
         try:
@@ -263,14 +264,18 @@ class Lock:
             except IsADirectoryError:
                 self._descriptor = os.open(self._path, os.O_RDONLY)
             deadline, pause = time.monotonic() + self._patience_s, 0.0005
-            while not try_lock(self._descriptor) and time.monotonic() < deadline:
+            while not (locked := try_lock(self._descriptor)) and time.monotonic() < deadline:
                 time.sleep(pause)
                 pause = min(2 * pause, 0.02)
+            self._is_locked = locked
         except OSError:  # no locks here, or (on Windows) not on folders
             return self
         return self
 
     def __exit__(self, *_error: object) -> None:
         if self._descriptor >= 0:
+            if self._is_locked:  # a process that was forked meanwhile has the descriptor, too
+                unlock(self._descriptor)
+                self._is_locked = False
             os.close(self._descriptor)
             self._descriptor = -1

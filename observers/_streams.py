@@ -14,7 +14,7 @@ from capture.records import summarize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 METRICS = "metrics.jsonl"
@@ -37,17 +37,24 @@ class Streams:
         died before it could say so.
     seqs : mapping of str to int
         By writer: the last event that the record knows of.
+    ahead : iterable of (str, int)
+        Batches before `known_end` of which `seqs` does not say so.
     """
 
     def __init__(
-        self, folder: str, shared: bool = False, known_end: int = 0, seqs: Mapping[str, int] | None = None
+        self,
+        folder: str,
+        shared: bool = False,
+        known_end: int = 0,
+        seqs: Mapping[str, int] | None = None,
+        ahead: Iterable[tuple[str, int]] = (),
     ) -> None:
         self.folder, self.shared = folder, shared
         self.unsynced: set[str] = set()  #: files that are not on the disk yet
         self._output: list[tuple[int | None, bytes]] = []
         self._metrics: list[bytes] = []
         self._held = 0
-        self._unspoken = self._mend(known_end, seqs or {})
+        self._unspoken = {*ahead, *self._mend(known_end, seqs or {})}
 
     def file(self, name: str) -> str:
         return os.path.join(self.folder, name)
@@ -55,8 +62,8 @@ class Streams:
     def add_output(self, text: str, offset: int | None) -> None:
         """Replace the output from byte `offset` on; None appends."""
         data = text.encode("utf-8", "surrogatepass")
+        self._make_room(len(data))
         self._output.append((offset, data))
-        self._hold(len(data))
 
     def add_metrics(self, line: bytes, writer: str, seq: int) -> None:
         """Append one encoded batch, unless a process that died had written it."""
@@ -65,14 +72,15 @@ class Streams:
             return
         from capture.observers._series import mark_writer
 
+        self._make_room(len(line))
         self._metrics.append(mark_writer(line, writer))
-        self._hold(len(line))
 
-    def _hold(self, size: int) -> None:
-        self._held += size
-        if self._held > _HELD:
+    def _make_room(self, size: int) -> None:
+        """Write what is held if more would be much; what comes is held later, since it comes again if this fails."""
+        if self._held and self._held + size > _HELD:
             with _atomic.Lock(self.folder):
                 self.write()
+        self._held += size
 
     def is_dirty(self) -> bool:
         """Say whether something waits to be written."""
@@ -159,8 +167,10 @@ class Streams:
         return found
 
 
-def extend_summary(summary: dict[str, dict[str, Any]], path: str, start: int) -> tuple[dict[str, dict[str, Any]], int]:
-    """Return the summary of the series in a ``metrics.jsonl``, and how many of its bytes that speaks of.
+def extend_summary(
+    summary: dict[str, dict[str, Any]], path: str, start: int
+) -> tuple[dict[str, dict[str, Any]], int, set[tuple[str, int]]]:
+    """Return the summary of the series in a ``metrics.jsonl``, how many of its bytes that speaks of, and what is new.
 
     Parameters
     ----------
@@ -168,11 +178,19 @@ def extend_summary(summary: dict[str, dict[str, Any]], path: str, start: int) ->
         That of the first `start` bytes, by the stored names of the series.
     path : str
     start : int
+
+    Returns
+    -------
+    summary : dict
+    end : int
+    places : set of (str, int)
+        Writer and seq of the batches between `start` and `end`.
     """
+    places: set[tuple[str, int]] = set()
     try:
         stream = open(path, "rb")  # noqa: SIM115 - closed below, a missing file is no error
     except FileNotFoundError:
-        return summary, start
+        return summary, start, places
     new = dict(summary)
     with stream:
         stream.seek(start)
@@ -183,11 +201,12 @@ def extend_summary(summary: dict[str, dict[str, Any]], path: str, start: int) ->
             try:
                 batch = plainjson.loads(line)
                 columns, begin = batch["columns"], batch["start"]
+                places.add((batch.get("w", "main"), batch.get("s", 0)))
             except (ValueError, KeyError, TypeError):  # who reads the series says so
                 continue
             for name, column in columns.items():
                 new[name] = summarize(column, begin, new.get(name))
-    return new, start
+    return new, start, places
 
 
 def _joined(output: list[tuple[int | None, bytes]]) -> list[tuple[int | None, bytes]]:

@@ -84,12 +84,10 @@ class TinyDbCurator(Curator):
         name, entry_id = self._place_of(label, binned=True)
         store = self._store
         with store.lock(), _atomic.Lock(os.path.join(store.runs, name)):
-            entry = read_json(self._bin_file(name))
-            if store.settled(entry_id) is not None:
+            entry, number = _unnumbered(read_json(self._bin_file(name)))
+            settled = store.settled(entry_id)
+            if settled is not None and not _is_same_run(settled, entry):
                 raise ObserverError(f"{self.root} has another run {label}; remove that one first")
-            number = int(entry["capture"].pop("number", "") or 0)
-            if not entry["capture"]:  # Sacred's entries have none
-                del entry["capture"]
             store.rewrite({key_of(entry_id): lambda _number: dump_entry(entry)}, {key_of(entry_id): number})
             _atomic.remove(self._bin_file(name))
 
@@ -102,18 +100,23 @@ class TinyDbCurator(Curator):
         import shutil
 
         label = self._reader.resolve(run, binned=True)
-        name, _ = self._place_of(label, binned=True)
+        name, entry_id = self._place_of(label, binned=True)
         store, path = self._store, self._bin_file(name)
         with open(path, "rb") as stream:
             data = stream.read()
-        used, entry = _addresses(data), plainjson.loads(data)
+        used, (entry, _) = _addresses(data), _unnumbered(plainjson.loads(data))
         _labels.bury(store.private, store.shared, name)
-        _atomic.remove(path)
-        shutil.rmtree(os.path.join(store.runs, name), ignore_errors=True)
-        uid = (entry.get("capture") or {}).get("uid")
-        if isinstance(uid, str) and uid:
-            _atomic.remove(os.path.join(store.uids, _names.safe_component(uid)))
-        self._sweep(used)
+        with store.lock():
+            settled = store.settled(entry_id)
+            if settled is not None and _is_same_run(settled, entry):  # a process died while it binned or restored it
+                store.rewrite({key_of(entry_id): None})
+            _atomic.remove(os.path.join(store.live, name + ".json"))
+            shutil.rmtree(os.path.join(store.runs, name), ignore_errors=True)
+            uid = (entry.get("capture") or {}).get("uid")
+            if isinstance(uid, str) and uid:
+                _atomic.remove(os.path.join(store.uids, _names.safe_component(uid)))
+            _atomic.remove(path)  # last, so that one who dies before can begin again
+            self._sweep(used)
         self._tidy_spool()
 
     def erase(self, value: str) -> int:
@@ -153,33 +156,41 @@ class TinyDbCurator(Curator):
         return os.path.join(self._store.bin, name + ".json")
 
     def _sweep(self, candidates: set[str]) -> None:
-        """Delete those stored files that no run uses.
+        """Delete those stored files that no run uses; whoever calls holds the lock of the store.
 
         A run may find such a file and decide to use it at this very moment. So each is moved away first, and comes back
         if a run has noted it meanwhile; a run, having noted a file, looks whether it is still there.
         """
         store = self._store
         trash = store.inner("trash")
-        away: dict[str, str] = {}
-        for address in sorted(candidates):
-            path = store.path_of(address)
-            if os.path.isfile(path):
-                _atomic.ensure_folder(trash, store.shared)
-                away[address] = _atomic.temporary(trash)
-                os.rename(path, away[address])
-        if not away:
-            return
+        _atomic.ensure_folder(trash, store.shared)
+        for address in os.listdir(trash):  # a process died in the middle of this
+            self._bring_back(address)
+            candidates.add(address)
         try:
-            used: set[str] | None = set().union(*map(_addresses, self._texts()))
+            unused = candidates - self._used()
+            for address in sorted(unused):
+                if os.path.isfile(store.path_of(address)):
+                    os.replace(store.path_of(address), os.path.join(trash, address))
+            for address in unused & self._used():
+                self._bring_back(address)
         except RecordError as error:
             log().warning("No stored file was deleted, since what runs use cannot be read: %s", error)
-            used = None
-        for address, new in away.items():
-            if used is not None and address not in used:
-                _atomic.remove(new)
-                self._remove_empty(store.path_of(address))
-            else:
-                os.replace(new, store.path_of(address))
+            return
+        for address in os.listdir(trash):
+            _atomic.remove(os.path.join(trash, address))
+            self._remove_empty(store.path_of(address))
+
+    def _bring_back(self, address: str) -> None:
+        """Put a file that was moved away where it belongs."""
+        source, target = self._store.inner("trash", address), self._store.path_of(address)
+        if os.path.exists(source):
+            _atomic.ensure_folder(os.path.dirname(target), self._store.shared)
+            os.replace(source, target)
+
+    def _used(self) -> set[str]:
+        """Return the addresses of the files that runs use."""
+        return set().union(*map(_addresses, self._texts()))
 
     def _texts(self) -> Iterator[bytes]:
         """Yield the JSON text of every entry, wherever it lies; one that moves meanwhile is seen once at least."""
@@ -208,6 +219,22 @@ class TinyDbCurator(Curator):
             for path in [os.path.join(folder, name) for name in names]:
                 if os.stat(path).st_nlink == 1 and len(os.path.basename(folder)) == 2:
                     _atomic.remove(path)
+
+
+def _unnumbered(entry: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return an entry from the bin as it was before, and the number that it had in the table; 0 if none."""
+    own = dict(entry.get("capture") or {})
+    number = int(own.pop("number", "") or 0)
+    entry = {**entry, "capture": own}
+    if not own:  # Sacred's entries have none
+        del entry["capture"]
+    return entry, number
+
+
+def _is_same_run(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Say whether two entries with the same id are of one run; Sacred's runs have no uid."""
+    uids = [(entry.get("capture") or {}).get("uid") for entry in (one, other)]
+    return uids[0] == uids[1] if any(uids) else one == other
 
 
 def _addresses(data: bytes) -> set[str]:

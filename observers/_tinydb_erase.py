@@ -46,20 +46,26 @@ def erase(store: TinyStore, value: str) -> int:
                 changes[line.key] = lambda _number, masked=masked: dump_entry(masked)
         if changes:
             store.rewrite(changes)
+        for address in moved:  # not before: one who dies meanwhile can begin again
+            _atomic.remove(store.path_of(address))
     return eraser.count
 
 
 def _files(store: TinyStore, eraser: Any) -> Moved:
-    """Mask the stored files; those that changed get the address of their new bytes."""
+    """Store masked copies of the files that hold the string, under the addresses of their new bytes."""
     moved: Moved = {}
     for path in list(_files_below(store.hashfs)):
-        if not eraser.file(path):
+        if next(eraser._places(path), None) is None:
             continue
+        new = _atomic.temporary(os.path.dirname(path))
+        with open(path, "rb") as stream:
+            _atomic.copy(stream, new, store.shared)
+        eraser.file(new)
         address = os.path.relpath(path, store.hashfs).replace(os.sep, "")
-        sha256, md5, _ = digests(path)
+        sha256, md5, _ = digests(new)
         target = store.path_of(md5)
         _atomic.ensure_folder(os.path.dirname(target), store.shared)
-        os.replace(path, target)
+        os.replace(new, target)
         moved[address] = (md5, sha256)
     return moved
 
@@ -104,7 +110,7 @@ def _masked(store: TinyStore, entry: dict[str, Any], eraser: Any, moved: Moved) 
     _relocate(entry, moved)
     if isinstance(own, dict) and "summary" in own and entry["capture"]["summary"] != own["summary"]:
         folder = os.path.join(store.runs, name_of(entry.get("_id")))
-        summary, end = extend_summary({}, os.path.join(folder, METRICS), 0)
+        summary, end, _ = extend_summary({}, os.path.join(folder, METRICS), 0)
         entry["capture"].update(summary=encode(summary), metrics_end=end)
     return entry
 

@@ -31,7 +31,7 @@ TABLE = "runs"
 
 _OPENING = b'"runs":{\n'  #: how the first line ends
 _CLOSING = b"}}\n"  #: the last line
-_ID = b':{"_id":'  #: what follows the number of a document
+_ID = b'{"_id":'  #: how a document begins
 _NEXT = b',"format":'  #: what follows its id
 _BEGINNING = 256  #: bytes of a line that hold its number and its id, but for very long labels
 _COMMA = 0x2C
@@ -113,25 +113,49 @@ def read_lines(path: str) -> tuple[bytes, Iterator[Line]]:
 
 
 def _own_lines(stream: Any, path: str, start: int) -> Iterator[Line]:
+    seen: set[str] = set()
     with stream:
-        for line in stream:
-            if line == _CLOSING:
+        for text in stream:
+            if text == _CLOSING:
                 return
-            yield _split(line, path, start)
-            start += len(line)
-    raise torn(path, "its last line is missing")
+            try:
+                line = _split(text, path, start)
+            except RecordError:
+                break
+            yield line
+            seen.add(line.number)
+            start += len(text)
+    # An editor, or another tool, may have broken the lines elsewhere: if it is JSON, it is good.
+    with open(path, "rb") as stream:
+        data = stream.read()
+    for line in _foreign_lines(path, data)[1]:
+        if line.number not in seen:
+            yield line
 
 
 def _split(line: bytes, path: str, start: int) -> Line:
     text = line[:-2] if line.endswith(b",\n") else line[:-1]
-    number, found, rest = text.partition(_ID)
-    if not found:
-        number = text.partition(b":")[0]
-    data = text[len(number) + 1 :]
-    end = rest.find(_NEXT)
+    number, _, data = text.partition(b":")
     if number[:1] != b'"' or not number[1:-1].isdigit() or data[-1:] != b"}":
         raise torn(path, f"a line begins with {line[:60]!r}")
-    return Line(number[1:-1].decode("ascii"), rest[:end] if end >= 0 else None, data, start, start + len(text))
+    key = _key_at_beginning(data)
+    return Line(number[1:-1].decode("ascii"), key or _key_in(data, path), data, start, start + len(text))
+
+
+def _key_at_beginning(data: bytes) -> bytes | None:
+    """Return what tells a document from others, if that stands where we write it."""
+    end = data.find(_NEXT) if data.startswith(_ID) else -1
+    return data[len(_ID) : end] if end >= 0 else None
+
+
+def _key_in(data: bytes, path: str) -> bytes | None:
+    """Return what tells a document from others; None if it is no run."""
+    try:
+        document = plainjson.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise torn(path, str(error)) from error
+    has_id = isinstance(document, dict) and "_id" in document and "format" in document
+    return _lenient(document["_id"]) if has_id else None
 
 
 def _foreign_lines(path: str, data: bytes) -> tuple[bytes, Iterator[Line]]:
@@ -203,9 +227,27 @@ def rewrite(path: str, changes: Changes, numbers: Mapping[bytes, int], shared: b
 def _write_changed(path: str, stream: BinaryIO, changes: Changes, numbers: Mapping[bytes, int]) -> None:
     """Write the file with its changes; lines that stay are copied together, by the kernel where it can."""
     head, lines = _places(path)
+    try:
+        pieces = _changed(lines, changes, numbers)
+    except RecordError:  # its lines are not ours after all
+        head, lines = read_lines(path)
+        pieces = _changed(lines, changes, numbers)
+    stream.write(head)
+    for index, piece in enumerate(pieces):
+        if index:
+            stream.write(b",\n")
+        if type(piece) is list:
+            _copy_part(path, stream, *piece)
+        else:
+            stream.write(piece)
+    stream.write((b"\n" if pieces else b"") + _CLOSING)
+
+
+def _changed(lines: Iterator[Line], changes: Changes, numbers: Mapping[bytes, int]) -> list[Any]:
+    """Return the changed file in pieces: text, or [start, end] of what is copied."""
     left = dict(changes)
     used: set[int] = set()
-    pieces: list[Any] = []  # text, or [start, end] of what is copied
+    pieces: list[Any] = []
     for line in lines:
         if line.key in left:
             change = left.pop(line.key)
@@ -227,15 +269,7 @@ def _write_changed(path: str, stream: BinaryIO, changes: Changes, numbers: Mappi
             number = max(used, default=0) + 1
         used.add(number)
         pieces.append(_line(str(number), change(str(number))))
-    stream.write(head)
-    for index, piece in enumerate(pieces):
-        if index:
-            stream.write(b",\n")
-        if type(piece) is list:
-            _copy_part(path, stream, *piece)
-        else:
-            stream.write(piece)
-    stream.write((b"\n" if pieces else b"") + _CLOSING)
+    return pieces
 
 
 def _places(path: str) -> tuple[bytes, Iterator[Line]]:
@@ -277,17 +311,16 @@ def _scan(path: str, start: int, stop: int) -> Iterator[Line]:
 
 
 def _split_beginning(text: bytes, path: str, start: int, end: int) -> Line:
-    number, found, rest = bytes(text).partition(_ID)
-    if not found:
-        number = number.partition(b":")[0]
-    elif _NEXT not in rest and end - start > len(text):  # a very long label
-        with open(path, "rb") as stream:
-            stream.seek(start)
-            return _split_beginning(stream.read(end - start), path, start, end)
+    number, _, data = bytes(text).partition(b":")
     if number[:1] != b'"' or not number[1:-1].isdigit():
-        raise torn(path, f"a line begins with {text[:60]!r}")
-    key_end = rest.find(_NEXT)
-    return Line(number[1:-1].decode("ascii"), rest[:key_end] if key_end >= 0 else None, b"", start, end)
+        raise torn(path, f"a line begins with {bytes(text[:60])!r}")
+    key = _key_at_beginning(data)
+    if key is None:  # a very long label, or a line that somebody else wrote
+        with open(path, "rb") as stream:
+            stream.seek(start + len(number) + 1)
+            data = stream.read(end - stream.tell())
+        key = _key_at_beginning(data) or _key_in(data, path)
+    return Line(number[1:-1].decode("ascii"), key, b"", start, end)
 
 
 def _line(number: str, data: bytes) -> bytes:

@@ -134,7 +134,8 @@ class Entry:
     def adopted(self, uid: str) -> None:
         """A queued run is taken over by the process that runs it."""
         self.own.update(uid=encode(uid), seqs={})
-        self.own.pop("layout", None)
+        for name in ("layout", "missed", "metrics_ahead"):
+            self.own.pop(name, None)
 
     def add_file(self, kind: str, file: dict[str, Any]) -> None:
         """Note a stored file. Sources and artifacts of a name replace earlier ones, resources differ by content too."""
@@ -202,7 +203,9 @@ class TinyRun(RunWriter):
         self.store, self.name, self.entry = store, name, entry
         self.path = os.path.join(store.runs, name)
         self._written = written
-        self._streams = Streams(self.path, store.shared, own.get("metrics_end", 0), self.seqs)
+        self._own: set[str] = set()  # the writers that speak through this object
+        ahead = [(each[0], each[1]) for each in own.get("metrics_ahead", ())]
+        self._streams = Streams(self.path, store.shared, own.get("metrics_end", 0), self.seqs, ahead)
         self._changes: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self._missed_changed = False
         self._blobs: dict[str, Blob] = {}
@@ -221,9 +224,13 @@ class TinyRun(RunWriter):
 
     def failed(self, writer: str, seq: int) -> None:
         super().failed(writer, seq)
+        if seq:
+            self._own.add(writer)
         self._missed_changed = self._missed_changed or bool(seq)
 
     def stored(self, writer: str, seq: int) -> None:
+        if seq:
+            self._own.add(writer)
         self._missed_changed = self._missed_changed or seq in self.missed.get(writer, ())
         super().stored(writer, seq)
 
@@ -231,6 +238,13 @@ class TinyRun(RunWriter):
         """Make one change to the entry, see `Entry`."""
         getattr(self.entry, name)(*args, **kwargs)
         self._changes.append((name, args, kwargs))
+
+    def adopt(self, uid: str | None) -> None:
+        """Go on with a queued run as the one of `uid`."""
+        self.change("adopted", uid or "")
+        self.seqs.clear()
+        self.missed.clear()
+        self.uid = uid
 
     def opened(self, writer: str, host: Any, version: Any) -> None:
         self.change("opened", writer, host, version)
@@ -309,15 +323,7 @@ class TinyRun(RunWriter):
             self._merge()
         entry, streams, ended = self.entry, self._streams, has_ended(self.entry.data)
         streams.write()
-        own = entry.own
-        summary, end = extend_summary(decode(own.get("summary", {})), streams.file(METRICS), own.get("metrics_end", 0))
-        if end:
-            own.update(summary=encode(summary), metrics_end=end)
-        own["seqs"] = {**own.get("seqs", {}), **self.seqs}
-        own.pop("missed", None)
-        missed = {writer: sorted(seqs) for writer, seqs in self.missed.items() if seqs}
-        if missed:
-            own["missed"] = missed
+        self._note_places()
         if ended:
             entry.data["captured_out"] = shown_output(streams.file(OUTPUT))
             streams.sync()
@@ -327,6 +333,27 @@ class TinyRun(RunWriter):
             entry.facts_changed = False
         self._written = self.store.save(self.name, entry.document())
 
+    def _note_places(self) -> None:
+        """Note which events are stored now, and how far the summary speaks of the measurements.
+
+        Of other writers, the entry knows more than we do. Measurements that one of them wrote, and has not noted yet,
+        are in the summary from now on: should it die first, its heir must not take them for missing.
+        """
+        own = self.entry.own
+        seqs = own["seqs"] = {**own.get("seqs", {}), **{name: self.seqs[name] for name in self._own & self.seqs.keys()}}
+        missed = {**own.pop("missed", {}), **{name: sorted(self.missed.get(name, ())) for name in self._own}}
+        missed = {name: places for name, places in missed.items() if places}
+        if missed:
+            own["missed"] = missed
+        path = self._streams.file(METRICS)
+        summary, end, places = extend_summary(decode(own.get("summary", {})), path, own.get("metrics_end", 0))
+        if end:
+            own.update(summary=encode(summary), metrics_end=end)
+        places.update((name, seq) for name, seq in own.pop("metrics_ahead", ()))
+        ahead = sorted([name, seq] for name, seq in places if seq > seqs.get(name, 0))
+        if ahead:
+            own["metrics_ahead"] = ahead
+
     def _merge(self) -> None:
         """Another writer stored something, or settled the run: take over its entry and make our changes again."""
         data = self.store.load(self.name, self.entry.data["_id"])
@@ -335,7 +362,8 @@ class TinyRun(RunWriter):
             for name, args, kwargs in self._changes:
                 getattr(self.entry, name)(*args, **kwargs)
         for writer, seq in self.entry.own.get("seqs", {}).items():
-            self.seqs.setdefault(writer, seq)
+            if writer not in self._own:
+                self.seqs[writer] = seq
 
 
 def _read_facts(store: TinyStore, name: str) -> dict[str, Any]:

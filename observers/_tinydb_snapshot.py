@@ -19,6 +19,8 @@ _BEGINNING = re.compile(
     rb'\{"_id":[^{}]*?,"format":"[^"]*","capture":\{"format":\d+,"version":"[^"]*","uid":"([^"\\]*)","created":(\d+)[,}]'
 )
 
+_GONE: Any = object()  # in place of the entry in a file that is not there any more
+
 
 class Row:
     """One entry, as it is stored; parsed when somebody asks for it.
@@ -89,7 +91,7 @@ class Snapshot:
         self._metadata: tuple[int, ...] | None = None
         self._settled: dict[bytes, Row] = {}
         self._lines: dict[str, tuple[int, Row]] = {}
-        self._files: dict[str, tuple[tuple[int, ...], Row]] = {}
+        self._files: dict[str, tuple[tuple[int, ...], Row | None]] = {}
         self._rows: list[Row] = []
         self._binned: list[Row] = []
         self._by_label: dict[str, Row] = {}
@@ -124,25 +126,31 @@ class Snapshot:
         return self._by_label.get(label)
 
     def _refresh(self) -> None:
-        # In this order, so that a run that moves meanwhile is seen in one place at least.
+        while not self._has_read():
+            pass
+
+    def _has_read(self) -> bool:
+        """Read what changed; false if a run moved meanwhile, from a file that was not read yet into one that was."""
         live = [(path, signature(path)) for path in self._store.live_files()]
         binned = [(path, signature(path)) for path in self._store.binned_files()]
         metadata = signature(self._store.metadata)
         state = (live, binned, metadata)
         if state == self._state:
-            return
+            return True
         if metadata != self._metadata:
             self._settled = self._read_settled()
             self._metadata = metadata
         rows = dict(self._settled)
         for path, known in live:
             row = self._read_file(path, known)
+            if row is _GONE:
+                return False
             if row is not None:
                 key = key_of(row.entry.get("_id"))
                 if key in rows:
                     row.number = rows[key].number
                 rows[key] = row
-        out = [row for path, known in binned if (row := self._read_file(path, known)) is not None]
+        out = [row for path, known in binned if (row := self._read_file(path, known)) not in (None, _GONE)]
         for row in out:
             rows.pop(key_of(row.entry.get("_id")), None)
         self._files = {path: self._files[path] for path, _ in (*live, *binned) if path in self._files}
@@ -150,6 +158,7 @@ class Snapshot:
         self._binned = sorted(out, key=lambda row: row.age)
         self._by_label = {str(row.label): row for row in self._rows}
         self._state = state
+        return True
 
     def _read_settled(self) -> dict[bytes, Row]:
         """Return the runs in ``metadata.json``; lines that are as they were are not parsed again."""
@@ -167,13 +176,21 @@ class Snapshot:
         self._lines = lines
         return rows
 
-    def _read_file(self, path: str, known: tuple[int, ...]) -> Row | None:
+    def _read_file(self, path: str, known: tuple[int, ...]) -> Any:
+        """Return the entry in a file, `_GONE` if it is not there any more, None if it is not readable."""
         found = self._files.get(path)
         if found is None or found[0] != known:
             try:
                 with open(path, "rb") as stream:
                     data = stream.read()
-            except FileNotFoundError:  # it just moved on, into what is read next
-                return None
-            found = self._files[path] = (known, Row(data))
+            except FileNotFoundError:
+                return _GONE
+            try:
+                found = (known, Row(data or b"an empty file"))
+            except ValueError as error:  # a power cut may leave an empty one
+                from capture.observers._writing import log
+
+                log().error("A run was left out: %s is not readable as JSON: %s", path, error)
+                found = (known, None)
+            self._files[path] = found
         return found[1]

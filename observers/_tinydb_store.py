@@ -25,7 +25,7 @@ import time
 from capture import plainjson
 from capture._version import __version__
 from capture.errors import ObserverError, RecordError
-from capture.locks import LocksUnsupportedError, try_lock
+from capture.locks import LocksUnsupportedError, try_lock, unlock
 from capture.observers import _atomic, _labels, _names
 from capture.observers._tinydb_file import NAME, dump_entry, key_of, read_lines, rewrite, signature
 from capture.observers._writing import log
@@ -71,6 +71,7 @@ class StoreLock:
     def __init__(self, path: str, shared: bool = False, patience_s: float = _PATIENCE_S) -> None:
         self._path, self._shared, self._patience_s = path, shared, patience_s
         self._descriptor = -1
+        self._is_locked = False
         self._stand_in = ""
 
     def __enter__(self) -> StoreLock:
@@ -92,7 +93,8 @@ class StoreLock:
 
     def _try(self) -> bool:
         try:
-            return try_lock(self._descriptor)
+            self._is_locked = try_lock(self._descriptor)
+            return self._is_locked
         except LocksUnsupportedError:
             return self._try_stand_in()
 
@@ -101,11 +103,8 @@ class StoreLock:
         try:
             os.close(_atomic.create(path, self._shared))
         except FileExistsError:
-            try:
-                if time.time() - os.stat(path).st_mtime > _ABANDONED_S:
-                    _atomic.remove(path)
-            except FileNotFoundError:
-                pass
+            if _age_s(path) > _ABANDONED_S:
+                _atomic.remove(path)
             return False
         self._stand_in = path
         return True
@@ -115,6 +114,9 @@ class StoreLock:
             _atomic.remove(self._stand_in)
             self._stand_in = ""
         if self._descriptor >= 0:
+            if self._is_locked:  # a process that was forked meanwhile has the descriptor, too
+                unlock(self._descriptor)
+                self._is_locked = False
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -217,26 +219,34 @@ class TinyStore:
         """Return the folder of the run whose stored id this is."""
         return os.path.join(self.runs, name_of(entry_id))
 
-    def note_uid(self, uid: str, name: str, label: Any) -> None:
+    def note_uid(self, uid: str, name: str, label: Any, takes_over: bool = False) -> None:
         """Note which run has a uid, before anything is written of it: a start that is told twice finds it."""
         path = os.path.join(self.uids, _names.safe_component(uid))
-        _atomic.write(path, plainjson.dumps([name, label]).encode("ascii"), self.shared)
+        noted = [name, label, True] if takes_over else [name, label]
+        _atomic.write(path, plainjson.dumps(noted).encode("ascii"), self.shared)
 
-    def by_uid(self, uid: str) -> tuple[str, Any] | None:
-        """Return folder name and label of the run with this uid, also in the bin; None if there is none."""
+    def by_uid(self, uid: str) -> tuple[str, Any, bool] | None:
+        """Return of the run with this uid, also in the bin, folder name, label, and whether that was another run's.
+
+        None if there is none.
+        """
         noted = read_json(os.path.join(self.uids, _names.safe_component(uid)))
-        if not isinstance(noted, list) or len(noted) != 2 or not os.path.isdir(os.path.join(self.runs, str(noted[0]))):
+        if not isinstance(noted, list) or len(noted) < 2 or not os.path.isdir(os.path.join(self.runs, str(noted[0]))):
             return None
-        return str(noted[0]), noted[1]
+        return str(noted[0]), noted[1], len(noted) > 2
 
-    def take_once(self, name: str) -> bool:
-        """Say whether this process is the first that wants to take over a queued run."""
-        taken = self.inner("taken")
-        _atomic.ensure_folder(taken, self.shared)
+    def take_once(self, name: str, uid: str | None) -> bool:
+        """Say whether the run of this uid is the first that wants to take over a queued one."""
+        taken = os.path.join(self.inner("taken"), name)
+        _atomic.ensure_folder(os.path.dirname(taken), self.shared)
+        new = _atomic.temporary(os.path.dirname(taken))
+        _atomic.write(new, plainjson.dumps(uid).encode("ascii"), self.shared)
         try:
-            os.close(_atomic.create(os.path.join(taken, name), self.shared))
+            _atomic.place(new, taken, replace=False)
         except FileExistsError:
-            return False
+            return uid is not None and read_json(taken) == uid  # it died before it could say more
+        finally:
+            _atomic.remove(new)
         return True
 
     def clear(self, name: str) -> None:
@@ -322,7 +332,11 @@ class TinyStore:
         done: list[tuple[str, tuple[int, ...]]] = []
         for path in self.live_files():
             known = signature(path)
-            entry = read_json(path)
+            try:
+                entry = read_json(path)
+            except RecordError as error:  # a power cut may leave an empty one, which is no matter of the other runs
+                log().error("A run was left out: %s", error)
+                continue
             if not isinstance(entry, dict) or os.path.exists(os.path.join(self.bin, os.path.basename(path))):
                 continue  # it just went away
             key, data = key_of(entry.get("_id")), dump_entry(entry)
@@ -341,6 +355,8 @@ class TinyStore:
 
     def rewrite(self, changes: Changes, numbers: dict[bytes, int] | None = None) -> None:
         """Change ``metadata.json``; whoever calls holds the lock."""
+        for folder in (self.root, self.live):
+            _remove_leftovers(folder)
         before = signature(self.metadata)
         known = not before or self._seen() == before
         rewrite(self.metadata, changes, numbers or {}, self.shared)
@@ -392,6 +408,21 @@ def _documents_in(folder: str) -> list[str]:
     except FileNotFoundError:
         return []
     return sorted(os.path.join(folder, name) for name in names if name.endswith(".json") and name[0] != ".")
+
+
+def _age_s(path: str) -> float:
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _remove_leftovers(folder: str) -> None:
+    """Remove half-written files whose writers died."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if name.startswith(_names.TEMPORARY) and _age_s(path) > _ABANDONED_S:
+            _atomic.remove(path)
 
 
 def as_label(asked: Any) -> Any:

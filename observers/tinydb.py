@@ -190,10 +190,15 @@ class TinyDbObserver(StoreObserver):
         noted = store.by_uid(uid)
         if noted is None:
             return None
-        name, label = noted
-        from capture.codec import decode
+        name, label, takes_over = noted
+        run = TinyRun.open(store, name, label)
+        if run is not None and takes_over and run.uid != uid:  # a process died between taking the label and saying so
+            return self._take_over(store, run.label, uid, replaces=run.entry.data.get("status") != "QUEUED")
+        if run is None:
+            from capture.codec import decode
 
-        return TinyRun.open(store, name, label) or _new_run(store, name, decode(label), uid)
+            run = _new_run(store, name, decode(label), uid)
+        return run
 
     def claim_run(self, uid: str | None, asked: Any, takes_over: bool) -> TinyRun:
         store = self._opened()
@@ -223,18 +228,18 @@ class TinyDbObserver(StoreObserver):
         run = TinyRun.open(store, name, entry_id)
         if run is None or (run.entry.data.get("status") != "QUEUED" and not replaces):
             return None
+        if not replaces and not store.take_once(name, uid):  # of several that want it, one succeeds
+            return None
+        if run.uid:
+            store.note_uid(run.uid, name, entry_id)  # whom that one took it from is of no matter any more
+        if uid is not None:
+            store.note_uid(uid, name, entry_id, takes_over=True)
         if replaces:
             store.clear(name)
             entry = Entry.new(run.label, uid or "", run.entry.own.get("created") or _now())
             run = TinyRun(store, name, entry, signature(store.place(name)))
-        elif not store.take_once(name):  # of several that want it, one succeeds
-            return None
         else:
-            run.change("adopted", uid or "")
-            run.seqs.clear()
-            run.uid = uid
-        if uid is not None:
-            store.note_uid(uid, name, entry_id)
+            run.adopt(uid)
         return run
 
     def is_gone(self, run: Any) -> bool:
