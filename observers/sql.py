@@ -178,7 +178,16 @@ class SqlObserver(StoreObserver):
         return found
 
     def claim_run(self, uid: str | None, asked: Any, takes_over: bool) -> SqlRun:
-        return _run_class()(self.database, uid, label=asked, takes_over=takes_over)  # its first flush gives it the label
+        # Its first flush gives it the label, in the transaction that stores what it is.
+        return _run_class()(self.database, uid, label=asked, takes_over=takes_over)
+
+    def join(self) -> None:
+        """Store what was told; after the last run let go of the connections, so that SQLite is left with one file."""
+        with self._lock:
+            super().join()
+            in_memory = self.identity is None  # which ends with its connection
+            if self._own is not None and not self._runs and not in_memory:
+                self._own.close()
 
     def is_gone(self, run: SqlRun) -> bool:
         return run.gone
