@@ -63,7 +63,7 @@ class DeliveryOptions:
         start_wait_s: float = 2.0,
         required_wait_s: float = 10.0,
         call_deadline_s: float = 30.0,
-        stall_s: float = 10.0,
+        stall_s: float = 8.0,
         backoff_s: tuple[float, float] = (0.5, 30.0),
         ack_interval_s: float = 1.0,
         flush_interval_s: float = 1.0,

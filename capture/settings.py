@@ -49,7 +49,7 @@ DEFAULTS: dict[str, tuple[Any, str]] = {
     "SIGNALS": (True, "record SIGTERM, SIGHUP and SIGXCPU as PREEMPTED when the script is ours"),
     "DELIVERY.START_WAIT_S": (2.0, "seconds that all observers together may delay the start of main"),
     "DELIVERY.CALL_DEADLINE_S": (30.0, "seconds after which a hook counts as hanging"),
-    "DELIVERY.STALL_S": (10.0, "seconds without progress after which the end of a run waits no longer"),
+    "DELIVERY.STALL_S": (8.0, "seconds without progress after which the end of a run waits no longer"),
     "GIT.ENABLED": (True, "look for the repository of the sources"),
     "GIT.TIMEOUT_S": (5.0, "seconds that git may take"),
     "GIT.PATCH": (True, "keep what differs from the commit, as a patch"),
