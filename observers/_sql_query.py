@@ -16,17 +16,27 @@ _COMPARISONS = ("<", "<=", ">", ">=")
 _SUMMARIES = ("last", "min", "max")  # count is the sum of those of several writers, and step goes with last
 
 
-def condition(wanted: Filter | None, tables_of_ours: bool = True) -> Any:
-    """Return a condition on `run` (and `capture_run`) that every run fulfils that fulfils `wanted`; None for none."""
+def condition(wanted: Filter | None, tables_of_ours: bool = True, all_indexed: bool = False) -> Any:
+    """Return a condition on `run` (and `capture_run`) that every run fulfils that fulfils `wanted`; None for none.
+
+    Parameters
+    ----------
+    wanted : Filter or None
+    tables_of_ours : bool
+        Whether our tables are there.
+    all_indexed : bool
+        Whether each run has all of its config in `capture_config`: then the condition is simpler.
+    """
     from sqlalchemy import and_, or_
 
     if isinstance(wanted, Every):
-        parts = [part for each in wanted.terms if (part := condition(each, tables_of_ours)) is not None]
+        parts = [condition(each, tables_of_ours, all_indexed) for each in wanted.terms]
+        parts = [part for part in parts if part is not None]
         return and_(*parts) if parts else None
     if isinstance(wanted, Either):
-        some = [condition(each, tables_of_ours) for each in wanted.terms]
+        some = [condition(each, tables_of_ours, all_indexed) for each in wanted.terms]
         return or_(*some) if some and all(part is not None for part in some) else None
-    return _test(wanted, tables_of_ours) if isinstance(wanted, Test) else None
+    return _test(wanted, tables_of_ours, all_indexed) if isinstance(wanted, Test) else None
 
 
 def roots(wanted: Filter | None) -> set[str]:
@@ -40,7 +50,7 @@ def roots(wanted: Filter | None) -> set[str]:
     return found
 
 
-def _test(test: Test, tables_of_ours: bool) -> Any:
+def _test(test: Test, tables_of_ours: bool, all_indexed: bool) -> Any:
     root, _, rest = test.path.partition(".")
     if test.path == "status":
         return _status(test, tables_of_ours)
@@ -58,7 +68,8 @@ def _test(test: Test, tables_of_ours: bool) -> Any:
     if test.path == "tags" and test.operator == "contains" and isinstance(test.value, str):
         return tables.capture_run.c.tags.contains(to_json(test.value), autoescape=True)
     if root == "config" and is_indexed(rest):
-        return _config(test, rest)
+        found = _config(test, rest)
+        return found if found is None or all_indexed else found | tables.capture_run.c.indexed.is_not(True)
     if root == "metrics" and rest:
         return _metric(test, *rest.rpartition(".")[::2])
     return None
@@ -118,7 +129,7 @@ def _result(test: Test) -> Any:
 def _config(test: Test, path: str) -> Any:
     from sqlalchemy import and_, or_, select
 
-    table, own = tables.capture_config, tables.capture_run
+    table = tables.capture_config
     values = _values(test)
     if values is not None:
         matching = [_indexed_equal(table, value) for value in values]
@@ -128,22 +139,23 @@ def _config(test: Test, path: str) -> Any:
         number = _number(test.value)
         if number is None:
             return None
-        matching = [_compared(table.c.number, test.operator, number)]
+        matching = [and_(table.c.kind == "n", _compared(table.c.number, test.operator, number))]
     else:
         return None
-    found = select(table.c.run).where(table.c.path == path, or_(*matching, and_(table.c.kind == "?")))
-    return tables.run.c.id.in_(found) | own.c.indexed.is_not(True)
+    return tables.run.c.id.in_(select(table.c.run).where(table.c.path == path, or_(*matching, table.c.kind == "?")))
 
 
 def _indexed_equal(table: Any, value: Any) -> Any:
     """Return the condition on `capture_config` for a value, or None if it does not tell."""
+    from sqlalchemy import and_
+
     if value is not None and type(value) not in (bool, int, float, str):
         return None
     entry = indexed(value)
     if entry["kind"] == "n" and entry["number"] is not None:
-        return table.c.number == entry["number"]
+        return and_(table.c.kind == "n", table.c.number == entry["number"])
     if entry["kind"] == "s":
-        return table.c.text == entry["text"] if plain_text(value) == value else None
+        return and_(table.c.kind == "s", table.c.text == entry["text"]) if plain_text(value) == value else None
     return table.c.kind == "0" if value is None else None
 
 

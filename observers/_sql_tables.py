@@ -262,8 +262,8 @@ capture_config = _table(
     Column("number", Double),
     Column("text", Name(LABEL)),
     Index("capture_config_run", "run"),
-    Index("capture_config_number", "path", "number", "run"),
-    Index("capture_config_text", "path", "text", "run"),
+    Index("capture_config_number", "path", "kind", "number", "run"),
+    Index("capture_config_text", "path", "kind", "text", "run"),
 )
 capture_fact = _table(
     "capture_fact",
