@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
 _CHUNK = 1 << 20
+_FIRST = 8  #: events of a writer among which a start is looked for: it comes second, or third after being queued
 
 
 class Blob:
@@ -320,10 +321,7 @@ class StoreObserver(RunObserver):
             if run is None:
                 run = self.claim_run(uid, _id, takes_over)
                 self._runs[uid] = run
-                for key in [key for key in self._hosts if key[0] == uid]:
-                    host, version, place = self._hosts.pop(key)
-                    run.opened(key[1], host, version)
-                    run.stored(key[1], place)
+                self._open(run, uid, writer, seq)
             self._last = run
             if not run.has(writer, seq):
                 run.ended = False
@@ -334,6 +332,19 @@ class StoreObserver(RunObserver):
             # The label is a promise to others: it is written before it is returned.
             run.flush()
             return self.label_of(run)
+
+    def _open(self, run: Any, uid: Any, writer: str, seq: int) -> None:
+        """Tell a new run of its writers; what came before its start and was refused is missed, and may come again."""
+        told = set()
+        for key in [key for key in self._hosts if key[0] == uid]:
+            host, version, place = self._hosts.pop(key)
+            run.opened(key[1], host, version)
+            run.stored(key[1], place)
+            told.add((key[1], place))
+        if seq <= _FIRST:
+            for place in range(1, seq):
+                if (writer, place) not in told:
+                    run.failed(writer, place)
 
     def resumed_event(self, resume_time: datetime, uid: Any = None, writer: str = "main", seq: int = 0) -> None:
         def act(run: Any) -> None:

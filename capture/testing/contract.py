@@ -302,6 +302,21 @@ class ObserverContract:
                     f"crash after event {cut} ({after}), with {acknowledged} events acknowledged: {error}"
                 ) from None
 
+    def test_what_was_refused_before_the_start_is_taken_later(self, tmp_path):
+        """A store may refuse the first event, for a wrong password, and get it again when all others have arrived."""
+        self.needs_exactly_once()
+        backend = self.backend(tmp_path)
+        self.needs_hooks(backend, "opened_event")
+        story = self.whole_story(tmp_path / "told", uid("01"))
+        lines = story.lines()
+        teller = Teller(backend.writer, story)
+        teller.tell(line for line in lines if line.kind != "opened")
+        teller.flush()
+        again = Teller(self.backend(tmp_path).writer, story)
+        again.tell(line for line in lines if line.kind in OPENINGS)
+        again.flush()
+        self.check(backend, uid("01"), story)
+
     def needs_exactly_once(self) -> None:
         """Skip the test if the store does not recognise what it was told before."""
         if not self.exactly_once:
