@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
+import time
 
-from capture.codec import encode
+from capture.codec import decode, encode
 from capture.filters import Every, Filter, Test
 from capture.observers._pieces import PIECES
 from capture.observers._run_folder import EXTENSION, read_document
-from capture.observers._series import LINES, read_series
+from capture.observers._series import LINES, read_series, summary_so_far
 from capture.observers._writing import log
 from capture.records import summarize
 
@@ -25,19 +27,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-VERSION = 1
+VERSION = 2
 NAME = "index.sqlite"
 _BUSY_S = 5.0
+_RACY_NS = 2_000_000_000  #: a folder changed this short ago may change again without a trace in its time
+_ATTEMPTS = 5  #: to get an answer while other processes write into the index
 
 _TABLE = """
 CREATE TABLE runs (
     name TEXT PRIMARY KEY, stamp TEXT NOT NULL, label TEXT, uid TEXT, status TEXT, command TEXT,
-    problem TEXT, config TEXT, summary TEXT, run TEXT, capture TEXT
+    problem TEXT, config TEXT, summary TEXT, run TEXT, capture TEXT, measured INTEGER
 )
 """
 _COLUMNS = (
     *("name", "stamp", "label", "uid", "status", "command"),
     *("problem", "config", "summary", "run", "capture"),
+    "measured",  # bytes of the run's metrics.jsonl that the summary is about
 )
 
 #: parts of ``capture.json`` that the index holds; facts and lists of files are large and asked for one run at a time
@@ -78,37 +83,60 @@ class FileIndex:
         self._pid = os.getpid()
         self._stamps: dict[str, str] = {}
         self._version: Any = None
+        self._lock = threading.RLock()
 
-    def refresh(self, names: Sequence[str]) -> None:
-        """Bring the index up to date with the folders of these names, which are all there are."""
-        try:
+    def answer(self, names: Sequence[str], wanted: Filter | None) -> list[tuple[dict[str, Any], bool]]:
+        """Return the rows that may fulfil a filter, in no order, and whether each surely does.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of the folders of all runs there are: the index is brought up to date with them before.
+        wanted : Filter or None
+        """
+        with self._lock:
+            try:
+                return self._answer(names, wanted)
+            except (sqlite3.Error, _BusyError) as error:
+                if self._path is None:
+                    raise
+                self._give_up_file(error)  # it belongs to somebody else, or is damaged
+                return self._answer(names, wanted)
+
+    def _answer(self, names: Sequence[str], wanted: Filter | None) -> list[tuple[dict[str, Any], bool]]:
+        for _ in range(_ATTEMPTS):
             self._refresh(names)
-        except sqlite3.Error as error:
-            if self._path is None:
-                raise
-            self._give_up_file(error)  # it belongs to somebody else, or is damaged
-            self._refresh(names)
+            rows = list(self._select(wanted))
+            # Another process may have written between the two, and may have seen fewer runs than there are.
+            if self._data_version(self._open()) == self._version:
+                return rows
+        raise _BusyError("others change it all the time")
 
     def _refresh(self, names: Sequence[str]) -> None:
         database = self._open()
         stamps = self._known_stamps(database)
-        known = stamps.get
-        new = {name: stamp for name in names if (stamp := self._stamp(name, known(name))) != known(name)}
-        gone = stamps.keys() - names if len(names) - len(new) != len(stamps) else ()
+        new = {}
+        for name in names:
+            stamp, known = self._stamp(name, stamps.get(name)), stamps.get(name)
+            if stamp is not None and stamp != known:
+                new[name] = stamp
+        present = set(names)
+        gone = [name for name in stamps if name not in present and not os.path.exists(f"{self._root}/{name}")]
         if not new and not gone:
             return
-        rows = [self._row(name, stamp) for name, stamp in new.items()]
+        rows = [self._row(name, stamp, self._measured(database, name)) for name, stamp in new.items()]
+        settled = time.time_ns() - _RACY_NS
+        rows = [row if _is_settled(row, settled) else (row[0], "", *row[2:]) for row in rows]
         with database:
             database.execute("BEGIN IMMEDIATE")
             database.executemany(f"INSERT OR REPLACE INTO runs VALUES ({','.join('?' * len(_COLUMNS))})", rows)
             database.executemany("DELETE FROM runs WHERE name = ?", [(name,) for name in gone])
-        stamps.update(new)
-        for name in list(gone):
+        stamps.update((row[0], row[1]) for row in rows)
+        for name in gone:
             del stamps[name]
         self._version = self._data_version(database)
 
-    def select(self, wanted: Filter | None) -> Iterator[tuple[dict[str, Any], bool]]:
-        """Yield the rows that may fulfil a filter, in no order, and whether each surely does."""
+    def _select(self, wanted: Filter | None) -> Iterator[tuple[dict[str, Any], bool]]:
         where, doubt, values = translate(wanted)
         query = f"SELECT {', '.join(_COLUMNS)}, {doubt} FROM runs WHERE {where}"
         for row in self._open().execute(query, values):
@@ -116,6 +144,10 @@ class FileIndex:
 
     def close(self) -> None:
         """Close the file."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
         if self._db is not None and self._pid == os.getpid():
             self._db.close()
         self._db = None
@@ -138,7 +170,7 @@ class FileIndex:
 
     def _give_up_file(self, error: Exception) -> None:
         log().info("the index %s is not used, one is made in memory: %s", self._path, error)
-        self.close()
+        self._close()
         self._path = None
 
     def _known_stamps(self, database: sqlite3.Connection) -> dict[str, str]:
@@ -154,13 +186,16 @@ class FileIndex:
 
     # One run.
 
-    def _stamp(self, name: str, known: str | None) -> str:
-        """Return what changes when a run's documents do.
+    def _stamp(self, name: str, known: str | None) -> str | None:
+        """Return what changes when a run's documents do; None if the run was deleted meanwhile.
 
         Ours are replaced, which changes the folder. Sacred writes into its files, so that those must be looked at.
         """
         path = f"{self._root}/{name}"
-        stamp = str(os.stat(path).st_mtime_ns)
+        try:
+            stamp = str(os.stat(path).st_mtime_ns)
+        except OSError:
+            return None
         if stamp == known or os.path.exists(os.path.join(path, EXTENSION)):
             return stamp
         for file in ("run.json", "config.json"):
@@ -171,16 +206,23 @@ class FileIndex:
                 stamp += " -"
         return stamp
 
-    def _row(self, name: str, stamp: str) -> tuple[Any, ...]:
+    def _measured(self, database: sqlite3.Connection, name: str) -> tuple[int, dict[str, Any]]:
+        """Return how far the measurements of a run were read, and their summary so far."""
+        if name not in self._stamps:
+            return 0, {}
+        row = database.execute("SELECT measured, summary FROM runs WHERE name = ?", (name,)).fetchone()
+        return (row[0], decode(json.loads(row[1]))) if row is not None and row[0] else (0, {})
+
+    def _row(self, name: str, stamp: str, measured: tuple[int, dict[str, Any]]) -> tuple[Any, ...]:
         folder = os.path.join(self._root, name)
         try:
             run, config, capture = (_document(folder, file) for file in ("run.json", "config.json", EXTENSION))
             if run is None:
                 raise ValueError("run.json is missing")
             _document(folder, "info.json")  # it is not indexed, but a run of which a part cannot be read is no record
-            summary = _summary(folder, capture is not None)
+            summary, end = _summary(folder, capture is not None, measured)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one run is told to who reads it
-            return (name, stamp, name, "", "", "", str(error), "{}", "{}", "{}", None)
+            return (name, stamp, name, "", "", "", str(error), "{}", "{}", "{}", None, 0)
         parts = {key: value for key, value in (capture or {}).items() if key in _SMALL_PARTS}
         small = {key: value for key, value in run.items() if key not in ("resources", "artifacts")}
         uid = (capture or {}).get("uid")
@@ -192,11 +234,38 @@ class FileIndex:
             run["status"] if isinstance(run.get("status"), str) else None,
             run["command"] if isinstance(run.get("command"), str) else None,
             None,
-            json.dumps(config or {}),
-            json.dumps(encode(summary)),
-            json.dumps(small),
-            json.dumps(parts) if capture is not None else None,
+            _strict_json(config or {}),
+            _strict_json(encode(summary)),
+            _strict_json(small),
+            _strict_json(parts) if capture is not None else None,
+            end,
         )
+
+
+class _BusyError(Exception):
+    """No answer was got between the writing of others."""
+
+
+def _is_settled(row: tuple[Any, ...], settled: int) -> bool:
+    """Say whether a row holds until the stamp of its folder changes: not if something was wrong, or just changed."""
+    problem = row[_COLUMNS.index("problem")]
+    return problem is None and all(int(part) < settled for part in row[1].split()[::2] if part.isdigit())
+
+
+def _strict_json(document: Any) -> str:
+    """Return a document as JSON that SQLite reads, too: Sacred writes NaN and Infinity as they are."""
+    try:
+        return json.dumps(document, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(document), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return encode(value) if isinstance(value, float) else value
 
 
 def _document(folder: str, file: str) -> Any:
@@ -207,14 +276,18 @@ def _document(folder: str, file: str) -> Any:
     return data if isinstance(data, dict) else None
 
 
-def _summary(folder: str, ours: bool) -> dict[str, Any]:
-    """Return the summary of each metric."""
-    if ours and not any(os.path.exists(os.path.join(folder, name)) for name in (LINES, PIECES)):
-        return {}
-    return {
+def _summary(folder: str, ours: bool, measured: tuple[int, dict[str, Any]]) -> tuple[dict[str, Any], int]:
+    """Return the summary of each metric, and how much of ``metrics.jsonl`` it is about."""
+    lines = os.path.join(folder, LINES)
+    if os.path.exists(lines) and not os.path.exists(os.path.join(folder, PIECES)):
+        return summary_so_far(lines, *measured)
+    if ours and not os.path.exists(os.path.join(folder, PIECES)):
+        return {}, 0
+    summary = {
         name: summarize({"steps": each.steps, "values": each.values, "times": each.times}, 0)
         for name, each in read_series(folder).items()
     }
+    return summary, 0
 
 
 def _database(path: str) -> sqlite3.Connection:
@@ -300,8 +373,8 @@ def _conditions(test: Test, number: int) -> tuple[str, str] | None:
     if isinstance(value, str):
         odd = f"substr({found}, 1, 1) IN ('[', '{{')"
     else:
-        odd = f"typeof({found}) = 'text'"
-    may = f"({found} {sign} ?{number}" + ("" if sign in (">", ">=") else f" OR {odd}") + ")"
+        odd = f"(typeof({found}) = 'text' OR {found} NOT BETWEEN {-(2**53)} AND {2**53})"  # floats leave out integers
+    may = f"({found} {sign} ?{number} OR {odd})"
     if isinstance(value, str) and sign in ("<", "<="):
         may = f"(typeof({found}) = 'text' AND {may})"
     return may, odd
@@ -313,7 +386,9 @@ def _is_comparable(value: Any) -> bool:
         return value.isprintable()
     if type(value) is int:
         return abs(value) < 2**53
-    return type(value) is float and value == value
+    if type(value) is not float or value != value:
+        return False
+    return sum(each.isdigit() for each in repr(value)) <= 17  # more digits are not read alike everywhere
 
 
 def _json_paths(head: str, rest: str) -> list[str]:
@@ -328,6 +403,8 @@ def _json_paths(head: str, rest: str) -> list[str]:
     else:
         chains = [chain if head == "config" else (head, *chain) for chain in _splits(rest)]
     keys = {key for chain in chains for key in chain}
+    if not all(key.isascii() for key in keys):
+        return []  # JSON may write such a key in several ways, of which SQLite finds one
     if not all(key and key.replace("_", "a").replace("-", "a").replace(".", "a").isalnum() for key in keys):
         return []
     if any(part.isdigit() for key in keys for part in key.split(".")) and head != "metrics":

@@ -99,7 +99,12 @@ class FolderRecord(StoredRecord):
             return decode(value) if value is not None else default if not default else type(default)(default)
         if name in _TIMES:
             return self._time(name)
-        return getattr(self, f"_load_{name}")()
+        try:
+            return getattr(self, f"_load_{name}")()
+        except (KeyError, TypeError, AttributeError) as error:
+            if name == "summary" and error.args == ("summary",):
+                raise
+            raise RecordError(f"the {name} of {self._folder.name} cannot be read: {error!r}") from error
 
     def _document(self, name: str) -> dict[str, Any]:
         data = self._folder.document(name)

@@ -11,6 +11,10 @@ import os
 
 from capture.observers import _atomic, _names
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _GALLOP = 8  #: numbers that are tried one by one before the folders are counted
 _WIDTH = 20  #: digits of the hint; of fixed width, so that it is overwritten in place
 
@@ -44,8 +48,26 @@ def take_number(basedir: str, private: str, shared: bool) -> str:
             except FileExistsError:
                 tried += 1
                 number = max(number, _largest(basedir, private)) + 1 if tried % _GALLOP == 0 else number + 1
-        _write(hint, number + 1)
+        with given_back(os.path.join(basedir, str(number))):
+            _write(hint, number + 1)
     return str(number)
+
+
+class given_back:
+    """Removes the new, empty folder of a run if the block fails: else each attempt would use up a label."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _traceback: Any) -> None:
+        if isinstance(error, OSError):
+            try:
+                os.rmdir(self._folder)
+            except OSError:  # the first error is the one to tell
+                pass
 
 
 def bury(private: str, shared: bool, name: str) -> None:
@@ -64,7 +86,8 @@ def take_name(basedir: str, private: str, shared: bool, name: str) -> bool:
     except FileExistsError:
         return False
     if is_number(name):
-        keep_number(basedir, private, shared, int(name))
+        with given_back(os.path.join(basedir, name)):
+            keep_number(basedir, private, shared, int(name))
     return True
 
 

@@ -15,7 +15,7 @@ from capture._version import __version__
 from capture.codec import decode, encode
 from capture.errors import RecordError
 from capture.observers import _atomic
-from capture.observers._writing import RunWriter
+from capture.observers._writing import RunWriter, log
 from capture.records import KEPT, experiment_facts
 
 TYPE_CHECKING = False
@@ -215,7 +215,8 @@ class Documents:
         """A queued run is taken over by the process that runs it."""
         self.capture["uid"] = encode(uid)
         self.capture["seqs"] = {}
-        self.capture.pop("layout", None)
+        for name in ("layout", "missed"):
+            self.capture.pop(name, None)
         self.dirty.add("capture")
 
 
@@ -276,7 +277,9 @@ class RunFolder(RunWriter):
 
     def failed(self, writer: str, seq: int) -> None:
         super().failed(writer, seq)
-        self._missed_changed = self._missed_changed or bool(seq)
+        if seq:
+            self._own.add(writer)
+            self._missed_changed = True
 
     # ------------------------------------------------------------------------------------------- what happens
 
@@ -318,21 +321,21 @@ class RunFolder(RunWriter):
             data = text.encode("utf-8")
         except UnicodeEncodeError:
             data = text.encode("utf-8", "surrogatepass")
+        if self._output_size > _HELD:  # before: what fails here is told again, and must not be held already
+            self._flush_output()
         self._output.append((offset, data))
         self._output_size += len(data)
-        if self._output_size > _HELD:
-            self._flush_output()
 
     def metrics(self, batch: MetricsBatch, writer: str, seq: int) -> None:
         if (writer, seq) in self._tail:
             return
         from capture.observers._series import mark_writer
 
-        self._metrics.append(mark_writer(batch.encoded, writer))
-        self._metrics_size += len(batch.encoded)
-        if self._metrics_size > _HELD:
+        if self._metrics_size > _HELD:  # before: what fails here is told again, and must not be held already
             with _atomic.Lock(self.path):
                 self._flush_metrics()
+        self._metrics.append(mark_writer(batch.encoded, writer))
+        self._metrics_size += len(batch.encoded)
 
     def has_metrics(self) -> bool:
         return bool(self._metrics) or os.path.exists(self.file(METRICS))
@@ -426,8 +429,11 @@ class RunFolder(RunWriter):
         self._taken = None
         for name, args, kwargs in self._changes:
             getattr(self.documents, name)(*args, **kwargs)
-        for writer, seq in self.documents.capture.get("seqs", {}).items():
-            self.seqs.setdefault(writer, seq)
+        known = self.documents.capture
+        for writer, seq in known.get("seqs", {}).items():
+            self.seqs[writer] = max(seq, self.seqs.get(writer, 0))
+        for writer in {*self.missed, *known.get("missed", {})} - self._own:
+            self.missed[writer] = set(known.get("missed", {}).get(writer, ()))
 
     def _write_documents(self, names: tuple[str, ...]) -> None:
         documents = self.documents
@@ -523,6 +529,10 @@ class RunFolder(RunWriter):
         self._metrics_end = size + len(data)
         self._metrics.clear()
         self._metrics_size = 0
+        try:
+            os.utime(self.path)  # says to the index that there is something new, as a file that is replaced does
+        except OSError as error:
+            log().debug("the time of %s is not set: %s", self.path, error)
 
     def _open(self, name: str) -> int:
         path = self.file(name)

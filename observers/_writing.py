@@ -461,16 +461,25 @@ class StoreObserver(RunObserver):
         self._tell(lambda run: run.unknown(payload), uid, writer, seq)
 
     def flush(self) -> None:
-        """Write what was told since the last flush."""
+        """Write what was told since the last flush; what keeps one run from being written keeps no other."""
+        problems: list[Exception] = []
         with self._lock:
             for uid, run in list(self._runs.items()):
                 if self.is_gone(run):
                     log().warning("Run %s was removed from %s while it was being recorded", run.label, self.identity)
                     del self._runs[uid]
                     continue
-                run.flush()
+                try:
+                    run.flush()
+                except Exception as error:  # noqa: BLE001 - raised below
+                    problems.append(error)
+                    continue
                 if run.ended and uid is not None:
                     del self._runs[uid]  # should more come, it is found in the store
+        for other in problems[1:]:
+            log().warning("%r could not store a run: %s: %s", self, type(other).__name__, other)
+        if problems:
+            raise problems[0]
 
     def join(self) -> None:
         self.flush()

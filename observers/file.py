@@ -308,7 +308,8 @@ class FileStorageObserver(StoreObserver):
         if asked is None:
             name = label = _labels.take_number(self.basedir, private, shared)
         if uid is not None:
-            write_uid(self.basedir, uid, name, shared)
+            with _labels.given_back(os.path.join(self.basedir, name)):
+                write_uid(self.basedir, uid, name, shared)
         return self._own(_Run(os.path.join(self.basedir, name), self.basedir, Documents(label, uid or ""), shared))
 
     def is_gone(self, run: Any) -> bool:
@@ -348,15 +349,30 @@ class FileStorageObserver(StoreObserver):
             return None
         taken = os.path.join(self.basedir, PRIVATE, "taken")
         _atomic.ensure_folder(taken, shared)
-        try:
-            os.close(_atomic.create(os.path.join(taken, name), shared))  # of several that want it, one succeeds
-        except FileExistsError:
+        if not _is_taken_by(os.path.join(taken, name), uid, shared):
             return None
         run.change("adopt", uid or "")
         run.seqs.clear()
+        run.missed.clear()
         if uid is not None:
+            run.flush()  # before it is found by this uid: a process that dies in between takes it over again
             write_uid(self.basedir, uid, name, shared)
         return self._own(run)
+
+
+def _is_taken_by(path: str, uid: Any, shared: bool) -> bool:
+    """Say whether a run is the first that wants what `path` stands for, now or before its process died."""
+    mark = str(uid or "").encode("utf-8", "surrogatepass")
+    try:
+        descriptor = _atomic.create(path, shared)
+    except FileExistsError:
+        with open(path, "rb") as stream:
+            return bool(mark) and stream.read() == mark
+    try:
+        _atomic.write_all(descriptor, mark)
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _entry(name: str, stored: str | None, digest: str | None, size: int | None, **more: Any) -> dict[str, Any]:

@@ -6,18 +6,19 @@ import json
 import os
 import shutil
 import sqlite3
+import threading
 import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from capture.filters import field
-from capture.observers import FileStorageObserver
+from capture.filters import Test, field
+from capture.observers import FileStorageObserver, _series
 from capture.observers._file_curator import FileStoreCurator
 from capture.observers._file_reader import FileStoreReader
 from capture.testing.contract import uid
-from capture.testing.feed import Story, tell
+from capture.testing.feed import Story, Teller, tell
 
 VALUES = [1, 2.5, 0, -3, True, None, "adam", "{x", "", 10**30, float("nan"), float("inf"), [1, 2], (1,), {"eps": 1}]
 
@@ -163,3 +164,145 @@ def test_a_run_that_cannot_be_read_is_left_out_and_named(store, caplog):
         stream.write(json.dumps({"v": 1})[:-1])
     assert "3" not in [each.label for each in store.find()]
     assert "3/config.json" in caplog.text
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.lists(
+        st.one_of(
+            st.floats(), st.integers(), st.booleans(), st.text(max_size=4), st.none(), st.just({"py/tuple": [1]}),
+            st.sampled_from([2**53, 2**53 + 1, 2**63, -(2**63), 10**30, "2", True, 1e30, "\u00e9", 'a"b', {"a": 1}]),
+        ),
+        min_size=1, max_size=4,
+    ),
+    key=st.sampled_from(["v", "größe", "a.b", "a b", 'q"uote', "x'y", "$set", "été.a", "V", "_", "a-b"]),
+    sign=st.sampled_from(["==", "!=", "<", "<=", ">", ">="]),
+    wanted=st.one_of(st.floats(), st.integers(), st.booleans(), st.text(max_size=4), st.sampled_from([2**53, 10**30])),
+)  # fmt: skip
+def test_odd_keys_and_values_are_compared_as_python_does(tmp_path_factory, values, key, sign, wanted):
+    """SQLite knows neither long integers nor how JSON may write a key, and rounds where Python does not."""
+    folder = tmp_path_factory.mktemp("odd")
+    for number, value in enumerate(values, 1):
+        (folder / str(number)).mkdir()
+        (folder / str(number) / "run.json").write_text('{"status": "COMPLETED"}')
+        (folder / str(number) / "config.json").write_text(json.dumps({key: value, "in": {key: value}}))
+    reader = FileStoreReader(folder)
+    for path in (f"config.{key}", f"config.in.{key}"):
+        test = Test(path, sign, wanted)
+        records = [reader.get(label) for label in reversed(reader.labels())]
+        assert [each.label for each in reader.find(test)] == [each.label for each in records if test.matches(each)]
+    reader.close()
+
+
+def test_a_change_in_the_same_tick_of_the_clock_is_noticed(store):
+    """Some file systems count whole seconds: two changes with a question in between leave one time."""
+    assert len(list(store.find({"status": "COMPLETED"}))) == len(VALUES)
+    folder = os.path.join(store.basedir, "2")
+    before = os.stat(folder)
+    FileStoreCurator(store.basedir).annotate("2", tags=["good"])
+    os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert [each.label for each in store.find({"tags": ["good"]})] == ["2"]
+
+
+def test_new_measurements_alone_are_noticed_and_read_once(tmp_path, monkeypatch):
+    """They are appended to a file, which leaves its folder as it was; and there may be millions before them."""
+    observer = FileStorageObserver(tmp_path / "runs")
+    story = Story(tmp_path / "told", uid("01")).start()
+    teller = Teller(observer, story)
+    reader = FileStoreReader(tmp_path / "runs")
+    told, read = 0, []
+    real = _series.batches_in
+    monkeypatch.setattr(
+        _series, "batches_in", lambda lines, name: (read.append(each) or each for each in real(lines, name))
+    )
+    for value in (3.0, 2.0, 1.0):
+        story.metrics(loss=[value, value / 2])
+        lines = story.lines()
+        teller.tell(lines[told:])
+        told = len(lines)
+        teller.flush()
+        old = time.time_ns() - 10**10
+        os.utime(tmp_path / "runs" / "1", ns=(old, old + told))  # long ago, at another moment each time
+        assert [each.label for each in reader.find(field("metrics.loss.last") == value / 2)] == ["1"]
+    assert len(read) == 3
+    (record,) = reader.find()
+    assert record.summary == reader.get("1").summary
+    assert record.summary["loss"]["count"] == 6
+
+
+def test_measurements_are_noticed_by_themselves(tmp_path):
+    """Between two heartbeats, and after the last one of a run that was killed."""
+    observer = FileStorageObserver(tmp_path / "runs")
+    story = Story(tmp_path / "told", uid("01")).start().metrics(loss=[1.0])
+    teller = Teller(observer, story)
+    teller.tell(story.lines())
+    teller.flush()
+    old = time.time_ns() - 10**10
+    os.utime(tmp_path / "runs" / "1", ns=(old, old))
+    reader = FileStoreReader(tmp_path / "runs")
+    assert len(list(reader.find(field("metrics.loss.last") == 1.0))) == 1
+    told = len(story.lines())
+    story.metrics(loss=[0.5])
+    teller.tell(story.lines()[told:])
+    teller.flush()
+    assert len(list(reader.find(field("metrics.loss.last") == 0.5))) == 1
+
+
+def test_runs_that_go_while_somebody_looks_are_left_out(store, monkeypatch):
+    """A store of ten thousand runs is never quiet."""
+    real = FileStoreReader._names
+
+    def stale(self, root):
+        names = real(self, root)
+        shutil.rmtree(os.path.join(root, "4"), ignore_errors=True)
+        return names
+
+    monkeypatch.setattr(FileStoreReader, "_names", stale)
+    assert len(list(store.find({"status": "COMPLETED"}))) == len(VALUES) - 1
+    store.close()
+    shutil.rmtree(os.path.join(store.basedir, "5"))
+    assert len(list(FileStoreReader(store.basedir).find())) == len(VALUES) - 2
+
+
+def test_what_is_wrong_is_looked_at_again(store):
+    """Somebody gives the rights that were missing: that changes the folder's contents, and not its time."""
+    path = os.path.join(store.basedir, "3", "config.json")
+    with open(path, "rb") as stream:
+        good = stream.read()
+    old = time.time_ns() - 10**10
+    for content, found in ((b"{", 0), (good, 1)):
+        with open(path, "wb") as stream:
+            stream.write(content)
+        os.utime(os.path.join(store.basedir, "3"), ns=(old, old))
+        assert [each.label for each in store.find()].count("3") == found
+
+
+def test_many_readers_at_once_get_the_whole_answer(tmp_path):
+    """Each brings the same index up to date, and knows of other runs than the next one; threads share a reader."""
+    base = tmp_path / "runs"
+    shared = FileStoreReader(base)
+    problems: list[BaseException] = []
+    ends = threading.Event()
+
+    def look(reader: FileStoreReader) -> None:
+        try:
+            while not ends.is_set():
+                before = len(reader.labels())
+                assert len(list(reader.find({"status": "COMPLETED"}))) >= before - 1  # one may be about to end
+        except BaseException as error:  # raised below, in the thread of the test
+            problems.append(error)
+
+    tell(FileStorageObserver(base), run(tmp_path, "01"))
+    readers = [shared, shared, FileStoreReader(base), FileStoreReader(base)]
+    threads = [threading.Thread(target=look, args=(reader,)) for reader in readers]
+    for thread in threads:
+        thread.start()
+    observer = FileStorageObserver(base)
+    for number in range(2, 30):
+        tell(observer, run(tmp_path, f"{number:02x}"))
+    ends.set()
+    for thread in threads:
+        thread.join()
+    assert not problems, problems[0]
+    for reader in readers:
+        reader.close()

@@ -21,6 +21,7 @@ from capture import events
 from capture.calls import hooks_of
 from capture.errors import ObserverError, RecordError, RunNotFoundError
 from capture.observers import FileStorageObserver, FileStoreCurator, FileStoreReader, _atomic, _labels, _names
+from capture.observers import file as file_observer
 from capture.observers._series import write_metrics_json
 from capture.observers._store import path_of
 from capture.testing import Story, Teller, tell
@@ -761,3 +762,139 @@ def test_a_run_that_was_copied_into_the_store_is_found_by_its_uid(tmp_path, stor
     reader = FileStoreReader(store)
     assert reader.get(uid("0a")).result == reader.get(uid("0a")[-8:]).result == 7
     assert reader.get(uid("0b")[-8:]).label == "1"
+
+
+# ------------------------------------------------------------------------------------------- faults in the middle of it
+
+
+@pytest.mark.parametrize("kind", ["metrics", "output"])
+def test_what_a_full_disk_refused_is_stored_once_when_there_is_room(store, tmp_path, monkeypatch, kind):
+    """The event comes again; what is held in memory already must not be held twice."""
+    observer, story = FileStorageObserver(store), run(tmp_path)
+    size = 40_000
+    for number in range(4):
+        if kind == "metrics":
+            story.metric("loss", [float(each) for each in range(size)], first=number * size)
+        else:
+            story.add(events.Output(text=f"{number}" * 10 * size, offset=number * 10 * size))
+    story.complete()
+    teller = Teller(observer, story)
+    lines = story.lines()
+    real, failures = _atomic.write_at, iter([True, True])
+
+    def full(*args):
+        if next(failures, False):
+            raise OSError(errno.ENOSPC, "no space left on device")
+        return real(*args)
+
+    monkeypatch.setattr(_atomic, "write_at", full)
+    for line in lines:
+        while True:
+            try:
+                teller.tell([line])
+                break
+            except OSError as error:
+                assert observer.transient(error)
+    teller.finish()
+    assert next(failures, False) is False
+    record = FileStoreReader(store).get("1")
+    if kind == "metrics":
+        assert record.metrics["loss"].steps == list(range(4 * size))
+    else:
+        assert record.output == "".join(f"{number}" * 10 * size for number in range(4))
+
+
+def test_writers_do_not_set_each_other_back(store, tmp_path):
+    """A child's record of how far the main writer came is old when the child writes."""
+    main, child = run(tmp_path), Story(tmp_path / "child", uid("01"), "child-1")
+    one, two = FileStorageObserver(store), FileStorageObserver(store)
+    first, second = Teller(one, main), Teller(two, child)
+    first.tell(main.lines())
+    first.flush()
+    second.tell(child.lines())
+    second.flush()
+    told = len(main.lines())
+    main.add(events.Resumed(resume_time=main.moment()), events.Unknown(kind="later", payload={"e": "later", "x": 1}))
+    first.tell(main.lines()[told:])
+    run_of_main = one._runs[uid("01")]
+    run_of_main.failed("main", 2)  # an event that could not be stored, and may come again
+    first.flush()
+    child.artifact("late.txt", b"late")
+    second.tell(child.lines()[1:])
+    second.flush()
+    heir = Teller(FileStorageObserver(store), main)  # the main process died, and all is told again
+    heir.tell(main.lines())
+    heir.finish()
+    record = FileStoreReader(store).get("1")
+    assert len(record.resumed) == len(record.extra) == 1
+    with open(store / "1" / "capture.json") as stream:
+        known = json.load(stream)
+    assert known["seqs"]["main"] == main.lines()[-1].seq
+
+
+def test_what_a_writer_missed_is_not_forgotten_by_another(store, tmp_path):
+    """It is told again some day, and must be taken then."""
+    main, child = run(tmp_path), Story(tmp_path / "child", uid("01"), "child-1").metrics(x=[1.0])
+    one, two = FileStorageObserver(store), FileStorageObserver(store)
+    first, second = Teller(one, main), Teller(two, child)
+    first.tell(main.lines())
+    first.flush()
+    second.tell(child.lines()[:1])
+    second.flush()
+    one._runs[uid("01")].failed("main", 2)
+    first.flush()
+    child.artifact("late.txt", b"late")
+    second.tell(child.lines()[1:])
+    second.flush()
+    with open(store / "1" / "capture.json") as stream:
+        assert json.load(stream)["missed"] == {"main": [2]}
+
+
+@pytest.mark.parametrize("step", ["flush", "write_uid"])
+def test_a_crash_while_a_queued_run_is_taken_over_loses_nothing(store, tmp_path, monkeypatch, step):
+    """Whoever delivers the journal of the dead process goes on where it was, and nobody else gets the run."""
+    queued = Story(tmp_path / "queued", uid("0a")).queue("7")
+    assert tell(FileStorageObserver(store), queued) == "7"
+    story = run(tmp_path, "0b", label="7", config={"lr": 3})
+
+    def dies(*args, **kwargs):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        owner = file_observer._Run if step == "flush" else file_observer
+        patch.setattr(owner, step, dies)
+        with pytest.raises(SystemExit):
+            tell(FileStorageObserver(store), story)
+    other = run(tmp_path, "0c", label="7")
+    assert tell(FileStorageObserver(store), other) != "7"
+    assert tell(FileStorageObserver(store), story.complete()) == "7"
+    record = FileStoreReader(store).get("7")
+    assert (record.uid, record.status, record.config) == (uid("0b"), "COMPLETED", {"lr": 3})
+
+
+def test_a_part_of_a_record_that_is_damaged_is_not_taken_for_an_empty_one(store, tmp_path):
+    """Else a run would seem to have made no artifacts."""
+    tell(FileStorageObserver(store), run(tmp_path).artifact("a.txt", b"a").complete())
+    path = store / "1" / "capture.json"
+    text = path.read_text().replace('"name"', '"nome"')
+    path.write_text(text)
+    with pytest.raises(RecordError, match="artifacts of .*name"):
+        print(FileStoreReader(store).get("1").artifacts)
+
+
+def test_a_run_that_cannot_be_written_keeps_no_other_from_it(store, tmp_path, monkeypatch):
+    """Two runs of one process share an observer."""
+    observer = FileStorageObserver(store)
+    one, two = run(tmp_path, "0a"), run(tmp_path, "0b")
+    first, second = Teller(observer, one), Teller(observer, two)
+    first.tell(one.lines())
+    second.tell(two.beat(result=5).lines())
+    broken = observer._runs[uid("0a")]
+
+    def refuses():
+        raise OSError(errno.EACCES, "not yours")
+
+    monkeypatch.setattr(broken, "flush", refuses)
+    with pytest.raises(PermissionError):
+        observer.flush()
+    assert FileStoreReader(store).get("2").result == 5
