@@ -117,11 +117,11 @@ class FileIndex:
         stamps = self._known_stamps(database)
         new = {}
         for name in names:
-            stamp, known = self._stamp(name, stamps.get(name)), stamps.get(name)
+            known = stamps.get(name)
+            stamp = self._stamp(name, known)
             if stamp is not None and stamp != known:
                 new[name] = stamp
-        present = set(names)
-        gone = [name for name in stamps if name not in present and not os.path.exists(f"{self._root}/{name}")]
+        gone = [name for name in stamps.keys() - names if not os.path.exists(f"{self._root}/{name}")]
         if not new and not gone:
             return
         rows = [self._row(name, stamp, self._measured(database, name)) for name, stamp in new.items()]
