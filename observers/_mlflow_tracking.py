@@ -282,19 +282,26 @@ class RestTracking(Tracking):
                 return answer.read()
         except HTTPError as error:
             with error:
-                raise self._refusal(error.code, error.read(20_000)) from None
+                raise self._refusal(error.code, error.read(20_000), error.headers.get("Location")) from None
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise TrackingAwayError(f"MLflow at {self.url} cannot be reached: {reason}") from error
 
     def _open(self) -> Any:
         if self._opener is None:
-            from urllib.request import HTTPSHandler, build_opener
+            from urllib.request import HTTPRedirectHandler, HTTPSHandler, build_opener
 
-            self._opener = build_opener(HTTPSHandler(context=_tls()) if self.url.startswith("https") else HTTPSHandler)
+            class Stay(HTTPRedirectHandler):
+                """The password is told to nobody else; and what is posted would be asked for at the other place."""
+
+                def redirect_request(self, *arguments: Any) -> None:
+                    return None
+
+            https = HTTPSHandler(context=_tls()) if self.url.startswith("https") else HTTPSHandler
+            self._opener = build_opener(Stay, https)
         return self._opener
 
-    def _refusal(self, code: int, body: bytes) -> TrackingError:
+    def _refusal(self, code: int, body: bytes, elsewhere: str | None = None) -> TrackingError:
         try:
             said = json.loads(body)
             name, message = str(said.get("error_code", "")), str(said.get("message", ""))
@@ -308,6 +315,10 @@ class RestTracking(Tracking):
                 "\n  to say who asks:  MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
                 name,
             )
+        if elsewhere is not None and 300 <= code < 400:
+            from capture.secrets import redact_url
+
+            return TrackingError(f"{self.url} sends one on to {redact_url(elsewhere)} (HTTP {code}): name that place")
         if code in _PASSING:
             return TrackingAwayError(f"MLflow at {self.url} is busy (HTTP {code}): {text}", name)
         return TrackingError(f"MLflow at {self.url} refuses (HTTP {code}): {text}", name)
@@ -372,6 +383,7 @@ class DatabaseTracking(Tracking):
         self.uri, self.shown = uri, shown
         self._client: Any = None
         self._entities: Any = None
+        self._exception: Any = ()  # MLflow's, once that is imported
 
     def experiment(self, name: str) -> str:
         return self._do(lambda client: self._experiment(client, name))
@@ -497,16 +509,20 @@ class DatabaseTracking(Tracking):
     # The client.
 
     def _do(self, ask: Any) -> Any:
-        if self._client is None:
-            with self._making:
-                self._client = self._connect()
         try:
+            if self._client is None:
+                with self._making:
+                    self._client = self._connect()
             return ask(self._client)
         except self._exception as error:
-            text = str(error).split("\n", 1)[0]
+            text = _first_line(error)
             if error.error_code == "TEMPORARILY_UNAVAILABLE" or "database is locked" in str(error):
                 raise TrackingAwayError(f"MLflow's database {self.shown} is busy: {text}", error.error_code) from error
             raise TrackingError(f"MLflow at {self.shown} refuses: {text}", error.error_code) from error
+        except Exception as error:
+            if type(error).__name__ != "OperationalError":  # SQLAlchemy's, before MLflow has a connection
+                raise
+            raise TrackingAwayError(f"MLflow's database {self.shown} cannot be reached: {_first_line(error)}") from None
 
     def _connect(self) -> Any:
         try:
@@ -523,12 +539,11 @@ class DatabaseTracking(Tracking):
         path = sqlite_path(self.uri)
         if path is not None and not os.path.exists(path):
             make_sqlite(path)
-        try:
-            return MlflowClient(tracking_uri=self.uri)
-        except Exception as error:
-            if "locked" in str(error):
-                raise TrackingAwayError(f"MLflow's database {self.shown} is busy") from error
-            raise
+        return MlflowClient(tracking_uri=self.uri)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n", 1)[0]
 
 
 def sqlite_path(uri: str) -> str | None:

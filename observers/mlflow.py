@@ -107,27 +107,34 @@ class MlflowObserver(StoreObserver):
         """Make an observer from ``mlflow+http://host:port``, ``mlflow+https://...`` or ``mlflow+sqlite:///path``.
 
         ``mlflow://host:port`` means http, ``mlflow://`` what ``MLFLOW_TRACKING_URI`` says. The experiment may be named
-        at the end: ``?experiment=NAME``.
+        at the end: ``?experiment=NAME``; what else stands there is passed on.
         """
-        from urllib.parse import parse_qs
+        from urllib.parse import unquote_plus
 
         address, _, query = url.partition("?")
         scheme, _, rest = address.partition("://")
         kind = scheme.partition("+")[2] or "http"
-        names = parse_qs(query).get("experiment", [])
-        if names:
-            options.setdefault("experiment_name", names[0])
-        return cls(f"{kind}://{rest}" if rest else None, **options)
+        others = []
+        for part in filter(None, query.split("&")):
+            name, _, value = part.partition("=")
+            if name == "experiment":
+                options.setdefault("experiment_name", unquote_plus(value))
+            else:
+                others.append(part)
+        passed_on = "?" + "&".join(others) if others else ""
+        return cls(f"{kind}://{rest}{passed_on}" if rest else None, **options)
 
     @property
     def identity(self) -> str:
-        """Name the store: its URL without credentials, and the experiment if one is chosen."""
+        """Name the store: its URL without credentials and options, and the experiment if one is chosen."""
         from urllib.parse import quote
 
         scheme, _, rest = self._uri.partition("://")
-        host, slash, path = rest.partition("/")
+        place = rest.partition("?")[0]
+        if not place.startswith("/"):  # a path of SQLite's may hold an @
+            place = place.rpartition("@")[2]
         chosen = f"?experiment={quote(self.experiment_name, safe='')}" if self.experiment_name else ""
-        return f"mlflow+{scheme}://{host.rpartition('@')[2]}{slash}{path}{chosen}"
+        return f"mlflow+{scheme}://{place}{chosen}"
 
     def __repr__(self) -> str:
         return f"MlflowObserver({redact_url(self._uri)!r})"
@@ -311,7 +318,8 @@ class MlflowRun(RunWriter):
 
     def source(self, path: str, blob: Blob) -> None:
         kept = path.startswith(".capture/")
-        self._store(f"capture/kept/{path[9:]}" if kept else f"capture/sources/{_names.safe_path(path)}", blob)
+        name = _names.safe_path(path[len(".capture/") :] if kept else path)
+        self._store(f"capture/{'kept' if kept else 'sources'}/{name}", blob)
 
     def resource(self, filename: str, blob: Blob) -> None:
         source = {"name": os.path.basename(filename)[:500], "digest": (blob.md5 or blob.digest)[:36]}

@@ -54,18 +54,52 @@ def run_script(script: str, argv: list[str]) -> None:
     if not os.path.exists(script):
         _refuse(f"there is no script {script!r} (looked in {os.getcwd()!r})")
     install_as_sacred(children=True)
-    import runpy
-
+    full = os.path.abspath(script)
+    is_program = os.path.isfile(full) and not _is_archive(full)
     sys.argv = argv
-    sys.path[0] = os.path.dirname(os.path.abspath(script))  # where `python -m` has the current folder
-    runpy.run_path(script, run_name="__main__")
+    if not getattr(sys.flags, "safe_path", False):  # else Python was told to leave the script's folder out
+        sys.path[0] = os.path.dirname(full)  # where `python -m` has the current folder
+    if is_program:
+        _become(full)
+    else:
+        import runpy
+
+        runpy.run_path(script, run_name="__main__")
+
+
+def _become(script: str) -> None:
+    """Run a file as the module ``__main__``, which it stays: until the process ends, for threads and pickles too."""
+    from io import open_code
+    from types import ModuleType
+
+    main = ModuleType("__main__")
+    main.__dict__.update(__file__=script, __cached__=None, __builtins__=__builtins__)
+    sys.modules["__main__"] = main
+    with open_code(script) as stream:
+        source = stream.read()
+    exec(compile(source, script, "exec", dont_inherit=True), main.__dict__)
+
+
+def _is_archive(path: str) -> bool:
+    from zipfile import is_zipfile
+
+    return is_zipfile(path)
 
 
 def run_module(module: str, argv: list[str]) -> None:
     """Run a module as ``python -m`` would."""
     install_as_sacred(children=True)
     import runpy
+    from importlib.util import find_spec
 
+    try:
+        found = find_spec(module)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):  # the package that it lies in cannot be imported
+            raise
+        found = None
+    if found is None:
+        _refuse(f"there is no module {module!r}")
     sys.argv = argv
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

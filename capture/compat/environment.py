@@ -11,7 +11,11 @@ import os
 from capture.compat.errors import EnvironmentFolderError
 
 FILE = "sacred-as-capture.pth"
-LINE = "import capture.compat; capture.compat.install_as_sacred()\n"
+#: one line, as Python asks; where this library is uninstalled later, no start of Python shall complain
+LINE = (
+    r'import sys; exec("try:\n import capture.compat\nexcept ImportError:\n pass\n'
+    r'else:\n capture.compat.install_as_sacred()")' + "\n"
+)
 
 
 def path() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -207,6 +208,41 @@ def test_a_script_runs_as_python_would_run_it(tmp_path):
     assert python("-m", "capture.compat", path, "a", "-b", status=7) == "['a', '-b'] 6 __main__ True sacred\n"
 
 
+def test_a_script_stays_the_main_module_until_the_process_ends(tmp_path):
+    """A script that is named by a relative path and goes elsewhere, and what it has left to do at its end."""
+    script(
+        tmp_path,
+        """
+        import atexit, os, pickle, sys
+        class Mine: pass
+        @atexit.register
+        def later():
+            print(type(pickle.loads(pickle.dumps(Mine()))) is Mine, sys.argv, os.path.isabs(__file__), __spec__)
+        os.chdir(os.sep)
+        """,
+    )
+    assert python("-m", "capture.compat", "script.py", cwd=tmp_path) == "True ['script.py'] True None\n"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="-P is new in 3.11")
+def test_a_python_that_was_told_to_leave_the_scripts_folder_out_does(tmp_path):
+    """And keeps the folders that it has."""
+    path = script(tmp_path, "import sys; print(any(p in (sys.argv[0].rpartition('/')[0], '') for p in sys.path))")
+    first = python("-P", "-c", "import sys; print(sys.path[0])").strip()
+    assert python("-P", "-m", "capture.compat", path) == "False\n"
+    script(tmp_path, "import sys; print(sys.path[0])")
+    assert python("-P", "-m", "capture.compat", path).strip() == first
+
+
+def test_a_folder_with_a_main_module_is_run(tmp_path):
+    """So is an archive of that form."""
+    (tmp_path / "tool").mkdir()
+    script(tmp_path / "tool", "import sacred; print(__name__, sacred.__version__)", "__main__.py")
+    assert python("-m", "capture.compat", str(tmp_path / "tool")) == "__main__ 0.8.7\n"
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", tmp_path / "tool")
+    assert python("-m", "capture.compat", archive) == "__main__ 0.8.7\n"
+
+
 def test_a_module_runs_as_python_would_run_it(tmp_path):
     """How packages with commands of their own are started."""
     (tmp_path / "tool").mkdir()
@@ -254,7 +290,9 @@ def test_processes_that_a_script_starts_find_the_names_too(tmp_path):
     assert sorted(printed) == ["[('a.b', 'capture.compat')]", "capture.experiment"]
 
 
-@pytest.mark.parametrize("arguments", [["nothing.py"], [], ["-x"], ["-m"], ["--enable", "more"]], ids=repr)
+@pytest.mark.parametrize(
+    "arguments", [["nothing.py"], [], ["-x"], ["-m"], ["--enable", "more"], ["-m", "nowhere.at_all"]], ids=repr
+)
 def test_a_wrong_command_line_is_explained(arguments):
     """Exit status 2, and no traceback."""
     printed = python("-m", "capture.compat", *arguments, status=2)
@@ -292,3 +330,7 @@ def test_an_environment_is_told_and_told_otherwise(tmp_path):
     assert "import sacred finds Sacred again" in tell("-m", "capture.compat", "--disable")
     assert tell(*ask) == "True\n"
     assert "nothing to take back" in tell("-m", "capture.compat", "--disable")
+    tell("-m", "capture.compat", "--enable")
+    (site / "library.pth").unlink()  # the library is uninstalled
+    done = subprocess.run([there, *ask], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")

@@ -460,7 +460,9 @@ def test_the_layout_that_mlflow_gave_up_is_refused(uri):
         ("mlflow+http://bob:pw@host:5000", "mlflow+http://host:5000"),
         ("mlflow://host:5000/sub/", "mlflow+http://host:5000/sub"),
         ("mlflow+https://host?experiment=a%20b", "mlflow+https://host?experiment=a%20b"),
+        ("mlflow+postgresql://bob:p/w@host/db?sslmode=require&password=pw", "mlflow+postgresql://host/db"),
         ("mlflow+sqlite:////data/m.db", "mlflow+sqlite:////data/m.db"),
+        ("mlflow+sqlite:////data/@home/m.db", "mlflow+sqlite:////data/@home/m.db"),
         ("mlflow+sqlite:///m.db", f"mlflow+sqlite:///{os.path.abspath('m.db')}"),
     ],
 )
@@ -469,6 +471,45 @@ def test_urls_lead_to_what_they_name(url, identity):
     observer = make_observer(url)
     assert observer.identity == identity
     assert make_observer(identity).identity == identity
+
+
+def test_what_stands_behind_a_database_is_passed_on():
+    """``sslmode=require`` that got lost on the way would be a connection that anybody can read."""
+    observer = make_observer("mlflow+postgresql://host/db?sslmode=require&experiment=a+b&x=%20")
+    assert observer._uri == "postgresql://host/db?sslmode=require&x=%20"
+    assert observer.experiment_name == "a b"
+
+
+def test_a_password_is_not_told_to_whom_the_server_sends_one_on():
+    """Whoever can answer in the server's place could else collect passwords."""
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    heard = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self):
+            heard.append(self.path)
+            if self.path.startswith("/api"):
+                self.send_response(302)
+                self.send_header("Location", f"http://bob:hunter2hunter2@127.0.0.1:{self.server.server_port}/other")
+            else:
+                self.send_response(200)
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, *arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        tracking = RestTracking(f"http://bob:pw@127.0.0.1:{server.server_port}")
+        for ask in (lambda: tracking.get("x"), lambda: tracking.update("x", "RUNNING")):
+            with pytest.raises(TrackingError, match="sends one on to .*/other") as caught:
+                ask()
+            assert "hunter2" not in str(caught.value)
+        server.shutdown()
+    assert len(heard) == 2
 
 
 def test_without_any_address_one_is_told_which_there_are(monkeypatch):
@@ -538,7 +579,8 @@ def with_mlflow(mlflow_server):
     place = Path(installing.place("mlflow"))
     packages = place / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     if not packages.is_dir():
-        pytest.skip("python -m tests.servers install mlflow was called with another Python")
+        reason = "python -m tests.servers install mlflow was called with another Python"
+        (pytest.fail if os.environ.get("REQUIRE_SERVERS", "0") not in ("", "0") else pytest.skip)(reason)
     patient = {"CAPTURE_DELIVERY__STALL_S": "150"}  # to import MLflow takes seconds, many where others are at work
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(packages)]), **patient}
 
@@ -573,6 +615,24 @@ def test_a_database_gets_the_same_runs(with_mlflow, tmp_path):
     done = subprocess.run([sys.executable, str(check)], cwd=tmp_path, env=with_mlflow, stdout=subprocess.PIPE, check=True)
     files = ["capture", "cout.txt", "script.py"]
     assert json.loads(done.stdout) == [[str(n), "FINISHED", 1500, files, 1] for n in range(count)]
+
+
+@pytest.mark.slow
+def test_a_database_that_is_away_is_waited_for(with_mlflow, tmp_path):
+    """What SQLAlchemy raises before MLflow has a connection is none of MLflow's errors."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from capture.observers import MlflowObserver\n"
+        "import mlflow.store.db.utils as utils, sqlalchemy.exc\n"
+        "def away(uri): raise sqlalchemy.exc.OperationalError('connect', {}, OSError('refused\\nhunter2hunter2'))\n"
+        "utils.create_sqlalchemy_engine_with_retry = away\n"
+        "observer = MlflowObserver('postgresql://bob:hunter2hunter2@127.0.0.1:1/x')\n"
+        "try: observer.tracking.experiment('x')\n"
+        "except Exception as error: print(type(error).__name__, observer.transient(error), error)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=with_mlflow, capture_output=True, text=True)
+    assert done.stdout.startswith("TrackingAwayError True"), done.stderr
+    assert "hunter2" not in done.stdout
 
 
 def test_a_database_without_the_package_says_what_to_install(tmp_path, monkeypatch):
