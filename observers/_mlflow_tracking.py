@@ -705,7 +705,7 @@ class RemoteArtifacts(Artifacts):
     """Files in a bucket or the like, which the tracking server only names; reached by fsspec."""
 
     def __init__(self, uri: str) -> None:
-        from capture.observers._remote_files import files_at
+        from capture.observers._remote_store import files_at
 
         endpoint = os.environ.get("MLFLOW_S3_ENDPOINT_URL")
         options = {"endpoint_url": endpoint} if endpoint and uri.startswith("s3") else {}
