@@ -148,7 +148,9 @@ class FileStoreCurator(Curator):
         from capture.observers._file_index import discard
 
         discard(self._private)
-        return erase(self.basedir, self._folders(), value)
+        count = erase(self.basedir, self._folders(), value)
+        discard(self._private)  # somebody may have asked meanwhile, and the index have been made from the old records
+        return count
 
 
 def shared_files(folder: str) -> set[str]:

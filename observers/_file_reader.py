@@ -49,6 +49,7 @@ class FileStoreReader(StoreReader):
         self._bin = os.path.join(self._private, "bin")
         self._index: Any = None
         self._seen: set[str] = set()  # folders that were found to hold a run
+        self._ages: dict[str, tuple[str, int, str]] = {}  # of runs that have started, by their folder
 
     def __repr__(self) -> str:
         return f"FileStoreReader({self.basedir!r})"
@@ -112,10 +113,8 @@ class FileStoreReader(StoreReader):
         if wanted is None and limit is not None and 20 * limit < len(names):
             yield from self._newest(names)
             return
-        index = self._open_index()
-        index.refresh(names)
         places = {name: place for place, name in enumerate(names)}
-        rows = [row for row in index.select(wanted) if row[0]["name"] in places]
+        rows = [row for row in self._open_index().answer(names, wanted) if row[0]["name"] in places]
         rows.sort(key=lambda row: places[row[0]["name"]], reverse=True)
         for row, is_sure in rows:
             if row["problem"] is not None:
@@ -185,15 +184,20 @@ class FileStoreReader(StoreReader):
 
     def _age(self, root: str, name: str) -> tuple[str, int, str]:
         """Return what sorts runs by their start."""
-        number = int(name) if _labels.is_number(name) else 0
         path = os.path.join(root, name)
+        if path in self._ages:
+            return self._ages[path]
+        number = int(name) if _labels.is_number(name) else 0
         run, capture = _readable(path, "run.json"), _readable(path, EXTENSION)
         started = run.get("start_time") or (capture.get("times") or {}).get("queued")
         if not isinstance(started, str):
             from capture.moments import datetime, timezone
 
-            started = naive(datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc))
-        return started[:26], number, name
+            started = naive(datetime.fromtimestamp(_changed_at(path), timezone.utc))
+        age = (started[:26], number, name)
+        if isinstance(run.get("start_time"), str):
+            self._ages[path] = age
+        return age
 
     def _label(self, root: str, name: str) -> str:
         """Return the label of the run in a folder."""
@@ -231,10 +235,14 @@ class _LocalFolder(Folder):
     def check(self) -> None:
         """Raise a RecordError if there is no record in the folder."""
         if not isinstance(self.document("run"), dict):
+            try:
+                left = sorted(os.listdir(self.path))
+            except FileNotFoundError:
+                raise RecordError(f"{self.path} was deleted, or moved into the bin, while it was looked at") from None
             raise RecordError(
                 f"{os.path.join(self.path, 'run.json')} is missing or is not a record: the run was cut off before it"
                 " was written\n  what is left:  "
-                + ", ".join(sorted(os.listdir(self.path)))
+                + ", ".join(left)
                 + "\n  to go on: look at these files, then delete or move away the folder"
             )
 
@@ -290,6 +298,13 @@ class _IndexedFolder(_LocalFolder):
 
     def summary(self) -> Mapping[str, dict[str, Any]]:
         return decode(plainjson.loads(self._row["summary"]))
+
+
+def _changed_at(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:  # it was deleted meanwhile
+        return 0.0
 
 
 def _readable(folder: str, file: str) -> dict[str, Any]:

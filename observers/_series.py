@@ -14,7 +14,7 @@ from capture import plainjson
 from capture.codec import decode, encode
 from capture.observers import _atomic
 from capture.observers._pieces import read_copied
-from capture.records import Series
+from capture.records import Series, summarize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -292,6 +292,36 @@ def series_of(batches: Iterable[dict[str, Any]]) -> dict[str, Series]:
             whole.values += more.values
             whole.times += more.times
     return merged
+
+
+def summary_so_far(path: str, end: int, before: dict[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], int]:
+    """Return what `capture.records.summarize` says of each metric in a ``metrics.jsonl``, and how far that was read.
+
+    Parameters
+    ----------
+    path : str
+    end, before : int, dict
+        An earlier answer: only what came since is read. ``0, {}`` if there is none.
+    """
+    summary = dict(before)
+    with open(path, "rb") as stream:
+        if os.fstat(stream.fileno()).st_size < end:  # something was taken back
+            summary, end = {}, 0
+        stream.seek(end)
+
+        def whole_lines() -> Iterator[bytes]:
+            nonlocal end
+            for line in stream:
+                if not line.endswith(b"\n"):  # it is being written
+                    return
+                end += len(line)
+                yield line
+
+        for batch in batches_in(whole_lines(), path):
+            for key, column in batch["columns"].items():
+                name = _name(key)
+                summary[name] = summarize(column, batch["start"], summary.get(name))
+    return summary, end
 
 
 def _name(key: str) -> str:

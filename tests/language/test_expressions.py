@@ -112,7 +112,7 @@ def test_numbers_of_numpy_are_numbers(record):
     numpy = pytest.importorskip("numpy")
     assert (field("config.lr") == numpy.float64(0.1)).matches(record)
     assert (field("config.layers.0") == numpy.int32(64)).matches(record)
-    assert field("config.lr").one_of(numpy.array([0.1, 0.2])[:1].tolist() + [numpy.float32(3)]).matches(record)
+    assert field("config.lr").one_of([numpy.float64(0.1), numpy.float32(3)]).matches(record)
     assert not (field("config.lr") != numpy.float64(0.1)).matches(record)
     record.config["lr"] = numpy.float64(0.5)
     assert (field("config.lr") == 0.5).matches(record)
