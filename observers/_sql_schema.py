@@ -40,8 +40,10 @@ def prepare(database: Database) -> None:
             return
         if database.is_sqlite:
             _use_write_ahead_log(connection)
-    with database.writing(prepared=False) as statements, _locked(statements.connection):
+    with _locked(database), database.writing(prepared=False) as statements:
         connection = statements.connection
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")  # until the transaction ends
         found = version(connection, database)
         if found == HEAD:
             return
@@ -101,22 +103,19 @@ def _use_write_ahead_log(connection: Connection) -> None:
 
 
 @contextmanager
-def _locked(connection: Connection) -> Iterator[None]:
-    """Keep other processes out; a transaction of SQLite does so by itself."""
-    dialect = connection.dialect.name
-    if dialect == "postgresql":
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")  # until the transaction ends
+def _locked(database: Database) -> Iterator[None]:
+    """Keep other processes out of MySQL and MariaDB until all is committed; elsewhere a transaction does so itself."""
+    if database.url.dialect not in ("mysql", "mariadb"):
         yield
-    elif dialect in ("mysql", "mariadb"):
-        name = "CONCAT('capture.', MD5(DATABASE()))"
+        return
+    name = "CONCAT('capture.', MD5(DATABASE()))"
+    with database.reading() as connection:
         if connection.exec_driver_sql(f"SELECT GET_LOCK({name}, {_LOCK_S})").scalar() != 1:
             raise TimeoutError(f"another process has been preparing the tables for more than {_LOCK_S} s")
         try:
             yield
         finally:
             connection.exec_driver_sql(f"SELECT RELEASE_LOCK({name})")
-    else:
-        yield
 
 
 def create(connection: Connection) -> None:

@@ -30,6 +30,7 @@ from capture.testing import ObserverContract
 from capture.testing.contract import uid
 from capture.testing.feed import Story, Teller, describe, tell
 from tests.project.tree import ROOT
+from tests.servers.fixtures import fresh_name
 
 GOLDEN = ROOT / "tests" / "golden" / "sacred-0.8.7-sql" / "runs.sql"
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
@@ -422,6 +423,34 @@ assert "alembic" not in sys.modules and "sqlalchemy.orm" not in sys.modules
         errors = [process.communicate()[1].decode() for process in running]
         assert [process.returncode for process in running] == [0] * 6, errors
         assert SqlObserver.reader(url).labels() == (["0", "2", "baseline"] if old else [])
+
+
+    @pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+    def test_many_threads_may_prepare_a_servers_database_at_once(self, kind, request):
+        """The tables are there before the note of their version is, which others must not take for Sacred's."""
+        for _ in range(3):
+            server, name = request.getfixturevalue(f"{kind}_server"), fresh_name()
+            server.create(name)
+            try:
+                errors, ready = [], threading.Barrier(6)
+
+                def prepare(url):
+                    database = Database(url)
+                    ready.wait()
+                    try:
+                        database.prepare()
+                    except Exception as error:
+                        errors.append(error)
+                    database.close()
+
+                threads = [threading.Thread(target=prepare, args=(server.url_of(name),)) for _ in range(6)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                assert not errors
+            finally:
+                server.drop(name)
 
 
 def _backend(url):
