@@ -24,6 +24,7 @@ from capture.registry import make_observer
 from capture.testing import Story, tell
 from tests.project.tree import ROOT
 from tests.servers import installing
+from tests.servers.fixtures import leave_out
 
 
 class Mlflow:
@@ -579,8 +580,7 @@ def with_mlflow(mlflow_server):
     place = Path(installing.place("mlflow"))
     packages = place / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     if not packages.is_dir():
-        reason = "python -m tests.servers install mlflow was called with another Python"
-        (pytest.fail if os.environ.get("REQUIRE_SERVERS", "0") not in ("", "0") else pytest.skip)(reason)
+        leave_out("python -m tests.servers install mlflow was called with another Python")
     patient = {"CAPTURE_DELIVERY__STALL_S": "150"}  # to import MLflow takes seconds, many where others are at work
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(packages)]), **patient}
 

@@ -13,6 +13,7 @@ import importlib.util
 import os
 import secrets
 import sys
+from typing import NoReturn
 
 import pytest
 
@@ -23,6 +24,29 @@ from tests.servers.omniboard import Omniboard
 from tests.servers.postgres import Postgres
 from tests.servers.s3 import S3
 
+#: what the tests of stores and messages import, and are left out without
+DRIVERS = ("adlfs", "alembic", "apprise", "fsspec", "gcsfs", "paramiko", "psycopg", "pymongo", "pymysql", "s3fs")
+DRIVERS += ("sqlalchemy", "tinydb")
+
+
+def are_required() -> bool:
+    """Say whether somebody counts on the tests that need a server or a driver: then none may be left out."""
+    return os.environ.get("REQUIRE_SERVERS", "0") not in ("", "0")
+
+
+def leave_out(reason: str) -> NoReturn:
+    """Skip the test; fail it where somebody counts on it."""
+    if are_required():
+        pytest.fail(f"{reason} (REQUIRE_SERVERS is set)", pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_configure(config) -> None:
+    """Refuse to begin where whole modules of tests would be left out for want of a driver, and are counted on."""
+    missing = [name for name in DRIVERS if importlib.util.find_spec(name) is None] if are_required() else []
+    if missing:
+        raise pytest.UsageError(f"REQUIRE_SERVERS is set, and the tests need {', '.join(missing)}: pip install -e '.[test]'")
+
 
 def require(server_class) -> None:
     """Skip the test if the server's software is missing; fail it where somebody counts on it."""
@@ -30,11 +54,8 @@ def require(server_class) -> None:
     reason = f"{missing}: python -m tests.servers install {server_class.name}"
     if missing is None:
         reason = missing_driver(server_class)
-    if reason is None:
-        return
-    if os.environ.get("REQUIRE_SERVERS", "0") not in ("", "0"):
-        pytest.fail(f"{reason} (REQUIRE_SERVERS is set)", pytrace=False)
-    pytest.skip(reason)
+    if reason is not None:
+        leave_out(reason)
 
 
 def missing_driver(server_class) -> str | None:

@@ -347,6 +347,16 @@ def test_a_missing_driver_is_told_from_a_missing_server(monkeypatch):
         fixtures.require(Absent)
 
 
+def test_tests_do_not_begin_without_a_driver_that_is_counted_on(monkeypatch):
+    """A module of tests that cannot import its driver is left out as a whole, and nobody notices."""
+    monkeypatch.setattr(fixtures, "DRIVERS", ("json", "no_such_driver"))
+    monkeypatch.delenv("REQUIRE_SERVERS", raising=False)
+    fixtures.pytest_configure(None)
+    monkeypatch.setenv("REQUIRE_SERVERS", "1")
+    with pytest.raises(pytest.UsageError, match="the tests need no_such_driver: pip install"):
+        fixtures.pytest_configure(None)
+
+
 def test_a_given_server_is_used_and_never_stopped(monkeypatch, mongo_server):
     """It may be a colleague's."""
     monkeypatch.setenv("MONGO_URL", mongo_server.url)
