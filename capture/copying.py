@@ -215,8 +215,9 @@ def _events(record: RunRecord, known: RunRecord | None, spool: Spool, copied: Co
             yield events.Facts(topic=topic, facts=facts)
     yield from _files(record, known, spool, copied)
     yield from _output(record, known)
-    for name, series in record.metrics.items():
-        yield from _points(name, series, None if known is None else known.metrics.get(name), copied)
+    for name, summary in record.summary.items():  # the points, which may be millions, are read only where there are new
+        if known is None or _canonical(known.summary.get(name)) != _canonical(summary):
+            yield from _points(name, record.metrics[name], None if known is None else known.metrics.get(name), copied)
     is_annotated = known is not None and (known.tags or known.notes)  # there, which may be newer
     if (record.tags or record.notes) and not is_annotated:
         yield events.Annotated(tags=record.tags or None, notes=record.notes or None)

@@ -6,6 +6,7 @@ import json
 import os
 
 from capture.observers import _atomic, _names
+from capture.observers._eraser import Eraser
 from capture.observers._run_folder import EXTENSION, FILES, read_document
 from capture.observers._store import RESOURCES, SOURCES
 from capture.observers._writing import digests
@@ -15,11 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-_SHORTEST = 4  #: characters below which a string is in everything
 _CHUNK = 1 << 20
 _TEXTS = frozenset({*FILES.values(), "cout.txt", "metrics.jsonl", "metrics.json"})
-_ARRAYS = "capture/ndarray"
-_LAYOUT = frozenset(  # keys that records have by themselves, at any depth
+#: keys that records have by themselves, at any depth
+LAYOUT = frozenset(
     {"artifacts", "columns", "content_type", "digest", "metadata", "name", "original", "resources"}
     | {"size", "sources", "start", "steps", "stored", "times", "values"}
 )
@@ -27,9 +27,7 @@ _LAYOUT = frozenset(  # keys that records have by themselves, at any depth
 
 def erase(basedir: str, folders: list[str], value: str) -> int:
     """Mask `value` in the runs in `folders` and in what they share; see `FileStoreCurator.erase`."""
-    if len(value) < _SHORTEST:
-        raise ValueError(f"{value!r} has fewer than {_SHORTEST} characters: erasing it would destroy the records")
-    eraser = _Eraser(value)
+    eraser = FileEraser(value)
     moved: dict[str, tuple[str, str]] = {}  # stored path -> new path, new digest
     for folder in (SOURCES, RESOURCES):
         moved.update(eraser.shared(basedir, folder))
@@ -39,20 +37,10 @@ def erase(basedir: str, folders: list[str], value: str) -> int:
     return eraser.count
 
 
-class _Eraser:
-    """Masks one string and counts the places."""
+class FileEraser(Eraser):
+    """Masks one string in files, and in the records that speak of them."""
 
-    def __init__(self, value: str) -> None:
-        self.value, self.mask = value, "*" * len(value)
-        self.count = 0
-        self._forms: dict[bytes, bytes] = {}
-        self._texts = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-        for text in self._texts:
-            encoded = text.encode("utf-8", "surrogatepass")
-            self._forms[encoded] = b"*" * len(encoded)
-        for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
-            wide = value.encode(encoding, "surrogatepass")
-            self._forms[wide] = self.mask.encode(encoding).ljust(len(wide), b"*")
+    fixed = LAYOUT
 
     # Files.
 
@@ -96,7 +84,7 @@ class _Eraser:
 
     def file(self, path: str) -> bool:
         """Mask the bytes of one file; say whether there were any."""
-        found = list(self._places(path))
+        found = list(self.file_places(path))
         if not found:
             return False
         self.count += len(found)
@@ -113,27 +101,13 @@ class _Eraser:
         os.replace(new, path)
         return True
 
-    def _places(self, path: str) -> Iterator[tuple[int, bytes]]:
+    def file_places(self, path: str) -> Iterator[tuple[int, bytes]]:
         """Yield offset and mask of each place in a file."""
-        overlap = max(len(form) for form in self._forms) - 1
-        seen: set[tuple[int, bytes]] = set()
         with open(path, "rb") as stream:
-            before, offset = b"", 0
-            while chunk := stream.read(_CHUNK):
-                window = before + chunk
-                for form, mask in self._forms.items():
-                    at = window.find(form)
-                    while at >= 0:
-                        place = offset - len(before) + at
-                        if (place, form) not in seen:
-                            seen.add((place, form))
-                            yield place, mask
-                        at = window.find(form, at + len(form))
-                offset += len(chunk)
-                before = window[-overlap:] if overlap else b""
+            yield from self.places(iter(lambda: stream.read(_CHUNK), b""))
 
     def _name(self, name: str) -> str:
-        return name.replace(self.value, self.mask.replace("*", "x"))
+        return name.replace(self.value, "x" * len(self.value))
 
     # Records.
 
@@ -142,48 +116,12 @@ class _Eraser:
         name = os.path.basename(path)
         new = _relocated(old, name, moved, artifacts)
         if name in (FILES["run"], EXTENSION):  # the keys of these are the layout's own
-            new = {key: self._masked(item) for key, item in new.items()}
+            new = {key: self.json(item) for key, item in new.items()}
         else:
-            new = self._masked(new)
+            new = self.json(new)
         if new != old:
             text = json.dumps(new, sort_keys=True, indent=None if name == EXTENSION else 2, allow_nan=False)
             _atomic.write(path, text.encode(), bool(os.stat(path).st_mode & 0o020), durable=True)
-
-    def _masked(self, value: Any) -> Any:
-        """Return a JSON value without the string, also where `capture.codec` keeps text as Base64."""
-        if isinstance(value, str):
-            return self._text(value)
-        if isinstance(value, list):
-            return [self._masked(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        if len(value) == 1:
-            tag, item = next(iter(value.items()))
-            if tag in ("py/b64", "capture/str") and isinstance(item, str):
-                return {tag: self._base64(item)}
-            if tag == _ARRAYS and isinstance(item, dict) and isinstance(item.get("data"), str):
-                return {tag: {**item, "data": self._base64(item["data"])}}
-        return {key if key in _LAYOUT else self._text(key): self._masked(item) for key, item in value.items()}
-
-    def _text(self, text: str) -> str:
-        for form in self._texts:
-            if form in text:
-                self.count += text.count(form)
-                text = text.replace(form, "*" * len(form))
-        return text
-
-    def _base64(self, text: str) -> str:
-        from base64 import b64decode, b64encode
-
-        try:
-            data = b64decode(text, validate=True)
-        except ValueError:
-            return text
-        new = data
-        for form, mask in self._forms.items():
-            self.count += new.count(form)
-            new = new.replace(form, mask)
-        return text if new == data else b64encode(new).decode("ascii")
 
 
 def _relocated(

@@ -26,6 +26,8 @@ class Eraser:
     ----------
     count : int
         Places that were masked so far.
+    fixed : frozenset of str
+        Keys that a layout has by itself, at any depth: they are not masked.
 
     Raises
     ------
@@ -39,9 +41,13 @@ class Eraser:
     ('it is *******!', {'key': ['*******']}, 2)
     """
 
+    fixed: frozenset[str] = frozenset()
+    texts: tuple[str, ...]
+
     def __init__(self, value: str) -> None:
         if len(value) < SHORTEST:
             raise ValueError(f"{value!r} has fewer than {SHORTEST} characters: erasing it would destroy the records")
+        self.value = value
         self.count = 0
         escaped = (plainjson.dumps(value)[1:-1], plainjson.dumps(value, ensure_ascii=False)[1:-1])
         self.texts = tuple(dict.fromkeys((value, *escaped)))  #: as it stands in text, and in JSON
@@ -83,7 +89,7 @@ class Eraser:
                 return {tag: self._base64(item)}
             if tag == _ARRAY and isinstance(item, dict) and isinstance(item.get("data"), str):
                 return {tag: {**item, "data": self._base64(item["data"])}}
-        return {self.text(key): self.json(item) for key, item in value.items()}
+        return {key if key in self.fixed else self.text(key): self.json(item) for key, item in value.items()}
 
     def json_text(self, text: str) -> str:
         """Mask it in JSON; what does not hold it stays as it is, to the letter."""

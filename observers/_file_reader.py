@@ -9,11 +9,11 @@ from capture.codec import decode
 from capture.errors import RecordError
 from capture.observers import _labels
 from capture.observers._folder_record import Folder, FolderRecord
-from capture.observers._pieces import read_copied
+from capture.observers._pieces import PIECES, read_copied
 from capture.observers._query import by_part_of_uid
 from capture.observers._reading import StoreReader
 from capture.observers._run_folder import EXTENSION, FILES, naive, read_document
-from capture.observers._series import StoredSeries
+from capture.observers._series import LINES, StoredSeries, summary_so_far
 from capture.observers._store import PRIVATE, check_format, find_uid
 from capture.observers._writing import log, opener
 
@@ -258,6 +258,12 @@ class _LocalFolder(Folder):
 
     def series(self) -> Mapping[str, Series]:
         return StoredSeries(self.path)
+
+    def summary(self) -> Mapping[str, dict[str, Any]]:
+        lines = os.path.join(self.path, LINES)
+        if not os.path.exists(lines) or os.path.exists(os.path.join(self.path, PIECES)):
+            raise KeyError("summary")
+        return summary_so_far(lines, 0, {})[0]  # without keeping the points, which may be millions
 
     def opener(self, kind: str, stored: str) -> Callable[[], BinaryIO] | None:
         base = self.path if kind == "artifacts" else self._reader.basedir

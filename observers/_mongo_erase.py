@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from capture import plainjson
-from capture.observers._erase import _SHORTEST, _Eraser
+from capture.observers._erase import LAYOUT
+from capture.observers._eraser import Eraser
 from capture.observers._mongo_files import CHUNK, Files
 from capture.observers._mongo_output import Output
 from capture.observers._mongo_run import Changes
@@ -11,7 +12,7 @@ from capture.observers._mongo_values import safe_key, true_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from capture.observers._mongo_place import Place
@@ -25,8 +26,6 @@ _NAMED = ("facts", "writers", "exact")
 
 def erase(place: Place, value: str) -> int:
     """Mask `value` in a store; see `MongoCurator.erase`."""
-    if len(value) < _SHORTEST:
-        raise ValueError(f"{value!r} has fewer than {_SHORTEST} characters: erasing it would destroy the records")
     eraser = _MongoEraser(place, value)
     digests = eraser.files()
     for collection in (place.runs, place.bin):
@@ -37,14 +36,16 @@ def erase(place: Place, value: str) -> int:
     return eraser.count
 
 
-class _MongoEraser(_Eraser):
+class _MongoEraser(Eraser):
     """Masks one string in the documents and files of a store, and counts the places."""
+
+    fixed = LAYOUT
 
     def __init__(self, place: Place, value: str) -> None:
         super().__init__(value)
         self._place, self._files = place, Files(place)
         # as `capture.observers._mongo_values.view` writes it in keys
-        self._texts |= {text.replace(".", ",").replace("$", "@") for text in self._texts}
+        self.texts += tuple(text.replace(".", ",").replace("$", "@") for text in self.texts)
 
     # Files.
 
@@ -89,7 +90,7 @@ class _MongoEraser(_Eraser):
             return self._moved_value(document)
         try:
             with self._files.open(document["_id"]) as stream:
-                found = list(self._places_in(stream))
+                found = list(self.places(iter(lambda: stream.read(CHUNK), b"")))
         except OSError:  # chunks are missing, as after an upload of others that broke off
             return False
         size = int(document.get("chunkSize") or CHUNK)
@@ -111,7 +112,7 @@ class _MongoEraser(_Eraser):
     def _moved_value(self, document: Mapping[str, Any]) -> bool:
         """Mask a value that is kept as JSON; its length may change."""
         old = plainjson.loads(self._files.read(document["_id"]))
-        new = self._masked(old)
+        new = self.json(old)
         if new == old:
             return False
         data = plainjson.dumps(new, separators=(",", ":"), allow_nan=False).encode()
@@ -133,27 +134,6 @@ class _MongoEraser(_Eraser):
                 md5.update(chunk)
         return sha256.hexdigest(), md5.hexdigest()
 
-    def _places_in(self, stream: Any) -> Iterator[tuple[int, bytes]]:
-        """Yield offset and mask of each place in a stream."""
-        overlap = max(len(form) for form in self._forms) - 1
-        before, offset = b"", 0
-        while chunk := stream.read(CHUNK):
-            window = before + chunk
-            for form, mask in self._forms.items():
-                at = window.find(form)
-                while at >= 0:
-                    if at + len(form) > len(before):  # else it was seen in the window before
-                        yield offset - len(before) + at, mask
-                    at = window.find(form, at + len(form))
-            offset += len(chunk)
-            before = window[-overlap:]
-
-    def _bytes(self, data: bytes) -> bytes:
-        for form, mask in self._forms.items():
-            self.count += data.count(form)
-            data = data.replace(form, mask)
-        return data
-
     # Documents.
 
     def output(self, collection: Any, label: Any) -> None:
@@ -162,7 +142,7 @@ class _MongoEraser(_Eraser):
 
         text = read_output(self._place, collection, label)
         old = text.encode("utf-8", "replace")
-        new = self._bytes(old)
+        new = self.data(old)
         if new == old:
             return
         document = collection.find_one({"_id": label}, {"capture.key": 1, "capture.output": 1})
@@ -221,7 +201,7 @@ class _MongoEraser(_Eraser):
         return new
 
     def _key(self, key: str) -> str:
-        return safe_key(self._text(true_key(key)))
+        return safe_key(self.text(true_key(key)))
 
     def _cell(self, stored: Any) -> Any:
         if "value" in stored:
@@ -238,7 +218,7 @@ class _MongoEraser(_Eraser):
 
     def _json(self, text: str) -> str:
         old = plainjson.loads(text)
-        new = self._masked(old)
+        new = self.json(old)
         return text if new == old else plainjson.dumps(new, separators=(",", ":"), allow_nan=False)
 
     def _plain(self, value: Any, keys: bool = False) -> Any:
@@ -251,11 +231,11 @@ class _MongoEraser(_Eraser):
             if len(value) == 1:
                 (tag,) = value
                 if tag.startswith(("py/", "capture/")):
-                    return self._masked(value)
-            return {self._text(key): self._plain(item, True) for key, item in value.items()}
+                    return self.json(value)
+            return {self.text(key): self._plain(item, True) for key, item in value.items()}
         if isinstance(value, bytes):
-            return self._bytes(value)
-        return self._text(value) if isinstance(value, str) else value
+            return self.data(value)
+        return self.text(value) if isinstance(value, str) else value
 
     def metrics(self) -> None:
         """Mask the names of series."""
@@ -268,7 +248,7 @@ class _MongoEraser(_Eraser):
             mine = old.get("capture") or {}
             if "name" in mine and self._plain(mine["name"]) != mine["name"]:
                 change["capture.name"] = self._plain(mine["name"])
-            lines = [self._bytes(line) for line in mine.get("lines", ())]
+            lines = [self.data(line) for line in mine.get("lines", ())]
             if lines != mine.get("lines", []):
                 change["capture.lines"] = lines
             if change:

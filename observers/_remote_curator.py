@@ -153,11 +153,9 @@ class RemoteFolderCurator(Curator):
         """
         from tempfile import TemporaryDirectory
 
-        from capture.observers._erase import _SHORTEST, _Eraser
+        from capture.observers._erase import FileEraser
 
-        if len(value) < _SHORTEST:
-            raise ValueError(f"{value!r} has fewer than {_SHORTEST} characters: erasing it would destroy the records")
-        eraser = _Eraser(value)
+        eraser = FileEraser(value)
         moved: dict[str, tuple[str, str]] = {}
         for place in self._shared:
             with TemporaryDirectory(prefix="capture-") as scratch:

@@ -7,7 +7,7 @@ import os
 from capture import plainjson
 from capture.codec import encode
 from capture.observers import _atomic
-from capture.observers._erase import _SHORTEST, _Eraser
+from capture.observers._erase import FileEraser
 from capture.observers._names import TEMPORARY
 from capture.observers._streams import METRICS, OUTPUT, extend_summary
 from capture.observers._tinydb_file import dump_entry
@@ -28,9 +28,7 @@ _FIXED = ("_id", "format")  #: keys of an entry whose values stay: they say whic
 
 def erase(store: TinyStore, value: str) -> int:
     """Mask `value` in a store; see `TinyDbCurator.erase`."""
-    if len(value) < _SHORTEST:
-        raise ValueError(f"{value!r} has fewer than {_SHORTEST} characters: erasing it would destroy the records")
-    eraser = _Eraser(value)
+    eraser = FileEraser(value)
     with store.lock():
         moved = _files(store, eraser)
         for name in sorted(os.listdir(store.runs)):
@@ -51,11 +49,11 @@ def erase(store: TinyStore, value: str) -> int:
     return eraser.count
 
 
-def _files(store: TinyStore, eraser: Any) -> Moved:
+def _files(store: TinyStore, eraser: FileEraser) -> Moved:
     """Store masked copies of the files that hold the string, under the addresses of their new bytes."""
     moved: Moved = {}
     for path in list(_files_below(store.hashfs)):
-        if next(eraser._places(path), None) is None:
+        if next(eraser.file_places(path), None) is None:
             continue
         new = _atomic.temporary(os.path.dirname(path))
         with open(path, "rb") as stream:
@@ -78,7 +76,7 @@ def _files_below(folder: str) -> Iterator[str]:
                 yield full
 
 
-def _streams(store: TinyStore, name: str, eraser: Any) -> None:
+def _streams(store: TinyStore, name: str, eraser: FileEraser) -> None:
     folder = os.path.join(store.runs, name)
     for file in (METRICS, OUTPUT):
         path = os.path.join(folder, file)
@@ -87,12 +85,12 @@ def _streams(store: TinyStore, name: str, eraser: Any) -> None:
     path = os.path.join(folder, FACTS)
     facts = read_json(path)
     if facts is not None:
-        masked = eraser._masked(facts)
+        masked = eraser.json(facts)
         if masked != facts:
             _atomic.write(path, plainjson.dumps(masked, allow_nan=False).encode("ascii"), store.shared, durable=True)
 
 
-def _entry_file(store: TinyStore, path: str, eraser: Any, moved: Moved) -> None:
+def _entry_file(store: TinyStore, path: str, eraser: FileEraser, moved: Moved) -> None:
     entry = read_json(path)
     if entry is None:
         return
@@ -101,12 +99,12 @@ def _entry_file(store: TinyStore, path: str, eraser: Any, moved: Moved) -> None:
         _atomic.write(path, dump_entry(masked) + b"\n", store.shared, durable=True)
 
 
-def _masked(store: TinyStore, entry: dict[str, Any], eraser: Any, moved: Moved) -> dict[str, Any]:
+def _masked(store: TinyStore, entry: dict[str, Any], eraser: FileEraser, moved: Moved) -> dict[str, Any]:
     """Return an entry without the string, and with the new addresses of files."""
     old, own = entry, entry.get("capture")
-    entry = {key: item if key in (*_FIXED, "capture") else eraser._masked(item) for key, item in old.items()}
+    entry = {key: item if key in (*_FIXED, "capture") else eraser.json(item) for key, item in old.items()}
     if isinstance(own, dict):  # the keys of these are the layout's own
-        entry["capture"] = {key: eraser._masked(item) for key, item in own.items()}
+        entry["capture"] = {key: eraser.json(item) for key, item in own.items()}
     _relocate(entry, moved)
     if isinstance(own, dict) and "summary" in own and entry["capture"]["summary"] != own["summary"]:
         folder = os.path.join(store.runs, name_of(entry.get("_id")))
