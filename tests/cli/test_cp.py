@@ -223,3 +223,70 @@ def test_a_store_is_not_copied_to_itself(stores, capsys):
     source, _ = stores
     assert main(["cp", source, source + "/."]) == 2
     assert "are one store" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_is_left_for_later(stores, monkeypatch, capsys):
+    """A snapshot would say that all its events are there, and what its own writer still delivers would be passed over."""
+    source, target = stores
+    reader = type(open_store(source))
+    monkeypatch.setattr(reader, "is_alive", lambda self, record: record.label == "1" and self.basedir == source)
+    assert main(["cp", source, target]) == 1
+    said = capsys.readouterr()
+    assert "1: not copied: it is still going on" in said.err
+    assert open_store(target).labels() == ["2"]
+
+
+def test_a_copy_that_knows_more_is_not_set_back(tmp_path, capsys):
+    """The source missed the end of the run, which the other store has."""
+    source, target = tmp_path / "a", tmp_path / "b"
+    whole = story(tmp_path)
+    tell(FileStorageObserver(target), whole)
+    teller = Teller(FileStorageObserver(source), whole)
+    teller.tell(whole.lines()[:9])
+    teller.flush()
+    before = open_store(target).get("1").to_dict()
+    assert main(["cp", str(source), str(target)]) == 1
+    assert "knows more" in capsys.readouterr().err
+    assert str(open_store(target).get("1").to_dict()) == str(before)
+
+
+def test_one_run_that_cannot_be_read_keeps_no_other_from_being_copied(stores, capsys):
+    """A torn file among ten thousand runs is no reason to copy none."""
+    source, target = stores
+    with open(os.path.join(source, "1", "config.json"), "w") as stream:
+        stream.write("{")
+    assert main(["cp", source, target]) == 1
+    said = capsys.readouterr()
+    assert "1: not copied: " in said.err and "config.json" in said.err
+    assert said.out.endswith(f"1 of 2 runs copied to {target}, 1 not whole\n")
+    assert [record.uid for record in open_store(target).find()] == [uid("02")]
+
+
+def test_a_store_that_is_lost_ends_the_copying(stores, monkeypatch, capsys):
+    """Each of ten thousand runs would wait for it."""
+    source, target = stores
+    monkeypatch.setattr("capture.copying._PAUSES_S", (0,))
+    monkeypatch.setattr(FileStorageObserver, "_tell", lambda *args: (_ for _ in ()).throw(ConnectionError("gone")))
+    assert main(["cp", source, target]) == 1
+    said = capsys.readouterr()
+    assert "1 more were not tried" in said.err
+    assert said.err.count("not copied") == 1
+
+
+def test_a_comparison_looks_at_what_is_said_of_files(stores, tmp_path):
+    """Metadata and types of artifacts are part of the record."""
+    source, target = stores
+    main(["cp", source, target, "1"])
+    record, reader = open_store(source).get("1"), open_store(target)
+    copied = copy_run(record, "a", FileStorageObserver(target), reader, str(tmp_path / "spool"))
+    record.artifacts[0].metadata = {"kind": "other"}
+    compare_copy(record, reader, copied)
+    assert copied.differences == ["artifacts"]
+
+
+def test_a_run_without_a_heartbeat_gets_none(tmp_path):
+    """Its result came with its end."""
+    source, target = tmp_path / "a", tmp_path / "b"
+    tell(FileStorageObserver(source), Story(tmp_path / "told", uid("01")).start().complete(5))
+    assert main(["cp", "--verify", str(source), str(target)]) == 0
+    assert same(str(source), str(target), "1", "1") == []
