@@ -44,6 +44,7 @@ FILES = "hashfs"
 
 _PATIENCE_S = 10.0  #: how long a writer waits for others that change metadata.json
 _ABANDONED_S = 60.0  #: after which a lock is nobody's where the file system cannot lock: a change takes a second
+_LEFT_S = 3_600.0  #: after which a half-written file is nobody's, also where the clocks of machines disagree
 _SMALL = 2_000_000  #: bytes of metadata.json that are written anew whenever a run ends
 _BYTES_PER_S = 20e6  #: of a longer one, as an average over a burst of runs: a few hundredths of what a disk can do
 _FORGOTTEN_S = 86_400.0  #: after which a run that says nothing is kept in metadata.json alone
@@ -421,7 +422,7 @@ def _remove_leftovers(folder: str) -> None:
     """Remove half-written files whose writers died."""
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
-        if name.startswith(_names.TEMPORARY) and _age_s(path) > _ABANDONED_S:
+        if name.startswith(_names.TEMPORARY) and _age_s(path) > _LEFT_S:
             _atomic.remove(path)
 
 

@@ -330,7 +330,7 @@ def test_half_written_files_of_the_dead_go_with_time(tmp_path, root):  # noqa: F
     old, new = root / ".tmp-1-1-1", root / ".tmp-2-2-2"
     for path in (old, new):
         path.write_bytes(b"{")
-    os.utime(old, (time.time() - 3600,) * 2)
+    os.utime(old, (time.time() - 7200,) * 2)
     tell(TinyDbObserver(root), run(tmp_path, "02").complete())
     assert not old.exists()
     assert new.exists()
