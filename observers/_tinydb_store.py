@@ -43,6 +43,7 @@ PRIVATE = "_capture"
 FILES = "hashfs"
 
 _PATIENCE_S = 10.0  #: how long a writer waits for others that change metadata.json
+_EXIT_PATIENCE_S = 2.0  #: and a process that exits
 _ABANDONED_S = 60.0  #: after which a lock is nobody's where the file system cannot lock: a change takes a second
 _LEFT_S = 3_600.0  #: after which a half-written file is nobody's, also where the clocks of machines disagree
 _SMALL = 2_000_000  #: bytes of metadata.json that are written anew whenever a run ends
@@ -398,9 +399,13 @@ _waiting: dict[str, TinyStore] = {}  # stores of this process in which ended run
 
 
 def settle_waiting() -> None:
-    """Settle the stores in which runs of this process wait for that."""
+    """Settle the stores in which runs of this process wait for that; what cannot be done now, the next run does."""
     while _waiting:
-        _waiting.popitem()[1].settle()
+        store = _waiting.popitem()[1]
+        try:
+            store.settle(_EXIT_PATIENCE_S)
+        except OSError as error:
+            log().warning("Ended runs wait in %s: %s", store.live, error)
 
 
 def _documents_in(folder: str) -> list[str]:

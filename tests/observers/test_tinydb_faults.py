@@ -336,6 +336,34 @@ def test_half_written_files_of_the_dead_go_with_time(tmp_path, root):  # noqa: F
     assert new.exists()
 
 
+def test_a_process_that_exits_leaves_what_it_cannot_settle_to_the_next_run(tmp_path, root, monkeypatch, caplog):  # noqa: F811
+    """A disk that is full at the very end is no reason for a traceback, nor to leave out the other stores."""
+    from capture.observers import _tinydb_store
+
+    monkeypatch.setattr(_tinydb_store, "_SMALL", 0)
+    monkeypatch.setattr(_tinydb_store, "_BYTES_PER_S", 1.0)
+    other = tmp_path / "other"
+    for place in (root, other):
+        for mark in ("01", "02"):
+            tell(TinyDbObserver(place), run(tmp_path / place.name, mark).complete())
+        assert len(plain_table(place)) == 1
+    original = _tinydb_store.TinyStore.rewrite
+
+    def full(self, *arguments):
+        if self.root == str(other):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_tinydb_store.TinyStore, "rewrite", full)
+        _tinydb_store.settle_waiting()
+    assert len(plain_table(root)) == 2
+    assert "No space left" in caplog.text
+    monkeypatch.setattr(_tinydb_store, "_SMALL", 1 << 30)
+    tell(TinyDbObserver(other), run(tmp_path / "other", "03").complete())
+    assert len(plain_table(other)) == 3
+
+
 @linux
 def test_a_child_that_is_forked_while_the_store_is_locked_does_not_keep_the_lock(tmp_path, root):  # noqa: F811
     """Workers of a data loader live as long as the run, and have every descriptor that was open at their birth."""
