@@ -424,8 +424,7 @@ class RemoteRun(RunWriter):
             self._base.update(documents.capture.get("pieces", {}).get("bytes", {}))
         for name, args, kwargs in self._changes:
             getattr(self.documents, name)(*args, **kwargs)
-        for writer, seq in self.documents.capture.get("seqs", {}).items():
-            self.seqs.setdefault(writer, seq)
+        self.take_over(self.documents.capture, self._writers)
         return True
 
     # ------------------------------------------------------------------------------------------- the end

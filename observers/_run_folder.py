@@ -429,11 +429,7 @@ class RunFolder(RunWriter):
         self._taken = None
         for name, args, kwargs in self._changes:
             getattr(self.documents, name)(*args, **kwargs)
-        known = self.documents.capture
-        for writer, seq in known.get("seqs", {}).items():
-            self.seqs[writer] = max(seq, self.seqs.get(writer, 0))
-        for writer in {*self.missed, *known.get("missed", {})} - self._own:
-            self.missed[writer] = set(known.get("missed", {}).get(writer, ()))
+        self.take_over(self.documents.capture, self._own)
 
     def _write_documents(self, names: tuple[str, ...]) -> None:
         documents = self.documents

@@ -18,7 +18,7 @@ from capture.hooks import CAPABILITIES, MetricsBatch, RunObserver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
     from typing import Any, BinaryIO
 
@@ -127,6 +127,14 @@ class RunWriter:
         """Note that this event could not be stored, so that it is taken when it comes again after others."""
         if seq:
             self.missed.setdefault(writer, set()).add(seq)
+
+    def take_over(self, stored: Mapping[str, Any], own: Iterable[str]) -> None:
+        """Take over the ``seqs`` and ``missed`` that another writer stored; of those in `own` we know more ourselves."""
+        for writer, seq in (stored.get("seqs") or {}).items():
+            self.seqs[writer] = max(seq, self.seqs.get(writer, 0))
+        missed = stored.get("missed") or {}
+        for writer in {*self.missed, *missed}.difference(own):
+            self.missed[writer] = set(missed.get(writer, ()))
 
     # ------------------------------------------------------------------------------------------- what happens
 
