@@ -12,7 +12,7 @@ from capture.observers._names import TEMPORARY
 from capture.observers._streams import METRICS, OUTPUT, extend_summary
 from capture.observers._tinydb_file import dump_entry
 from capture.observers._tinydb_run import FACTS, KINDS
-from capture.observers._tinydb_store import TinyStore, lines_of, name_of, read_json
+from capture.observers._tinydb_store import TinyStore, lines_of, name_of, read_json, remove_leftovers
 from capture.observers._tinydb_values import handle
 from capture.observers._writing import digests
 
@@ -33,6 +33,7 @@ def erase(store: TinyStore, value: str) -> int:
         moved = _files(store, eraser)
         for name in sorted(os.listdir(store.runs)):
             with _atomic.Lock(os.path.join(store.runs, name)):
+                remove_leftovers(os.path.join(store.runs, name), age_s=float("-inf"))  # of an erasure that died
                 _streams(store, name, eraser)
                 for folder in (store.live, store.bin):
                     _entry_file(store, os.path.join(folder, name + ".json"), eraser, moved)
@@ -51,11 +52,16 @@ def erase(store: TinyStore, value: str) -> int:
 
 def _files(store: TinyStore, eraser: FileEraser) -> Moved:
     """Store masked copies of the files that hold the string, under the addresses of their new bytes."""
+    import shutil
+
+    copies = store.inner("erasing")  # a folder of its own, in which nothing stays, should this process die
+    shutil.rmtree(copies, ignore_errors=True)
+    _atomic.ensure_folder(copies, store.shared)
     moved: Moved = {}
     for path in list(_files_below(store.hashfs)):
         if next(eraser.file_places(path), None) is None:
             continue
-        new = _atomic.temporary(os.path.dirname(path))
+        new = _atomic.temporary(copies)
         with open(path, "rb") as stream:
             _atomic.copy(stream, new, store.shared)
         eraser.file(new)
@@ -65,6 +71,7 @@ def _files(store: TinyStore, eraser: FileEraser) -> Moved:
         _atomic.ensure_folder(os.path.dirname(target), store.shared)
         os.replace(new, target)
         moved[address] = (md5, sha256)
+    os.rmdir(copies)
     return moved
 
 

@@ -358,7 +358,7 @@ class TinyStore:
     def rewrite(self, changes: Changes, numbers: dict[bytes, int] | None = None) -> None:
         """Change ``metadata.json``; whoever calls holds the lock."""
         for folder in (self.root, self.live):
-            _remove_leftovers(folder)
+            remove_leftovers(folder)
         before = signature(self.metadata)
         known = not before or self._seen() == before
         rewrite(self.metadata, changes, numbers or {}, self.shared)
@@ -423,11 +423,11 @@ def _age_s(path: str) -> float:
         return 0.0
 
 
-def _remove_leftovers(folder: str) -> None:
-    """Remove half-written files whose writers died."""
+def remove_leftovers(folder: str, age_s: float = _LEFT_S) -> None:
+    """Remove half-written files whose writers died: those that are older than `age_s`."""
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
-        if name.startswith(_names.TEMPORARY) and _age_s(path) > _LEFT_S:
+        if name.startswith(_names.TEMPORARY) and _age_s(path) >= age_s:
             _atomic.remove(path)
 
 

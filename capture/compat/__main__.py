@@ -77,7 +77,7 @@ def _become(script: str) -> None:
     sys.modules["__main__"] = main
     with open_code(script) as stream:
         source = stream.read()
-    exec(compile(source, script, "exec", dont_inherit=True), main.__dict__)
+    exec(compile(source, script, "exec", dont_inherit=True), main.__dict__)  # noqa: S102 - it is what was asked for
 
 
 def _is_archive(path: str) -> bool:

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from capture import events
 from capture.observers import TinyDbCurator, TinyDbObserver, TinyDbReader, _atomic
 from capture.observers._tinydb_snapshot import Snapshot
 from capture.observers._tinydb_store import TinyStore
@@ -210,7 +211,8 @@ def test_an_erasure_that_died_can_be_begun_again_and_loses_no_file(tmp_path, mon
     """Stored files move when their bytes change: entries must never name a place where nothing lies."""
 
     def prepare(place):
-        story = run(tmp_path / place.name).source("train.py", b"key = 'hunter2hunter2'\n")
+        story = run(tmp_path / f"of-{place.name}").source("train.py", b"key = 'hunter2hunter2'\n")
+        story.add(events.Output(text="it is hunter2hunter2\n", offset=0))
         tell(TinyDbObserver(place), story.artifact("out.txt", b"hunter2hunter2!").complete())
         tell(TinyDbObserver(place), whole(tmp_path / place.name, "02"))
 
@@ -221,7 +223,7 @@ def test_an_erasure_that_died_can_be_begun_again_and_loses_no_file(tmp_path, mon
         files_are_whole(place, 2)
         assert TinyDbReader(place).get(1).artifacts[0].read() == b"*" * 14 + b"!"
         kept = [path for path in place.rglob("*") if path.is_file() and "spool" not in path.parts]
-        assert not [path for path in kept if not path.name.startswith(".tmp-") and b"hunter2" in path.read_bytes()]
+        assert not [path for path in kept if b"hunter2hunter2" in path.read_bytes()]
 
     act = lambda place: TinyDbCurator(place).erase("hunter2hunter2")  # noqa: E731
     assert death_at_each_step(tmp_path, monkeypatch, prepare, act, look) > 5
