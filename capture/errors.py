@@ -383,6 +383,25 @@ class ObserverError(CaptureError):
     """An observer cannot do what it was asked to do."""
 
 
+class PartlyStoredError(ObserverError):
+    """Raised by `RunObserver.flush` when all is stored but some events, which the store does not take.
+
+    They are set aside as missed, as if their own hooks had raised; the others count as stored.
+
+    Attributes
+    ----------
+    refused : dict
+        ``(uid, writer)`` of a run -> the seqs of its events.
+    """
+
+    def __init__(self, message: str, refused: dict[tuple[str, str], list[int]]) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+    def __reduce__(self) -> Any:
+        return type(self), (str(self), self.refused)
+
+
 class HookError(ObserverError, TypeError):
     """A hook of an observer declares an argument that is never passed to it.
 

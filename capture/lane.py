@@ -16,13 +16,13 @@ from capture.acks import Acknowledged, Acks
 from capture.calls import Call, Calls, hooks_of, identity_of, name_of, replays
 from capture.clock import SYSTEM_CLOCK
 from capture.complaints import logger
-from capture.errors import SacredInterrupt
+from capture.errors import PartlyStoredError, SacredInterrupt
 from capture.journal import Line, parse_line, split_lines
 from capture.unwatched import LibraryThread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from capture.clock import Clock
@@ -257,6 +257,7 @@ class Lane:
         self.replays = replays(observer)
         self.required = getattr(observer, "required", False) is True
         self.on_main_thread = getattr(observer, "lane", "thread") == "main"
+        self._of = (uid, writer)
         self.calls = Calls(observer, uid, writer, spool, self._label_to_offer, self._progressed)
         self.delivered = 0
         self.acked = known.seq
@@ -455,7 +456,12 @@ class Lane:
         transient = self._is_transient(error)
         if opening:
             self.start_error = error
-        if opening or transient or call.hook.name == "flush":
+        if isinstance(error, PartlyStoredError) and call.hook.name == "flush":
+            self._report(call, error, "the rest is stored")
+            self._miss(error.refused.get(self._of, ()))
+            self._progressed()
+            self._advance(call)
+        elif opening or transient or call.hook.name == "flush":
             self._report(call, error, "it is tried again")
             self.failing_since = now if self.failing_since is None else self.failing_since
             self._not_before = now + self._pause()
@@ -465,12 +471,16 @@ class Lane:
         else:
             lost = ", ".join(map(str, call.seqs[:3])) + ("..." if len(call.seqs) > 3 else "")
             self._report(call, error, f"event {lost} is set aside" if lost else "it is left out")
-            self.missed += [seq for seq in call.seqs if seq not in self.missed[-len(call.seqs) :]]
+            self._miss(call.seqs)
             self._progressed()
             self._advance(call)
         if opening and not self.answered:
             self.answered = True
             self._on_answer(self)
+
+    def _miss(self, seqs: Sequence[int]) -> None:
+        """Set events aside: the journal keeps them."""
+        self.missed += [seq for seq in seqs if seq not in self.missed[-len(seqs) :]]
 
     def _vetoed(self, veto: SacredInterrupt) -> None:
         """The observer does not want the run, and hears nothing more of it."""

@@ -67,6 +67,7 @@ class _Pending:
         self.batches: list[tuple[str, int, bytes]] = []
         self.files: list[_File] = []
         self.hosts: dict[str, str] = {}
+        self.places: dict[str, list[tuple[str, int]]] = {}  # what was told -> writer and seq of the events
         self.seqs = False
         self.size = 0
 
@@ -131,6 +132,7 @@ class SqlRun(RunWriter):
         self._database = database
         self._takes_over = takes_over
         self._own_writers: set[str] = set()
+        self._told = ""  # what the event says that is being told
         self._pending = _Pending()
         self._points = PointWriter()
         self._experiment: int | None = None
@@ -162,6 +164,8 @@ class SqlRun(RunWriter):
         super().stored(writer, seq)
         self._own_writers.add(writer)
         self._pending.seqs = True
+        if seq and self._told:
+            self._pending.places.setdefault(self._told, []).append((writer, seq))
 
     def failed(self, writer: str, seq: int) -> None:
         super().failed(writer, seq)
@@ -171,6 +175,7 @@ class SqlRun(RunWriter):
     # ------------------------------------------------------------------------------------------- what happens
 
     def opened(self, writer: str, host: Any, version: Any) -> None:
+        self._told = "run"
         self._pending.hosts[writer] = to_json(host)
         self._own_writers.add(writer)
         if version is not None:
@@ -179,6 +184,7 @@ class SqlRun(RunWriter):
     def described(
         self, status: str, moment: datetime, ex_info: Any, command: str, host_info: Any, config: Any, meta_info: Any
     ) -> None:
+        self._told = "description"
         pending = self._pending
         encoded = encode(config)
         pending.described = (ex_info, host_info, encoded)
@@ -202,6 +208,7 @@ class SqlRun(RunWriter):
         self._pending.sacreds[sacreds] = naive_utc(moment)
 
     def resumed(self, moment: datetime) -> None:
+        self._told = "description"
         pending = self._pending
         self._status("RUNNING")
         pending.own["stopped"] = None
@@ -210,9 +217,11 @@ class SqlRun(RunWriter):
         pending.resumed.append(moment_text(moment))
 
     def facts(self, topic: str, facts: Any) -> None:
+        self._told = f"facts {topic}"
         self._pending.facts[topic] = encode(facts)
 
     def output(self, text: str, offset: int | None) -> None:
+        self._told = "output"
         try:
             data = text.encode("utf-8")
         except UnicodeEncodeError:
@@ -221,6 +230,7 @@ class SqlRun(RunWriter):
         self._pending.output.append((offset, data))
 
     def metrics(self, batch: MetricsBatch, writer: str, seq: int) -> None:
+        self._told = "points"
         self._make_room(len(batch.encoded))
         self._pending.batches.append((writer, seq, batch.encoded))
 
@@ -230,6 +240,7 @@ class SqlRun(RunWriter):
         self._pending.size += size
 
     def beat(self, moment: datetime, info: Any, result: Any) -> None:
+        self._told = "heartbeat"
         self._time("heartbeat", "heartbeat", moment)
         text = to_json(info)
         if text != self._last_info:
@@ -243,21 +254,26 @@ class SqlRun(RunWriter):
             self._pending.sacreds["result"] = number_or_none(decode(encode(result)))
 
     def source(self, path: str, blob: Blob) -> None:
+        self._told = "files"
         self._pending.files.append(_File("source", path, blob))
 
     def resource(self, filename: str, blob: Blob) -> None:
+        self._told = "files"
         self._pending.files.append(_File("resource", filename, blob))
 
     def artifact(self, name: str, blob: Blob, metadata: Any, content_type: str | None) -> None:
+        self._told = "files"
         self._pending.files.append(_File("artifact", name, blob, metadata, content_type))
 
     def annotated(self, tags: list[str] | None, notes: str | None) -> None:
+        self._told = "run"
         if tags is not None:
             self._pending.own["tags"] = to_json(list(tags))
         if notes is not None:
             self._pending.own["notes"] = stored_text(notes)
 
     def finished(self, status: str, moment: datetime, **more: Any) -> None:
+        self._told = "description"
         self._status(status)
         self._time("stopped", "stop_time", moment)
         if "result" in more:
@@ -267,6 +283,7 @@ class SqlRun(RunWriter):
             self._pending.sacreds["fail_trace"] = _sql_sacred.trace_text(more["fail_trace"])
 
     def unknown(self, payload: dict[str, Any]) -> None:
+        self._told = "description"
         self._pending.extra.append(payload)
 
     # --------------------------------------------------------------------------------------------------- writing
@@ -304,6 +321,7 @@ class SqlRun(RunWriter):
         else one value that it refuses would keep back all that comes later.
         """
         before = self.number, self.label, self._experiment
+        refused: dict[tuple[str, int], None] = {}
         lost: list[tuple[_Step, Exception]] = []
         try:
             with self._database.writing() as statements:
@@ -326,9 +344,9 @@ class SqlRun(RunWriter):
                         lost.append((step, error))
                     else:
                         savepoint.keep()
-                for step, _ in lost:
-                    for writer, seq in step.places:
-                        self.failed(writer, seq)
+                refused = dict.fromkeys(place for step, _ in lost for place in step.places)
+                for writer, seq in refused:
+                    self.failed(writer, seq)
                 self._store_seqs(statements)
         except BaseException:
             self.number, self.label, self._experiment = before
@@ -337,28 +355,35 @@ class SqlRun(RunWriter):
         for step, reason in lost:
             text = "%s of run %s could not be stored in %s: %s"
             log().error(text, step.name, self.label, self._database.url.shown(), reason)
+        self.refused += refused
         self._pending = _Pending()
 
     def _steps(self) -> list[_Step]:
         pending = self._pending
-        steps = [_Step("what the run is", self._store_columns)]
+
+        def places(*kinds: str) -> tuple[tuple[str, int], ...]:
+            return tuple(place for kind in kinds for place in pending.places.get(kind, ()))
+
+        described = places("description", "heartbeat")
+        steps = [_Step("what the run is", self._store_columns, places("run") + described)]
         if pending.described is not None:
             steps.append(_Step("what can be searched of the config", self._store_config))
         if pending.documents or pending.resumed or pending.extra:
-            steps.append(_Step("its description", self._store_documents))
-        steps.append(_Step("what Sacred's tables say", self._store_sacreds))
+            steps.append(_Step("its description", self._store_documents, described))
+        steps.append(_Step("what Sacred's tables say", self._store_sacreds, described))
         steps += [
-            _Step(f"the facts {topic!r}", partial(self._store_facts, topic=topic)) for topic in pending.facts
+            _Step(f"the facts {topic!r}", partial(self._store_facts, topic=topic), places(f"facts {topic}"))
+            for topic in pending.facts
         ]
         if pending.output:
-            steps.append(_Step("the output", self._store_output))
+            steps.append(_Step("the output", self._store_output, places("output")))
         if pending.output or self.ended:
             steps.append(_Step("the output in Sacred's table", self._show_output))
         if pending.batches:
-            places = tuple((writer, seq) for writer, seq, _ in pending.batches)
-            steps.append(_Step("points of metrics", self._store_points, places))
+            batches = tuple((writer, seq) for writer, seq, _ in pending.batches)
+            steps.append(_Step("points of metrics", self._store_points, batches))
         if pending.files:
-            steps.append(_Step("files", self._store_files))
+            steps.append(_Step("files", self._store_files, places("files")))
         return steps
 
     # The run itself.
@@ -606,7 +631,7 @@ class _Step:
     name : str
         What it stores, for messages.
     places : tuple of (str, int)
-        Events that it stores, where that is known.
+        Events that it stores, whose loss must be known; none where it repeats what other steps store.
     """
 
     def __init__(self, name: str, act: Callable[[Statements], None], places: tuple[tuple[str, int], ...] = ()) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 
-from capture.errors import ObserverError
+from capture.errors import ObserverError, PartlyStoredError
 from capture.hooks import CAPABILITIES, MetricsBatch, RunObserver
 
 TYPE_CHECKING = False
@@ -94,6 +94,8 @@ class RunWriter:
         write as what it speaks of.
     missed : dict of str to set of int
         Events before that one that could not be stored.
+    refused : list of (str, int)
+        Writer and seq of events that `flush` found the store not to take; whoever flushed is told, and empties it.
     ended : bool
         Whether the run has an ending, so that after a flush the observer may forget it.
     """
@@ -108,6 +110,7 @@ class RunWriter:
         self.label, self.uid = label, uid
         self.seqs: dict[str, int] = dict(seqs or {})
         self.missed: dict[str, set[int]] = {writer: set(each) for writer, each in (missed or {}).items()}
+        self.refused: list[tuple[str, int]] = []
         self.ended = False
         self._followed = 0  # characters of Sacred's `captured_out` that were seen
 
@@ -129,7 +132,7 @@ class RunWriter:
             self.missed.setdefault(writer, set()).add(seq)
 
     def take_over(self, stored: Mapping[str, Any], own: Iterable[str]) -> None:
-        """Take over the ``seqs`` and ``missed`` that another writer stored; of those in `own` we know more ourselves."""
+        """Take over the ``seqs`` and ``missed`` that another writer stored, but of those in `own`, which are ours."""
         for writer, seq in (stored.get("seqs") or {}).items():
             self.seqs[writer] = max(seq, self.seqs.get(writer, 0))
         missed = stored.get("missed") or {}
@@ -469,8 +472,15 @@ class StoreObserver(RunObserver):
         self._tell(lambda run: run.unknown(payload), uid, writer, seq)
 
     def flush(self) -> None:
-        """Write what was told since the last flush; what keeps one run from being written keeps no other."""
+        """Write what was told since the last flush; what keeps one run from being written keeps no other.
+
+        Raises
+        ------
+        PartlyStoredError
+            If the store does not take some events; the others are stored.
+        """
         problems: list[Exception] = []
+        refused: dict[tuple[str, str], list[int]] = {}
         with self._lock:
             for uid, run in list(self._runs.items()):
                 if self.is_gone(run):
@@ -482,12 +492,18 @@ class StoreObserver(RunObserver):
                 except Exception as error:  # noqa: BLE001 - raised below
                     problems.append(error)
                     continue
+                for writer, seq in run.refused:
+                    refused.setdefault((str(run.uid), writer), []).append(seq)
+                run.refused.clear()
                 if run.ended and uid is not None:
                     del self._runs[uid]  # should more come, it is found in the store
         for other in problems[1:]:
             log().warning("%r could not store a run: %s: %s", self, type(other).__name__, other)
         if problems:
             raise problems[0]
+        if refused:
+            count = sum(map(len, refused.values()))
+            raise PartlyStoredError(f"{self.identity} does not take {count} events, which the log names", refused)
 
     def join(self) -> None:
         self.flush()

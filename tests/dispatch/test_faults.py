@@ -12,6 +12,7 @@ import pytest
 
 from capture import events
 from capture.dispatch import DeliveryOptions, Dispatcher, describe
+from capture.errors import PartlyStoredError
 from capture.hooks import HOOKS
 from capture.journal import list_journals
 from capture.lane import _Turn
@@ -130,6 +131,20 @@ def test_a_flush_that_fails_is_tried_again(bench):
     store = FailingObserver({"flush": [OSError("disk"), OSError("disk")]}, lane="main", identity="a:")
     assert not bench.run(store)
     assert store.names[-4:] == ["flush", "flush", "flush", "join"]
+
+
+def test_what_a_store_refuses_when_it_writes_is_kept_for_later(bench):
+    """Whoever gathers events learns late that one cannot be stored; it is set aside as if its own hook had raised."""
+    refusal = PartlyStoredError("too long", {(UID, "main"): [4], ("another", "main"): [2]})
+    store = FailingObserver({"flush": [refusal]}, lane="main", identity="a:")
+    summary = bench.run(store)
+    assert summary.missed == {store_name(store): 1}
+    assert store.names[-2:] == ["flush", "join"] and store.names.count("flush") == 1
+    assert len(bench.journals) == 1
+    again = RecordingObserver(lane="main", identity="a:")
+    (report,) = bench.sync(again, retry_missed=True)
+    assert report.deleted
+    assert "facts_event" in again.names and "metrics_event" not in again.names
 
 
 def test_what_comes_in_quick_succession_is_flushed_together(bench):

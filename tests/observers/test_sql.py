@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from capture import events
-from capture.errors import ObserverError, RecordError, RunNotFoundError
+from capture.errors import ObserverError, PartlyStoredError, RecordError, RunNotFoundError
 from capture.filters import field
 from capture.hooks import MetricsBatch
 from capture.observers import SqlCurator, SqlObserver, SqlReader, _sql_blobs, _sql_run, _sql_schema, _sql_tables
@@ -603,10 +603,15 @@ class TestFaults:
         with closing(sqlite3.connect(tmp_path / "runs.db")) as database, database:
             database.execute("DROP TABLE capture_fact")
         story.add(events.Facts(topic="params", facts=1)).add(events.Output(text="after\n", offset=0)).complete(7)
+        lines = story.lines()
+        (facts,) = [line.seq for line in lines if line.kind == "facts"]
         with caplog.at_level(logging.ERROR, "capture.observers"):
-            teller.tell(story.lines()[2:])
+            teller.tell(lines[2:])
+            with pytest.raises(PartlyStoredError) as error:
+                teller.flush()
             teller.finish()
         assert "the facts 'params' of run 1 could not be stored" in caplog.text
+        assert error.value.refused == {(story.uid, "main"): [facts]}
         record = SqlObserver.reader(url).get(1)
         assert (record.result, record.output, record.metrics["loss"].values) == (7, "after\n", [1.0])
 
