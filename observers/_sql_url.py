@@ -98,6 +98,11 @@ class DatabaseUrl:
         self.place = f"{host.lower()}:{port}/{database}"
 
     @property
+    def module(self) -> str | None:
+        """The module of the driver, where that is a package which this library knows to name."""
+        return self._driver if self._driver in ("psycopg", "pymysql") else None
+
+    @property
     def identity(self) -> str | None:
         """Name the database without credentials; None for one in memory, which ends with its process."""
         if self.dialect == "sqlite":

@@ -565,6 +565,24 @@ def _end(run: Any, status: str, moment: datetime, **more: Any) -> None:
     run.ended = True
 
 
+def require_driver(module: str, extra: str, what: str) -> None:
+    """Refuse an observer whose driver is not installed: when it is made, not when a run has gone on for an hour.
+
+    Raises
+    ------
+    ObserverError
+        It says what to install.
+    """
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise ObserverError(
+            f"{what} by {module}, which is not installed."
+            f"\n  to install it:  pip install 'experiment-capture[{extra}]'",
+            print_traceback=False,
+        )
+
+
 def log() -> Any:
     """Return the logger of all observers."""
     import logging

@@ -22,12 +22,12 @@ import weakref
 from capture.errors import ObserverError
 from capture.observers._mongo_labels import Labels, label_of
 from capture.observers._mongo_place import Place, driver, may_pass, names_of, split_options
-from capture.observers._writing import StoreObserver
+from capture.observers._writing import StoreObserver, require_driver
 from capture.observers.queue import QueueObserver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, ClassVar
 
     from capture.observers._mongo_curator import MongoCurator
     from capture.observers._mongo_reader import MongoReader
@@ -87,6 +87,8 @@ class MongoObserver(StoreObserver):
         {"fs.files", "fs.chunks", "_properties", "system.indexes", "search_space", "search_spaces"}
     )
 
+    drivers: ClassVar[dict[str, str]] = {"pymongo": "mongo"}  #: module -> the extra that brings it
+
     def __init__(
         self,
         url: str | None = None,
@@ -132,6 +134,7 @@ class MongoObserver(StoreObserver):
     def _set_up(
         self, place: Place, overwrite: Any, priority: float, failure_dir: Any = None, share_artifacts: bool = False
     ) -> None:
+        require_driver("pymongo", "mongo", "runs are stored in MongoDB")
         if place.runs_name in self.COLLECTION_NAME_BLACKLIST:
             raise KeyError(f"the collection of runs cannot be called {place.runs_name!r}: that name has another use")
         super().__init__(priority)

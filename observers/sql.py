@@ -13,11 +13,11 @@ from __future__ import annotations
 import sys
 
 from capture.observers._sql_url import DatabaseUrl
-from capture.observers._writing import StoreObserver
+from capture.observers._writing import StoreObserver, require_driver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, ClassVar
 
     from sqlalchemy import Engine
 
@@ -53,9 +53,14 @@ class SqlObserver(StoreObserver):
     version of the tables is brought up to date.
     """
 
+    drivers: ClassVar[dict[str, str]] = {"sqlalchemy": "sql"}  #: module -> the extra that brings it
+
     def __init__(self, url: str, echo: bool = False, priority: float = DEFAULT_SQL_PRIORITY) -> None:
+        require_driver("sqlalchemy", "sql", "runs are stored in a database")
         super().__init__(priority)
         self._url, self.echo = DatabaseUrl(url), echo
+        if self._url.module is not None:
+            require_driver(self._url.module, self._url.extra, f"{self._url.dialect} is reached")
         self._engine: Any = None
         self._session: Any = None
 

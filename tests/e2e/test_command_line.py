@@ -332,16 +332,25 @@ def test_stores_by_flag_and_url(script):
     assert not (script.path / "runs").exists()
 
 
-@pytest.mark.parametrize("flag", ["-m", "-s", "-t", "-S"])
-def test_a_store_that_is_not_installed_is_a_message(script, flag):
-    """Not an ImportError after an hour."""
-    import capture.registry
-
-    scheme = {"-m": "mongodb", "-s": "sql", "-t": "tinydb", "-S": "s3"}[flag]
-    if scheme in capture.registry.BUILT_IN:
-        pytest.skip(f"{scheme} is built in")
-    text = problem(script.run(flag, "somewhere", code=2))
-    assert scheme in text and "installed" in text
+@pytest.mark.parametrize(
+    ("flag", "value", "module", "extra"),
+    [
+        ("-m", "localhost:27017:lab", "pymongo", "mongo"),
+        ("-s", "sqlite:///runs.db", "sqlalchemy", "sql"),
+        ("-s", "postgresql://localhost/lab", "psycopg", "postgres"),
+        ("-S", "s3://bucket/runs", "s3fs", "s3"),
+    ],
+)
+def test_a_store_whose_driver_is_missing_is_a_message(script, flag, value, module, extra):
+    """Not an ImportError after an hour: it is said before main, with what to install."""
+    blocked = script.path / "blocked"
+    blocked.mkdir()
+    (blocked / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")  # as if it were not there
+    script.environment["PYTHONPATH"] = str(blocked)
+    done = script.run(flag, value, code=None)
+    assert done.returncode in (1, 2), done.stdout + done.stderr
+    text = problem(done)
+    assert f"experiment-capture[{extra}" in text and "Traceback" not in text
 
 
 # --------------------------------------------------------------------------------------------------------------- errors

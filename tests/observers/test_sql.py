@@ -117,9 +117,8 @@ class TestUrl:
     def test_a_missing_driver_is_named_with_what_to_install(self, url, monkeypatch):
         """The driver comes as an extra."""
         monkeypatch.setitem(sys.modules, "psycopg", None)
-        observer = SqlObserver("postgresql://db.invalid/runs")
         with pytest.raises(ObserverError, match=r"pip install 'experiment-capture\[postgres\]'"):
-            observer.engine.connect()
+            SqlObserver("postgresql://db.invalid/runs")
 
     def test_making_an_observer_imports_no_sqlalchemy(self, url):
         """It takes a fifth of a second, which a run should not wait for before it begins."""
