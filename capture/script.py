@@ -17,10 +17,20 @@ if TYPE_CHECKING:
 
 USAGE = """\
 Usage:
-  {program} [(with UPDATE...)] [options]{repeated}
+  {program} [(with UPDATE...)] [options]
   {program} help [COMMAND]
   {program} (-h | --help | --help-all)
-  {program} COMMAND [(with UPDATE...)] [options]{repeated}
+  {program} COMMAND [(with UPDATE...)] [options]
+"""
+#: What `USAGE` says, as it is parsed. docopt tries all forms and adds up in the first what repeats in any of them, so
+#: options that repeat stand in one form only, behind all that can fail.
+GRAMMAR = """\
+Usage:
+  PROGRAM help [COMMAND]
+  PROGRAM (-h | --help | --help-all)
+  PROGRAM [(with UPDATE...) | COMMAND [(with UPDATE...)]] [options]{repeated}
+
+Options:
 """
 HELP_OPTIONS = (("-h --help", "Show the everyday options."), ("   --help-all", "Show all options."))
 ARGUMENTS = """\
@@ -273,14 +283,14 @@ def usage_of(
 
     program = _shown(program_name if program_name is not None else sys.argv[0], experiment.base_dir)
     options = options_of(experiment)
-    short = USAGE.format(program=program, repeated="")
+    short = USAGE.format(program=program)
     return short, _long_help(experiment, short, options, everything), _grammar(options)
 
 
 def _grammar(options: Sequence[Any]) -> str:
     """Return the usage text that docopt parses by."""
     repeated = "".join(f" [{option.long}={option.value}]..." for option in options if option.repeats)
-    text = USAGE.format(program="PROGRAM", repeated=repeated) + "\nOptions:\n"
+    text = GRAMMAR.format(repeated=repeated)
     text += "".join(f"  {spelling.strip()}\n" for spelling, _ in HELP_OPTIONS)
     return text + "".join(f"  {option.spelling.strip()}\n" for option in options)
 
