@@ -536,9 +536,19 @@ def has_space(text: str) -> bool:
     return len(text.split(None, 1)) > 1 or text != text.strip()
 
 
+_DATABASES = frozenset(
+    {"cockroachdb", "mariadb", "mongodb", "mssql", "mysql", "oracle", "postgres", "postgresql", "redis", "rediss"}
+)
+_IN_SCHEMES = "abcdefghijklmnopqrstuvwxyz0123456789+"
+
+
 def _authority_spans(text: str, start: int, end: int, spans: list[Span]) -> None:
     stop = min((place for mark in "/?#" if (place := text.find(mark, start, end)) >= 0), default=end)
     at = text.rfind("@", start, stop)
+    if _is_of_a_database(text, start):
+        query = text.find("?", start, end)
+        if text.find("@", start, query if query >= 0 else end) >= 0:  # there is a password: any @ may be of it
+            at = text.rfind("@", start, end)
     if at < 0:
         at = _misplaced_at(text, start, stop, end)
     if at < 0 or text.startswith("sha256:", at + 1):  # name:tag@digest of a container image
@@ -551,6 +561,13 @@ def _authority_spans(text: str, start: int, end: int, spans: list[Span]) -> None
     password = text[colon + 1 : at] if colon >= 0 else ""
     if password and MARK not in password and not password.startswith("${"):
         spans.append((colon + 1, at, "url-password"))
+
+
+def _is_of_a_database(text: str, start: int) -> bool:
+    """Say whether the URL that goes on at `start` is that of a database: a path there has no @, a password may."""
+    before = text[max(0, start - 40) : start - 3].lower()
+    scheme = before[len(before.rstrip(_IN_SCHEMES)) :].partition("+")[0]
+    return scheme in _DATABASES
 
 
 def _misplaced_at(text: str, start: int, stop: int, end: int) -> int:

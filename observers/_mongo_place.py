@@ -67,6 +67,7 @@ def split_options(url: str) -> tuple[str, str, dict[str, str]]:
     """
     from urllib.parse import unquote_plus
 
+    _check_login(url)
     head, _, query = url.partition("?")
     own: dict[str, str] = {}
     others = []
@@ -124,14 +125,14 @@ def user_in(url: str) -> str:
 
 def _check_login(url: str) -> None:
     """Refuse a URL in which it is not clear what the password is, before a part of it is taken for something else."""
-    rest = url.partition("://")[2].partition("?")[0] if "://" in url else ""
-    login, at, _ = rest.rpartition("@")
-    odd = login.count(":") > 1 or "/" in login or "@" in login
+    login, at, _ = url.partition("://")[2].rpartition("@")
+    odd = login.count(":") > 1 or any(char in login for char in "/?#@")
     unquoted = any(not _is_hex(part[:2]) for part in login.split("%")[1:])
     if at and (odd or unquoted):
         raise ObserverError(
-            "in this MongoDB URL user and password cannot be told apart from the rest: characters like / : @ % in them"
-            " must be written %2F %3A %40 %25\n  to do so:  urllib.parse.quote_plus(password)",
+            "in this MongoDB URL user and password cannot be told apart from the rest: characters like / : ? # @ % in"
+            " them must be written %2F %3A %3F %23 %40 %25, and so must each @ behind them"
+            "\n  to do so:  urllib.parse.quote_plus(password)",
             print_traceback=False,
         )
 
@@ -328,10 +329,10 @@ class Place:
         if errors is None or not isinstance(error, errors.PyMongoError):
             return None
         where, who, code = ",".join(self.hosts), self.user, getattr(error, "code", None)
-        if isinstance(error, errors.ConnectionFailure) and code is None:
+        if isinstance(error, errors.ConnectionFailure) and code is None and not _is_shut_out(error):
             brief = str(error).partition(" (configured timeouts")[0]  # what follows is about the driver's inner state
             return ConnectionError(f"MongoDB at {where} does not answer: {brief}")
-        if code in _REFUSED:
+        if code in _REFUSED or _is_shut_out(error):
             return ObserverError(
                 f"MongoDB at {where} does not let {who!r} in: name or password is wrong, or the user belongs to another"
                 " database\n  what can be done:  check the URL; authSource=DATABASE says where the user is known",
@@ -352,13 +353,19 @@ def _brief(error: Any) -> str:
     return str(details.get("errmsg") or error)[:200]
 
 
+def _is_shut_out(error: BaseException) -> bool:
+    """Say whether the driver reports refused credentials as a server that does not answer: from the second time on."""
+    errors = sys.modules["pymongo.errors"]
+    return isinstance(error, errors.ConnectionFailure) and "authentication failed" in str(error).lower()
+
+
 def may_pass(error: BaseException) -> bool:
     """Say whether an error of the driver may pass by itself."""
     errors = sys.modules.get("pymongo.errors")
     if errors is None or not isinstance(error, errors.PyMongoError):
         return False
     if isinstance(error, (errors.ConnectionFailure, errors.WTimeoutError, errors.ExecutionTimeout)):
-        return True
+        return not _is_shut_out(error)
     if error.has_error_label("RetryableWriteError") or error.has_error_label("TransientTransactionError"):
         return True
     if isinstance(error, errors.BulkWriteError):

@@ -37,7 +37,10 @@ _REFUSED_NUMBERS = frozenset((1044, 1045, 1049, 1130, 1142, 1143, 1227, 1698, 18
 
 #: what is said where there is no number
 _PASSING_TEXTS = ("locked", "busy", "disk is full", "disk i/o error", "unable to open database file")
-_REFUSED_TEXTS = ("password authentication failed", "does not exist", "no pg_hba.conf entry", "readonly database")
+_REFUSED_TEXTS = (
+    *("authentication failed", "no password supplied", "is not permitted to log in", "no pg_hba.conf entry"),
+    *("permission denied", "does not exist", "readonly database"),
+)
 
 
 def is_passing(error: BaseException) -> bool:

@@ -46,7 +46,7 @@ class DatabaseUrl:
     Raises
     ------
     ObserverError
-        If no such database is known.
+        If no such database is known, or it is not clear where the password ends.
     """
 
     def __init__(self, url: str) -> None:
@@ -67,6 +67,7 @@ class DatabaseUrl:
         if self.dialect == "sqlite":
             self._take_path(rest)
         else:
+            _check_login(rest, self.dialect)
             self._rest = rest
             self._take_place(rest)
         self.full = f"{self.dialect}+{self._driver}://{self._rest}"
@@ -86,8 +87,8 @@ class DatabaseUrl:
         self._rest = "/" + self.path + mark + query
 
     def _take_place(self, rest: str) -> None:
-        authority, _, tail = rest.partition("/")
-        database, _, query = tail.partition("?")
+        location, _, query = rest.partition("?")
+        authority, _, database = location.partition("/")
         userinfo, _, address = authority.rpartition("@")
         host, colon, port = address.rpartition(":")
         if not colon or not port.isdigit():  # no port, or the colons of an IPv6 address
@@ -112,6 +113,18 @@ class DatabaseUrl:
     def shown(self) -> str:
         """Return the URL for people: without a password."""
         return self.identity or "sqlite://"
+
+
+def _check_login(rest: str, dialect: str) -> None:
+    """Refuse a URL in which it is not clear where the password ends, before a part of it is taken for the host."""
+    login, at, _ = rest.rpartition("@")
+    if at and any(char in login for char in "/?#@"):
+        raise ObserverError(
+            f"in this URL of {dialect} user and password cannot be told apart from the rest: characters like / ? # @ in"
+            " them must be written %2F %3F %23 %40, and so must each @ behind them"
+            "\n  to do so:  urllib.parse.quote_plus(password)",
+            print_traceback=False,
+        )
 
 
 def url_of_engine(engine: Any) -> DatabaseUrl:

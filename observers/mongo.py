@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import weakref
 
-from capture.errors import ObserverError
+from capture.errors import CommandLineError, ObserverError
 from capture.observers._mongo_labels import Labels, label_of
 from capture.observers._mongo_place import Place, driver, may_pass, names_of, split_options
 from capture.observers._writing import StoreObserver, require_driver
@@ -230,8 +230,8 @@ class MongoObserver(StoreObserver):
 
         Raises
         ------
-        ValueError
-            If it is none of these; an ObserverError.
+        CommandLineError
+            If it is none of these; a ValueError.
         """
         if "://" in text:
             url, mark, priority = text.rpartition("!")
@@ -478,16 +478,12 @@ def parse_mongo_db_arg(text: str) -> dict[str, Any]:
     return found
 
 
-class _BadArgument(ObserverError, ValueError):
-    """What stands behind ``-m`` cannot be understood."""
-
-
-def _bad_argument(text: str) -> _BadArgument:
-    return _BadArgument(
-        f"{text!r} names no database."
+def _bad_argument(text: str) -> CommandLineError:
+    close = "" if "/" not in text else f"\n  did you mean:  mongodb://{text}"
+    return CommandLineError(
+        f"{text!r} names no database.{close}"
         "\n  possible:  DATABASE, DATABASE.COLLECTION, DATABASE.COLLECTION:ID, each with HOST:PORT: before it or"
-        " !PRIORITY behind it;\n             HOST:PORT; mongodb://USER:PASSWORD@HOST/DATABASE",
-        print_traceback=False,
+        " !PRIORITY behind it;\n             HOST:PORT; mongodb://USER:PASSWORD@HOST/DATABASE"
     )
 
 

@@ -11,11 +11,12 @@ import threading
 from datetime import datetime
 
 import bson
+import pymongo
 import pytest
 from bson import ObjectId, json_util
 
 from capture import Experiment, events
-from capture.errors import ObserverError
+from capture.errors import CommandLineError, ObserverError
 from capture.filters import field
 from capture.observers import MongoObserver, _mongo_output, _mongo_series
 from capture.observers._mongo_place import executors_of, hosts_in, split_options
@@ -926,11 +927,13 @@ def test_the_forms_behind_m(text, identity, overwrite):
     assert observer.priority == float(priority)
 
 
-@pytest.mark.parametrize("text", ["", "9lab", "a b", "lab!high", "host:port:lab", "lab.runs:x", "lab."])
+@pytest.mark.parametrize("text", ["", "9lab", "a b", "lab!high", "host:port:lab", "lab.runs:x", "lab.", "host:27017/lab"])
 def test_other_forms_behind_m_are_refused(text):
     """Sacred raises an AttributeError of None."""
-    with pytest.raises(ValueError, match="names no database"):
+    with pytest.raises(CommandLineError, match="names no database") as error:
         MongoObserver.from_argument(text)
+    assert isinstance(error.value, ValueError)
+    assert ("did you mean:  mongodb://host:27017/lab" in str(error.value)) is (text == "host:27017/lab")
 
 
 def test_a_run_to_overwrite_behind_m(store):
@@ -954,7 +957,8 @@ def test_no_password_is_shown():
     """Neither by name, repr nor identity, nor when the URL is wrong."""
     observer = MongoObserver.from_url("mongodb://me:hunter22@h:1/db")
     assert "hunter22" not in f"{observer!r} {observer.identity} {observer}"
-    for wrong in ("mongodb://me:hun/ter22@h:1/db", "mongodb://me:hun:ter22@h:1/db", "mongodb://me:hun%ter22@h/db"):
+    for mark in ("/", ":", "%", "?", "#", "@", "?collection="):
+        wrong = f"mongodb://me:hun{mark}ter22@h:1/db"
         with pytest.raises(ObserverError, match="%2F") as error:
             MongoObserver.from_url(wrong)
         assert "ter22" not in str(error.value)
@@ -1037,6 +1041,9 @@ def test_wrong_credentials_are_an_error_at_once(own_mongo, tmp_path):
             tell(wrong, Story(tmp_path / "a", uid("01")).start())
         assert not wrong.transient(error.value)
         assert "wr0ng" not in str(error.value)
+        with pytest.raises(ObserverError, match="does not let 'writer' in") as again:  # the driver says it otherwise
+            tell(wrong, Story(tmp_path / "again", uid("01")).start())
+        assert not wrong.transient(again.value)
         assert f"127.0.0.1:{server.port}" in str(error.value)
         reading = MongoObserver.from_url(server.read_only_url)
         with pytest.raises(ObserverError, match="does not let 'reader' use"):
@@ -1054,6 +1061,20 @@ def test_a_server_of_another_kind(own_mongo, tmp_path, kind):
         tell(MongoObserver.from_url(server.url), story)
         record = MongoObserver.reader(server.url).get(1)
         assert not differences(told(story), record, MongoObserver.supports, {"opened_event"})
+
+
+def test_refused_credentials_that_are_told_as_a_silent_server_do_not_pass():
+    """So the driver tells the second attempt: the end of a run would wait for what cannot come."""
+    from capture.observers._mongo_place import may_pass
+
+    said = "Authentication failed., full error: {'ok': 0.0, 'errmsg': 'Authentication failed.', 'code': 18}"
+    error = pymongo.errors.ServerSelectionTimeoutError(said)
+    assert not may_pass(error)
+    observer = MongoObserver.from_url("mongodb://me:hunter22@h:1/db")
+    with pytest.raises(ObserverError, match="does not let 'me' in") as told, observer.place.explained():
+        raise error
+    assert not observer.transient(told.value)
+    assert may_pass(pymongo.errors.ServerSelectionTimeoutError("h:1: [Errno 111] Connection refused"))
 
 
 def test_an_absent_server_may_come_back(tmp_path):
