@@ -114,7 +114,9 @@ def _experiment_name(test: Test) -> Any:
         return None
     table = tables.experiment
     names = [plain_text(value, tables.SHORT) for value in values]
-    return tables.run.c.experiment_id.in_(select(table.c.experiment_id).where(table.c.name.in_(names)))
+    number = tables.run.c.experiment_id
+    # none where Sacred's tables did not take the experiment: the record tells
+    return number.in_(select(table.c.experiment_id).where(table.c.name.in_(names))) | number.is_(None)
 
 
 def _result(test: Test) -> Any:

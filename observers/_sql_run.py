@@ -370,7 +370,10 @@ class SqlRun(RunWriter):
             steps.append(_Step("what can be searched of the config", self._store_config))
         if pending.documents or pending.resumed or pending.extra:
             steps.append(_Step("its description", self._store_documents, described))
-        steps.append(_Step("what Sacred's tables say", self._store_sacreds, described))
+        # Sacred's tables repeat what ours hold: what they do not take is logged, and the run is whole all the same
+        steps.append(_Step("what Sacred's table of runs says", self._store_sacreds))
+        if pending.described is not None:
+            steps.append(_Step("experiment and host in Sacred's tables", self._store_parts))
         steps += [
             _Step(f"the facts {topic!r}", partial(self._store_facts, topic=topic), places(f"facts {topic}"))
             for topic in pending.facts
@@ -450,12 +453,15 @@ class SqlRun(RunWriter):
         sacreds = {name: value for name, value in pending.sacreds.items() if name not in ("config", "info")}
         if "command" in sacreds:
             sacreds.update(_sql_sacred.fitting(statements, {"command": sacreds["command"]}))
-        if pending.described is not None:
-            ex_info, host_info, _ = pending.described
-            self._experiment = sacreds["experiment_id"] = _sql_sacred.put_experiment(statements, ex_info)
-            sacreds["host_id"] = _sql_sacred.put_host(statements, host_info)
         if sacreds:
             statements.update("run", sacreds, id=self.number)
+
+    def _store_parts(self, statements: Statements) -> None:
+        assert self._pending.described is not None
+        ex_info, host_info, _ = self._pending.described
+        experiment, host = _sql_sacred.put_experiment(statements, ex_info), _sql_sacred.put_host(statements, host_info)
+        statements.update("run", {"experiment_id": experiment, "host_id": host}, id=self.number)
+        self._experiment = experiment
 
     def _store_config(self, statements: Statements) -> None:
         assert self._pending.described is not None and self.number is not None

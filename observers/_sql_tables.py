@@ -87,6 +87,9 @@ class Name(_OnServers):
         return mysql.VARCHAR(limited.length, collation="utf8mb4_bin")
 
 
+TEXTS = (String, LongText, ShortText, Name)  #: types of texts; SQLAlchemy's `python_type` does not tell those made here
+
+
 class Bytes(_OnServers):
     """Bytes, as many as one likes."""
 

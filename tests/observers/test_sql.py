@@ -110,6 +110,26 @@ class TestUrl:
         with pytest.raises(ObserverError, match="sqlite:///"):
             SqlObserver(url)
 
+    @pytest.mark.parametrize("mark", ["/", "?", "#", "@", "7/"])
+    def test_a_url_with_an_unescaped_password_is_refused_without_showing_it(self, mark):
+        """Behind that character the password would be taken for the host or the database, and be written into logs."""
+        for url in (
+            f"postgresql://writer:s3kret{mark}hunter@db.lab:5432/runs",
+            f"mysql://writer:{mark}hunter@db.lab/runs",
+            f"postgresql+psycopg://writer:12{mark}hunter@db.lab/runs?sslmode=require",
+        ):
+            with pytest.raises(ObserverError, match="cannot be told apart.*%2F") as error:
+                SqlObserver(url)
+            assert "hunter" not in str(error.value)
+            assert "s3kret" not in str(error.value)
+        escaped = urllib.parse.quote_plus(f"s3kret{mark}hunter")
+        observer = SqlObserver(f"postgresql://writer:{escaped}@db.lab/runs")
+        assert observer.identity == "postgresql://db.lab:5432/runs"
+
+    def test_options_are_no_part_of_the_place(self):
+        """They may hold a password, too."""
+        assert SqlObserver("postgresql://db.lab?password=hunter2").identity == "postgresql://db.lab:5432/"
+
     def test_the_option_of_the_command_line_takes_a_url(self, url):
         """As Sacred's ``-s`` does."""
         assert SqlObserver.from_argument(url) == SqlObserver(url)
@@ -614,6 +634,26 @@ class TestFaults:
         record = SqlObserver.reader(url).get(1)
         assert (record.result, record.output, record.metrics["loss"].values) == (7, "after\n", [1.0])
 
+    @pytest.mark.parametrize("table", ["host", "experiment"])
+    def test_what_only_sacreds_tables_do_not_take_is_logged_and_the_run_is_whole(self, table, url, tmp_path, caplog):
+        """They repeat what ours hold: no event is lost, so that none is set aside and told again for ever."""
+        tell(SqlObserver(url), story_of(tmp_path).complete(1))
+        with closing(sqlite3.connect(tmp_path / "runs.db")) as database, database:
+            database.execute(f"ALTER TABLE {table} RENAME TO not_here")
+        story = story_of(tmp_path, "0b", command="evaluate").complete(2)
+        with caplog.at_level(logging.ERROR, "capture.observers"):
+            label = tell(SqlObserver(url), story)
+        assert f"experiment and host in Sacred's tables of run {label} could not be stored" in caplog.text
+        record = SqlObserver.reader(url).get(label)
+        assert (record.status, record.result, record.command) == ("COMPLETED", 2, "evaluate")
+        assert record.host == describe()["host_info"]
+        (row,) = ask(tmp_path / "runs.db", "SELECT command, status, start_time IS NULL FROM run WHERE run_id = ?", label)
+        assert row == ("evaluate", "COMPLETED", 0)
+        with closing(sqlite3.connect(tmp_path / "runs.db")) as database, database:
+            database.execute(f"ALTER TABLE not_here RENAME TO {table}")
+        named = SqlObserver.reader(url).find(field("experiment.name") == describe()["ex_info"]["name"])
+        assert [record.label for record in named] == [label, "1"]
+
     def test_a_run_that_was_purged_while_it_goes_on_is_not_written_on(self, url, tmp_path, caplog):
         """Nor does the next run, which may get the same row, get its events."""
         observer, story = SqlObserver(url), story_of(tmp_path)
@@ -647,6 +687,25 @@ class TestFaults:
         missing = SqlObserver(server.url_of("nosuchdatabase"))
         with pytest.raises(DatabaseRefusedError, match="nosuchdatabase"):
             tell(missing, story_of(tmp_path, "0b"))
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "connection failed: fe_sendauth: no password supplied",
+            'connection failed: FATAL:  role "bob" is not permitted to log in',
+            'connection failed: FATAL:  Peer authentication failed for user "bob"',
+            'connection failed: FATAL:  permission denied for database "runs"',
+        ],
+    )
+    def test_what_postgresql_says_of_a_missing_password_does_not_pass(self, said):
+        """There is no number with it: the client gives up before, or while, the server says who may come in."""
+        import psycopg
+
+        from capture.observers._sql_errors import translated
+        from capture.observers._sql_url import DatabaseUrl
+
+        found = translated(psycopg.OperationalError(said), DatabaseUrl("postgresql://bob@db.lab/runs"))
+        assert isinstance(found, DatabaseRefusedError)
 
     def test_a_server_that_is_away_is_tried_again(self, tmp_path):
         """A refused connection may pass."""

@@ -32,7 +32,7 @@ def upgrade() -> None:
 def _widen_in_postgresql() -> None:
     """Sacred writes into such columns as before; but for the states, only the catalogue changes."""
     for table in _sql_tables.SACRED:
-        texts = [column.name for column in table.columns if column.type.python_type is str]
+        texts = [column.name for column in table.columns if isinstance(column.type, _sql_tables.TEXTS)]
         for name in texts:
             if name not in (*_KEPT, "status"):
                 op.execute(f'ALTER TABLE "{table.name}" ALTER COLUMN "{name}" TYPE TEXT')
