@@ -239,7 +239,10 @@ def _needs_store(flag: str, scheme: str, what: str) -> Callable[[Any, Run], None
                 f"{flag} records to {what}, and no store for {scheme}:// is installed.\n"
                 f"  installed:  {', '.join(installed)}"
             )
-        run.observers.append(observer_class(f"{scheme}://").from_argument(args))
+        try:
+            run.observers.append(observer_class(f"{scheme}://").from_argument(args))
+        except (ObserverError, ValueError) as error:
+            raise CommandLineError(f"{flag}: {error}") from error
 
     option.__doc__ = f"Record to {what}."
     option.__name__ = f"_{scheme}"
@@ -296,6 +299,7 @@ STOCK = [
     CommandLineOption(_needs_store("-t", "tinydb", "TinyDB"), "-t", "--tiny_db", value="FOLDER", stock="sacred"),
     CommandLineOption(_needs_store("-S", "s3", "an S3 bucket"), "-S", "--s3", value="URL", stock="sacred"),
 ]
+_STORES = frozenset({"--observe", "--file_storage", "--mongo_db", "--sql", "--tiny_db", "--s3"})
 
 
 # ----------------------------------------------------------------------------------------------- those of an experiment
@@ -366,6 +370,8 @@ def apply(experiment: Experiment, chosen: Mapping[str, Any], run: Run) -> None:
             hint = f" Did you mean {close}?" if close else ""
             raise CommandLineError(f"there is no option {name!r}.{hint} The options are: {', '.join(sorted(known))}")
     for option in sorted(known.values(), key=lambda option: option.__name__):
-        if chosen.get(option.long):
-            value = chosen[option.long]
+        value = chosen.get(option.long)
+        if value == "" and option.long in _STORES:
+            raise CommandLineError(f"{option.long} names a store, and its value is empty: is a variable not set?")
+        if value:
             option([value] if option.repeats and isinstance(value, str) else value, run)

@@ -66,8 +66,10 @@ def split_url(url: str) -> tuple[str, str]:
 
 def observer_class(url: str) -> Any:
     """Return the observer class for the scheme of `url`; an ObserverError lists the schemes that exist."""
+    _refuse_empty(url)
     scheme, _ = split_url(url)
     _refuse_single_slash(url)
+    _refuse_several(url)
     candidates = (scheme, scheme.partition("+")[0])  # "postgresql+psycopg" is handled by "postgresql"
     for candidate in candidates:
         if candidate in BUILT_IN:
@@ -103,13 +105,43 @@ def _is_filesystem(scheme: str) -> bool:
     return scheme in available_protocols()
 
 
+def _refuse_empty(url: str) -> None:
+    """Refuse what a variable of the shell that is not set leaves: it would be the current folder."""
+    if not os.fspath(url).strip():
+        raise ObserverError(
+            "an empty text names no store: is a variable not set?"
+            "\n  for a folder:   runs; the current one is ."
+            "\n  for others:     a URL; `capture observers` lists the schemes",
+            print_traceback=False,
+        )
+
+
+def _refuse_several(url: str) -> None:
+    """Refuse ``runs,tinydb:other``, which would be one folder of an odd name."""
+    head, colon, rest = os.fspath(url).partition(":")
+    first, comma, scheme = head.rpartition(",")
+    if colon and comma and (rest.startswith("//") or scheme.strip().lower() in BUILT_IN):
+        from capture.secrets import redact_url
+
+        second = redact_url(f"{scheme.strip()}:{rest}")
+        raise ObserverError(
+            f"{first + comma + second!r} names several stores, where one is to be named."
+            f"\n  on a command line:  -o {first} -o {second}"
+            f"\n  in a script:        observers=[{first!r}, {second!r}]",
+            print_traceback=False,
+        )
+
+
 def _refuse_single_slash(url: str) -> None:
     """Refuse ``lab:/folder``, which is no URL and hardly the name of a folder."""
     head, colon, rest = os.fspath(url).partition(":")
     if colon and len(head) > 1 and head.isalnum() and rest.startswith("/") and not rest.startswith("//"):
+        from capture.secrets import redact_url
+
+        meant = redact_url(f"{head}:/{rest}")
+        shown = meant.replace("://", ":/", 1)
         raise ObserverError(
-            f"{url!r} is neither a URL nor a plain path.\n  did you mean:   {head}://{rest}"
-            f"\n  for a folder:   ./{url}",
+            f"{shown!r} is neither a URL nor a plain path.\n  did you mean:   {meant}\n  for a folder:   ./{shown}",
             print_traceback=False,
         )
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: name -> (default, what it does). A name with a dot belongs to a group; `_OPTIONAL` lists where None is a value.
 DEFAULTS: dict[str, tuple[Any, str]] = {
-    "STORE": ("./runs", 'URL of the default store; "none" stops recording where no observer is named'),
+    "STORE": ("./runs", 'URL of the default store, which is one; "none" stops recording where no observer is named'),
     "STATE_DIR": (None, "folder of journals that wait for delivery; None: the platform's place for state"),
     "CAPTURE_MODE": (None, 'how output is captured: "fd", "sys", "no"; None: "fd" in a script, else "sys"'),
     "DEFAULT_BEAT_INTERVAL": (10.0, "seconds between heartbeats"),
@@ -102,6 +102,7 @@ _OPTIONAL = {
     "NOTIFY.STALLED_AFTER_S": float,
 }
 _LEAST = {"SYSTEM_METRICS.INTERVAL_S": 0.05, "NOTIFY.STALLED_AFTER_S": 0.05}
+_NOT_EMPTY = frozenset({"STORE"})  #: an empty environment variable counts as one that is not set
 _SECRET = frozenset({"NOTIFY.URLS"})  #: the values are not shown
 _CHOICES = {
     "CAPTURE_MODE": (None, "fd", "sys", "no"),
@@ -231,6 +232,10 @@ class Settings(Group):
 
 
 def _shown(name: str, value: Any) -> str:
+    if isinstance(value, str) and ":" in value:
+        from capture.secrets import redact_url
+
+        value = redact_url(value)
     return repr("***" if name in _SECRET and value else value)
 
 
@@ -249,6 +254,8 @@ def _checked(name: str, value: Any, origin: str) -> Any:
         value = list(value)
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise SettingError(f"{name} is a {wanted.__name__}, got {_shown(name, value)} (set by {origin})")
+    if name in _NOT_EMPTY and not value.strip():
+        raise SettingError(f"{name} is not empty, got {value!r} (set by {origin})")
     if name in _LEAST and isinstance(value, float) and not _LEAST[name] <= value < float("inf"):
         raise SettingError(f"{name} is {_LEAST[name]} or more, got {value!r} (set by {origin})")
     if name in _CHOICES and value not in _CHOICES[name]:
@@ -278,7 +285,11 @@ def _parse(name: str, text: str) -> Any:
 
 def _variables() -> list[tuple[str, str]]:
     names = {"CAPTURE_" + name.replace(".", "__"): name for name in DEFAULTS}
-    return [(variable, name) for variable, name in names.items() if variable in os.environ]
+    return [
+        (variable, name)
+        for variable, name in names.items()
+        if variable in os.environ and (name not in _NOT_EMPTY or os.environ[variable].strip())
+    ]
 
 
 def _warn_of_unknown_variables() -> None:

@@ -25,7 +25,10 @@ def run(source: str, target: str, runs: list[str], verify: bool) -> int:
     from capture.secrets import redact_url
     from capture.stores import open_store
 
-    origin = open_store(source)
+    try:
+        origin = open_store(source)
+    except FileNotFoundError as error:
+        raise CommandLineError(str(error)) from error
     told, observer = make_observer(source), make_observer(target)
     identity = identity_of(told) or redact_url(source)
     if identity_of(observer) == identity:

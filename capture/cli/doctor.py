@@ -9,9 +9,10 @@ import sys
 def run() -> int:
     """Print the state of things."""
     from capture._version import __version__
+    from capture.cli.observers import rows
     from capture.journal import list_journals, state_dirs
     from capture.liveness import probe
-    from capture.registry import BUILT_IN, GROUP, plugin_classes
+    from capture.secrets import redact_url
     from capture.settings import DEFAULTS, SETTINGS
     from capture.stores import default_folder
 
@@ -22,8 +23,9 @@ def run() -> int:
         print(f"  {name} = {SETTINGS.shown(name)}  ({SETTINGS.origin(name)})")
     if not changed:
         print("  none")
-    print(f"\nDefault store: {SETTINGS.STORE}  ({os.path.abspath(SETTINGS.STORE)})")
-    states = state_dirs(default_folder())
+    folder = default_folder()
+    print(f"\nDefault store: {redact_url(SETTINGS.STORE)}" + (f"  ({folder})" if folder else ""))
+    states = state_dirs(folder)
     print(f"Journals in {', '.join(states)}:")
     journals = [path for state in states for path in list_journals(state)]
     for path in journals:
@@ -33,8 +35,6 @@ def run() -> int:
     elif any(probe(path) == "dead" for path in journals):
         print("  capture sync delivers those whose writer is dead")
     print("\nStores:")
-    for scheme, target in sorted(BUILT_IN.items()):
-        print(f"  {scheme}://  built in  {target}")
-    for scheme, entry in sorted(plugin_classes(GROUP).items()):
-        print(f"  {scheme}://  {entry.dist.name if entry.dist else '?'}  {entry.value}")
+    for schemes, name, _, _, origin, state in rows():
+        print(f"  {schemes}  {name}, from {origin}: {state}")
     return 0

@@ -2,34 +2,70 @@
 
 from __future__ import annotations
 
+import sys
+
+from capture.errors import CommandLineError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-
 def run(to: str | None, runs: list[str]) -> int:
     """Deliver the journals whose writers are gone, of all runs or of those named; say what became of each."""
     from capture import delivery, stores
-    from capture.journal import state_dirs
-    from capture.registry import make_observer
+    from capture.journal import list_journals, state_dirs
 
-    observers: list[Any] = [make_observer(to)] if to else []
+    observers = [_lasting(to)] if to is not None else []
+    states = state_dirs(stores.default_folder())
+    waiting = [delivery.Report(path).uid for state in states for path in list_journals(state)]
+    unknown = [part for part in runs if not any(_is_meant(uid, part) for uid in waiting)]
+    if unknown and waiting:
+        print(f"no journal is of a run {' or '.join(unknown)}; those of these runs wait:", file=sys.stderr)
+        for uid in dict.fromkeys(waiting):
+            print(f"  {uid}", file=sys.stderr)
     reports = [
         report
-        for state in state_dirs(stores.default_folder())
+        for state in states
         for report in delivery.sync(
             state,
             observers,
-            resolve=None if to else stores.store_of,
-            instead=bool(to),
+            resolve=None if observers else stores.store_of,
+            instead=bool(observers),
             retry_missed=True,
-            only=(lambda uid: any(uid.startswith(part) or uid.endswith(part) for part in runs)) if runs else None,
+            only=(lambda uid: any(_is_meant(uid, part) for part in runs)) if runs else None,
         )
     ]
-    if not reports:
-        print("nothing waits")
-        return 0
     for report in reports:
         print(report)
-    return 0 if all(report.complete for report in reports) else 1
+    if not waiting:
+        print("nothing waits")
+    is_done = all(report.complete for report in reports)
+    return 0 if is_done and not (unknown and waiting) else 1
+
+
+def _is_meant(uid: str, part: str) -> bool:
+    return uid.startswith(part) or uid.endswith(part)
+
+
+def _lasting(url: str) -> Any:
+    """Return the observer of a store that is still there when this process has ended.
+
+    Journals are deleted when what they hold is delivered, so it must not be delivered to nowhere.
+
+    Raises
+    ------
+    CommandLineError
+        If the store ends with the process, or is no store.
+    """
+    from capture.calls import replays
+    from capture.registry import make_observer
+    from capture.secrets import redact_url
+
+    observer = make_observer(url)
+    if not replays(observer):
+        raise CommandLineError(
+            f"{redact_url(url)} keeps nothing that is there later: it ends with this process, or stores no runs."
+            "\n  possible:  a folder, or a store that can be opened again by its URL"
+        )
+    return observer

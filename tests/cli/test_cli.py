@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,7 +88,11 @@ def test_sync_delivers_what_a_killed_run_left_behind(capture_command, tmp_path, 
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert "writer dead" in capture_command("doctor").stdout
-    assert capture_command("sync", "ffffffff").stdout == "nothing waits\n"
+    unknown = capture_command("sync", "zzzzzzzz", code=1)
+    assert (unknown.stdout, "no journal is of a run zzzzzzzz" in unknown.stderr) == ("", True)
+    assert os.listdir(os.path.join(state_dir, "journals"))[0].split(".")[0] in unknown.stderr
+    refused = capture_command("sync", "--to=memory://x", code=2)
+    assert "ends with this process" in refused.stderr and os.listdir(os.path.join(state_dir, "journals"))
     waiting = os.path.basename(next(iter(os.listdir(os.path.join(state_dir, "journals"))))).split(".")[0]
     assert capture_command("sync", waiting[-8:]).stdout.rstrip().endswith("done")
     assert os.listdir(os.path.join(state_dir, "journals")) == []
@@ -101,7 +106,24 @@ def test_doctor_says_who_set_what(capture_command):
     """When a run is not where it should be, this is the question."""
     done = capture_command("doctor", env={**os.environ, "CAPTURE_STORE": "elsewhere"})
     assert "STORE = 'elsewhere'  (environment variable CAPTURE_STORE)" in done.stdout
-    assert "file://" in done.stdout
+    assert "FileStorageObserver" in done.stdout
+
+
+def test_doctor_prints_no_password(capture_command):
+    """What it prints goes into reports of faults."""
+    url = "postgresql://bob:hunter2@db.example.org/runs"
+    said = capture_command("doctor", env={**os.environ, "CAPTURE_STORE": url}).stdout
+    assert "hunter2" not in said
+    assert re.search(r"^Default store: postgresql://bob:\*\*\*.*\*\*\*@db.example.org/runs$", said, re.MULTILINE)
+
+
+def test_doctor_says_which_stores_lack_their_driver(monkeypatch, capsys):
+    """Whoever asks why nothing arrives must not be told that all is there."""
+    from capture.observers.mongo import MongoObserver
+
+    monkeypatch.setattr(MongoObserver, "drivers", {"no_such_driver": "mongo"})
+    assert main(["doctor"]) == 0
+    assert re.search(r"MongoObserver.*: needs: pip install 'experiment-capture\[mongo\]'$", capsys.readouterr().out, re.M)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +134,11 @@ def test_doctor_says_who_set_what(capture_command):
         (["trace", "nowhere.py"], "there is no file 'nowhere.py'"),
         (["sync", "--too", "x"], "not understood"),
         (["doctor", "who"], "takes no arguments"),
+        (["sync", "--to", ""], "an empty text names no store"),
+        (["cp", "", "x"], "an empty text names no store"),
+        (["cp", "nothere", "x"], "there is no store at 'nothere'"),
+        (["sync", "--to", "memory://x"], "ends with this process"),
+        (["sync", "--to", "sqlite://"], "ends with this process"),
         (["sync", "--to", "nosuch://x"], "no store has the URL scheme 'nosuch'"),
     ],
 )

@@ -376,6 +376,8 @@ def test_a_store_whose_driver_is_missing_is_a_message(script, flag, value, modul
         (["-C", "all"], "--capture"),
         (["-o", "nosuch://place"], "nosuch"),
         (["--observe"], "needs a value"),
+        (["-o", ""], "an empty text names no store"),
+        (["-F", ""], "--file_storage names a store, and its value is empty"),
         (["--help=x"], "--help"),
     ],
 )

@@ -111,3 +111,18 @@ def test_an_interval_that_cannot_be_kept_is_refused(monkeypatch, interval):
     monkeypatch.setenv("CAPTURE_SYSTEM_METRICS__INTERVAL_S", interval)
     with pytest.raises(SettingError, match=r"SYSTEM_METRICS\.INTERVAL_S is 0\.05 or more.*environment variable"):
         Settings().SYSTEM_METRICS.INTERVAL_S
+
+
+def test_a_store_that_is_not_named_is_the_usual_one(settings, monkeypatch):
+    """A variable that the shell does not know leaves an empty one, and the current folder is no store by accident."""
+    monkeypatch.setenv("CAPTURE_STORE", "")
+    assert (settings.STORE, settings.origin("STORE")) == ("./runs", "library")
+    with pytest.raises(SettingError, match="STORE is not empty"):
+        settings.STORE = ""
+
+
+def test_a_password_in_a_setting_is_not_shown(settings):
+    """What shows settings is pasted into reports."""
+    settings.STORE = "postgresql://bob:hunter2@db/runs"
+    assert "hunter2" not in settings.shown("STORE") + repr(settings)
+    assert "bob" in settings.shown("STORE")
