@@ -48,7 +48,10 @@ class Hook(namedtuple("Hook", "name method wanted")):
 
 
 def name_of(observer: Any) -> str:
-    """Return the name of an observer for messages and stored facts: its class, with the module."""
+    """Return the name of an observer for messages and stored facts: its `display_name`, else its class with module."""
+    name = getattr(observer, "display_name", None)
+    if isinstance(name, str) and name:
+        return name
     cls = type(observer)
     return f"{cls.__module__}.{cls.__qualname__}"
 

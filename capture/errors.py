@@ -22,7 +22,8 @@
     ├── SettingError                    no such setting, or a value it cannot have (also KeyError, ValueError)
     ├── ObserverError                   an observer cannot do what it was asked
     │   ├── HookError                   a hook declares an argument nobody passes  (also TypeError)
-    │   └── RequiredObserverError       an observer added as required cannot start
+    │   ├── RequiredObserverError       an observer added as required cannot start
+    │   └── StoreNotFoundError          nothing lies where a store is to be read   (also FileNotFoundError)
     ├── NoRunError                      there is no run for what needs one (also RuntimeError, AttributeError)
     ├── AmbiguousRunError               several runs are live and none is this context's (also RuntimeError)
     ├── RecordError                     a stored record cannot be read             (also ValueError)
@@ -429,6 +430,10 @@ class RequiredObserverError(ObserverError):
     def __init__(self, message: object = "", **kwargs: Any) -> None:
         kwargs.setdefault("print_traceback", False)
         super().__init__(message, **kwargs)
+
+
+class StoreNotFoundError(ObserverError, FileNotFoundError):
+    """Nothing lies where a store is to be read."""
 
 
 class NoRunError(CaptureError, RuntimeError, AttributeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from capture.errors import StoreNotFoundError
 from capture.registry import make_observer, observer_class, open_reader, split_url
 
 TYPE_CHECKING = False
@@ -28,16 +29,20 @@ def open_store(url: str | os.PathLike[str]) -> Reader:
     ------
     ObserverError
         If no store has this scheme, or its store cannot be read.
-    FileNotFoundError
-        If it is a folder that does not exist.
+    StoreNotFoundError
+        If it is a folder that does not exist, or a place in a bucket or on a file server where nothing lies.
     """
     location = os.fspath(url)
     if hasattr(observer_class(location), "local_folder"):
         folder = make_observer(location).local_folder  # type: ignore[attr-defined]
         if not os.path.isdir(folder):
-            raise FileNotFoundError(f"there is no store at {location!r}: {folder} is not a folder")
+            text = f"there is no store at {location!r}: {folder} is not a folder"
+            raise StoreNotFoundError(text, print_traceback=False)
         deliver_to_local(location)
-    return open_reader(location)
+    reader: Any = open_reader(location)
+    if hasattr(reader, "check_exists"):  # where nothing is asked of a server before it must be
+        reader.check_exists()
+    return reader
 
 
 def deliver_to_local(url: str) -> None:

@@ -92,6 +92,15 @@ def scheme_of(url: str) -> str:
     return url.partition("://")[0].lower()
 
 
+def without_user(url: str) -> str:
+    """Return a URL without the user's name: whoever asks, it is the same store."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    if scheme.lower() in ("abfs", "abfss", "az"):  # container@account
+        return url
+    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+
+
 def require(url: str) -> None:
     """Raise an ObserverError that says what to install, if the package for a URL is missing."""
     from importlib.util import find_spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capture import plainjson
 from capture.codec import decode
-from capture.errors import RecordError
+from capture.errors import RecordError, StoreNotFoundError
 from capture.observers import _labels
 from capture.observers._folder_record import Folder, FolderRecord
 from capture.observers._pieces import METRICS, OUTPUT, PIECES, Piece, joined_output, remaining
@@ -62,6 +62,15 @@ class RemoteFolderReader(StoreReader):
     def forget(self) -> None:
         """Forget what was read."""
         self._known.clear()
+
+    def check_exists(self) -> None:
+        """Raise a FileNotFoundError if nothing lies there; what Sacred wrote has no marker and is a store, too."""
+        self._check()
+        if not self._is_checked and not self.files.list(""):
+            raise StoreNotFoundError(
+                f"there is no store at {self.url!r}: nothing lies there, if there is such a bucket or folder at all",
+                print_traceback=False,
+            )
 
     def get(self, run: Any) -> RunRecord:
         self._check()

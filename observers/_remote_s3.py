@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from capture.observers._remote_files import AT_ONCE, CONNECT_S, READ_S, Changed, Files, at_once
+from capture.observers._remote_files import AT_ONCE, CONNECT_S, READ_S, Changed, Files, at_once, without_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,6 +130,18 @@ def _is_conflict(error: OSError) -> bool:
     cause: Any = error.__cause__ or error
     code = str((getattr(cause, "response", None) or {}).get("Error", {}).get("Code", ""))
     return code in ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+
+
+def split_endpoint(url: str, options: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
+    """Take ``?endpoint=...``, as the identity of a store ends, from a URL to the options of s3fs.
+
+    The URL may say where S3 is, never who asks: credentials in it are left out.
+    """
+    plain, separator, endpoint = url.partition("?endpoint=")
+    given = dict(options or {})
+    if endpoint:
+        given.setdefault("endpoint_url", without_user(endpoint))
+    return (plain if separator else url), given
 
 
 def endpoint_of(options: Mapping[str, Any]) -> str | None:

@@ -32,14 +32,31 @@ _EMBEDDED = 64 << 10  #: bytes of a document up to which capture.json holds it, 
 _HINT = f"{PRIVATE}/next_id"
 _MARKER = f"{PRIVATE}/format.json"
 
+#: how people make a bucket, by scheme
+_MAKES_BUCKET = {
+    **dict.fromkeys(("s3", "s3a"), "aws s3 mb s3://{}"),
+    **dict.fromkeys(("gs", "gcs"), "gcloud storage buckets create gs://{}"),
+    **dict.fromkeys(("az", "abfs", "abfss"), "az storage container create --name {}"),
+}
+
 
 def files_at(url: str, options: Mapping[str, Any] | None = None) -> Files:
     """Return the files below the folder at a URL."""
+    url, options = split_endpoint(url, options)
     if scheme_of(url) in ("s3", "s3a"):
         from capture.observers._remote_s3 import S3Files
 
         return S3Files(url, options)
     return Files(url, options)
+
+
+def split_endpoint(url: str, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+    """Return a URL without the endpoint of S3 that may be in it, and the options with it."""
+    if scheme_of(url) in ("s3", "s3a"):
+        from capture.observers import _remote_s3
+
+        return _remote_s3.split_endpoint(url, options)
+    return url, dict(options or {})
 
 
 class RemoteStore:
@@ -92,10 +109,7 @@ class RemoteStore:
             self.files.write(_MARKER, marker)
         except FileNotFoundError as error:
             if self._makes_bucket is None:
-                raise ObserverError(
-                    f"{self.name} does not exist: {error}\n  to go on: make the bucket, or correct its name",
-                    print_traceback=False,
-                ) from error
+                raise ObserverError(_no_bucket(self.name), print_traceback=False) from error
             self._makes_bucket(self)
             self.files.write(_MARKER, marker)
         except (NotImplementedError, ValueError) as error:
@@ -251,6 +265,15 @@ class RemoteStore:
     def describe(self, key: str) -> str:
         """Return how a message calls a file."""
         return f"{self.name.rstrip('/')}/{key}"
+
+
+def _no_bucket(name: str) -> str:
+    """Return what to say where the bucket of a store is missing."""
+    scheme, _, rest = name.partition("://")
+    bucket = rest.partition("/")[0]
+    command = _MAKES_BUCKET.get(scheme.lower())
+    how = f"make it ({command.format(bucket)})" if command else "make it"
+    return f"{name} cannot be written: there is no {bucket!r}.\n  to go on: correct the name, or {how}"
 
 
 def _hint(number: int) -> bytes:

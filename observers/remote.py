@@ -8,8 +8,8 @@ record, since object stores cannot append.
 from __future__ import annotations
 
 from capture.errors import ObserverError
-from capture.observers._remote_files import READ_ONLY, is_passing, require, scheme_of
-from capture.observers._remote_store import RESOURCES, SOURCES, RemoteStore, files_at
+from capture.observers._remote_files import READ_ONLY, is_passing, require, scheme_of, without_user
+from capture.observers._remote_store import RESOURCES, SOURCES, RemoteStore, files_at, split_endpoint
 from capture.observers._writing import StoreObserver
 from capture.secrets import redact_url
 from capture.settings import SETTINGS
@@ -32,6 +32,7 @@ class RemoteFolderObserver(StoreObserver):
     url : str
         ``s3://bucket/runs``, ``gs://bucket/runs``, ``abfs://container@account.dfs.core.windows.net/runs``,
         ``sftp://user@host/data/runs``, ``hdfs://host:port/runs``, ``memory://runs``, or another scheme of fsspec's.
+        A service that looks like S3 may be named with it: ``s3://bucket/runs?endpoint=http://host:9000``.
     storage_options : mapping, optional
         What the filesystem's class is made with: endpoints, credentials. Better is to leave these where the service's
         own tools look for them.
@@ -64,8 +65,7 @@ class RemoteFolderObserver(StoreObserver):
     ) -> None:
         _refuse_read_only(url)
         require(url)
-        self.url = url
-        self.storage_options = dict(storage_options or {})
+        self.url, self.storage_options = split_endpoint(url, storage_options)
         self.resource_dir = (resource_dir or RESOURCES).rstrip("/")
         self.source_dir = (source_dir or SOURCES).rstrip("/")
         self.metrics_json_limit = metrics_json_limit
@@ -100,13 +100,18 @@ class RemoteFolderObserver(StoreObserver):
         scheme = scheme_of(self.url)
         if scheme == "memory":
             return None
-        url = _without_user(redact_url(self.url)).rstrip("/")
+        url = without_user(redact_url(self.url)).rstrip("/")
         if scheme in ("s3", "s3a"):
             from capture.observers._remote_s3 import endpoint_of
 
             endpoint = endpoint_of(self.storage_options)
-            return f"{url}?endpoint={_without_user(redact_url(endpoint))}" if endpoint else url
+            return f"{url}?endpoint={without_user(redact_url(endpoint))}" if endpoint else url
         return url
+
+    @property
+    def display_name(self) -> str | None:
+        """How messages and `Run.labels` call a store without an identity, so that two of them are told apart."""
+        return self.url.rstrip("/") if self.identity is None else None
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -237,12 +242,3 @@ def _refuse_read_only(url: str) -> None:
             "\n  possible:  s3://, gs://, abfs://, sftp://, hdfs://, and what else fsspec writes to",
             print_traceback=False,
         )
-
-
-def _without_user(url: str) -> str:
-    """Return a URL without the user's name: whoever asks, it is the same store."""
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    if scheme.lower() in ("abfs", "abfss", "az"):  # container@account
-        return url
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from capture.errors import ObserverError
+from capture.observers._remote_store import split_endpoint
 from capture.observers.remote import RemoteFolderObserver
 
 TYPE_CHECKING = False
@@ -22,7 +23,8 @@ class BucketNameError(ObserverError, ValueError):
     """
 
     def __init__(self, name: str, possible: str) -> None:
-        super().__init__(f"{name!r} names no bucket.\n  possible:  {possible}", print_traceback=False)
+        what = "bucket and path" if "/" in possible else "bucket"
+        super().__init__(f"{name!r} names no {what}.\n  possible:  {possible}", print_traceback=False)
         self.name = name
 
 
@@ -32,6 +34,7 @@ class BucketObserver(RemoteFolderObserver):
     scheme = ""
     bucket: str
     basedir: str  #: path in the bucket
+    makes_bucket = False  #: whether the first run makes a bucket that is missing
 
     def __init__(
         self,
@@ -52,21 +55,26 @@ class BucketObserver(RemoteFolderObserver):
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> BucketObserver:
-        """Make an observer from ``scheme://bucket/path``."""
-        _, separator, rest = url.partition("://")
+        """Make an observer from ``scheme://bucket/path``; its bucket has to exist."""
+        place, more = split_endpoint(url, options.pop("storage_options", None))
+        _, separator, rest = place.partition("://")
         bucket, _, path = rest.partition("/")
         if not separator or not bucket:
             raise BucketNameError(url, f"{cls.scheme}://BUCKET/PATH")
-        return cls(bucket, path, **options)
+        observer = cls(bucket, path, storage_options=more, **options)
+        observer.makes_bucket = False  # a URL may be misspelt
+        return observer
 
     @classmethod
     def from_argument(cls, text: str) -> BucketObserver:
         """Make an observer from what is given on the command line: ``scheme://BUCKET/PATH``."""
-        scheme, _, rest = text.partition("://")
+        place, options = split_endpoint(text)
+        scheme, separator, rest = place.partition("://")
         bucket, _, path = rest.partition("/")
         if scheme != cls.scheme or not bucket or not path.strip("/"):
-            raise BucketNameError(text, f"{cls.scheme}://BUCKET/PATH")
-        return cls(bucket, path)
+            form = f"{cls.scheme}://BUCKET/PATH"
+            raise BucketNameError(text, form if separator else f"{form}, as in {cls.scheme}://my-lab/runs")
+        return cls(bucket, path, storage_options=options)
 
     @classmethod
     def create(cls, *args: Any, **kwargs: Any) -> BucketObserver:
@@ -94,7 +102,8 @@ class S3Observer(BucketObserver):
     Parameters
     ----------
     bucket : str
-        Made when the first run starts, if there is none.
+        Made when the first run starts, if there is none. (One that a URL names, as in ``-o s3://bucket/runs``, has to
+        exist.)
     basedir : str
         Path in the bucket.
     resource_dir, source_dir : str, optional
@@ -118,6 +127,7 @@ class S3Observer(BucketObserver):
 
     VERSION = "S3Observer-0.1.0"  #: Sacred's name of the layout
     scheme = "s3"
+    makes_bucket = True  #: as Sacred does; not for an observer that is made from a URL
 
     def __init__(
         self,
@@ -139,7 +149,7 @@ class S3Observer(BucketObserver):
         )
 
     def _bucket_maker(self) -> Any:
-        return lambda store: store.files.make_bucket()
+        return (lambda store: store.files.make_bucket()) if self.makes_bucket else None
 
 
 def _files_below(folder: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 
+import capture
 from capture import events
 from capture.errors import ObserverError, RunNotFoundError
 from capture.observers import FileStorageObserver, FileStoreReader
@@ -458,6 +459,13 @@ def test_any_scheme_of_fsspec_is_a_store():
     """One observer for all vendors."""
     for url in ("memory://x", "local:///tmp/x", "hdfs://host/x", "az://container/x"):
         assert issubclass(observer_class(url), RemoteFolderObserver), url
+
+
+def test_stores_in_memory_are_told_apart_by_name():
+    """They have no identity; two of them would share one entry in the labels of a run."""
+    ex = capture.Experiment("two", observers=["memory://names/one", "memory://names/two"])
+    ex.main(lambda: None)
+    assert ex.run(options={"--loglevel": "ERROR"}).labels == {"memory://names/one": "1", "memory://names/two": "1"}
 
 
 @pytest.mark.parametrize("url", ["github://owner:repo@main/runs", "https://example.org/runs", "zip::s3://b/runs.zip"])

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
+import capture
+from capture.cli import main
+from capture.errors import CommandLineError, ObserverError
 from capture.observers import GoogleCloudStorageObserver, S3Observer
-from capture.registry import observer_class, open_reader
+from capture.observers.remote import RemoteFolderObserver
+from capture.registry import make_observer, observer_class, open_curator, open_reader
+from capture.stores import store_of
 
 s3fs = pytest.importorskip("s3fs")
 
@@ -157,3 +165,78 @@ def test_runs_that_sacred_wrote_are_read(tmp_path, bucket, client):
     assert record.artifacts[0].read() == b"m"
     assert start(S3Observer(bucket, "runs"), tmp_path) == "5"
     assert [each.label for each in reader.find({"experiment.name": "old"})] == ["4"]
+
+
+# ------------------------------------------------------------------------------------- what is not Sacred's: URLs
+
+
+def test_a_store_is_opened_again_by_its_identity(tmp_path, s3_url, monkeypatch):
+    """What a killed run left behind is delivered by the recorded identity alone, endpoint included."""
+    identity = make_observer(s3_url).identity
+    endpoint = os.environ["AWS_ENDPOINT_URL"]
+    assert identity == f"{s3_url}?endpoint={endpoint}"
+    for observer in (make_observer(identity), store_of(identity), RemoteFolderObserver(identity)):
+        assert (observer.identity, observer.url, observer.storage_options) == (identity, s3_url, {"endpoint_url": endpoint})
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert make_observer(identity).identity == identity
+    assert start(make_observer(identity), tmp_path) == "1"
+    assert capture.open_store(identity).labels() == ["1"]
+    open_curator(identity).annotate("1", tags=["kept"])
+    assert capture.open_store(identity).get("1").tags == ["kept"]
+
+
+def test_what_a_killed_run_left_is_delivered_to_its_bucket(tmp_path, s3_url, capsys):
+    """``capture sync`` has nothing but the identity in the journal, and the environment for credentials."""
+    script = (
+        "import capture, os, signal\n"
+        f"run = capture.start_run('killed', observers=[{s3_url!r}])\n"
+        "run.log_scalar('loss', 0.5)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    assert main(["sync"]) == 0
+    assert f"to {s3_url}?endpoint=" in capsys.readouterr().out
+    assert capture.open_store(s3_url).get("latest").experiment["name"] == "killed"
+
+
+def test_an_identity_has_no_credentials():
+    """It is in the journal and in the log."""
+    observer = make_observer("s3://my-lab/runs?endpoint=http://me:secret@127.0.0.1:9000")
+    assert observer.identity == "s3://my-lab/runs?endpoint=http://127.0.0.1:9000"
+    assert make_observer(observer.identity).identity == observer.identity
+    assert "secret" not in repr(observer.storage_options) + repr(observer)
+
+
+def test_a_misspelt_bucket_is_not_made(tmp_path, bucket, client):
+    """A URL is typed; a bucket of that name would cost money and hide the runs."""
+    wrong = f"{bucket}-nosuch"
+    for observer in (make_observer(f"s3://{wrong}/runs"), RemoteFolderObserver(f"s3://{wrong}/runs")):
+        with pytest.raises(ObserverError, match=f"there is no '{wrong}'(.|\n)*aws s3 mb s3://{wrong}") as error:
+            start(observer, tmp_path)
+        assert not observer.transient(error.value)
+    assert not client.exists(wrong)
+
+
+def test_reading_where_nothing_lies_is_an_error(tmp_path, bucket):
+    """An empty answer would look like a store that has lost its runs."""
+    for url in (f"s3://{bucket}-nosuch/runs", f"s3://{bucket}/nosuch"):
+        with pytest.raises(FileNotFoundError, match=f"there is no store at '{url}'"):
+            capture.open_store(url)
+    start(S3Observer(bucket, "runs"), tmp_path)
+    assert capture.open_store(f"s3://{bucket}/runs").labels() == ["1"]
+
+
+def test_copying_from_a_bucket_that_is_missing_fails(tmp_path, bucket, capsys):
+    """"0 of 0 runs copied" with status 0 would let a script delete what it copied from."""
+    assert main(["cp", f"s3://{bucket}-nosuch/runs", str(tmp_path / "copy")]) != 0
+    assert "there is no store at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["s3://b/c", "my-bucket", "s3://my-bucket"])
+def test_an_argument_that_names_no_bucket_is_an_error_of_the_command_line(text):
+    """It ends with status 2 and one paragraph, as ``-o`` does."""
+    ex = capture.Experiment("wrong", observers=[])
+    ex.main(lambda: None)
+    with pytest.raises(CommandLineError, match="-S: .* names no bucket(.|\n)*possible"):
+        ex.run(options={"--s3": text})
