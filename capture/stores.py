@@ -39,6 +39,8 @@ def open_store(url: str | os.PathLike[str]) -> Reader:
             text = f"there is no store at {location!r}: {folder} is not a folder"
             raise StoreNotFoundError(text, print_traceback=False)
         deliver_to_local(location)
+    elif hasattr(observer_class(location), "local_file"):
+        deliver_to_local(location)
     reader: Any = open_reader(location)
     if hasattr(reader, "check_exists"):  # where nothing is asked of a server before it must be
         reader.check_exists()
@@ -52,10 +54,9 @@ def deliver_to_local(url: str) -> None:
     from capture.liveness import machine_identity
 
     observer: Any = make_observer(url)
-    folder = observer.local_folder
-    if not os.path.isdir(folder):
+    if not _is_there(observer):
         return
-    for state in state_dirs(folder):
+    for state in state_dirs(getattr(observer, "local_folder", None)):
         if list_journals(state):
             for report in sync(state, [observer], host=machine_identity()):
                 for identity, error in report.errors.items():
@@ -63,6 +64,14 @@ def deliver_to_local(url: str) -> None:
 
                     log = logging.getLogger("capture")
                     log.warning("%s could not be delivered to %s: %s", report.path, identity, error)
+
+
+def _is_there(observer: Any) -> bool | None:
+    """Say whether the folder or the file that an observer writes to is there; None if it is not of this machine."""
+    folder, file = getattr(observer, "local_folder", None), getattr(observer, "local_file", None)
+    if folder is not None:
+        return os.path.isdir(folder)
+    return None if file is None else os.path.isfile(file)
 
 
 def default_folder() -> str | None:
@@ -78,8 +87,8 @@ def default_folder() -> str | None:
 def store_of(identity: str) -> Any:
     """Return an observer of the store with this identity, or None if it cannot be opened by that alone.
 
-    An identity is the store's URL without credentials, mostly: where none are needed it is enough. A local folder that
-    is gone is not made anew.
+    An identity is the store's URL without credentials, mostly: where none are needed it is enough. A folder or a file
+    of this machine that is gone is not made anew.
     """
     try:
         observer = make_observer(identity)
@@ -88,7 +97,6 @@ def store_of(identity: str) -> Any:
 
         logging.getLogger("capture").info("%s cannot be opened by its name alone: %s", identity, error)
         return None
-    folder = getattr(observer, "local_folder", None)
-    if folder is not None and not os.path.isdir(folder):
+    if _is_there(observer) is False:
         return None
     return observer if getattr(observer, "identity", None) == identity else None

@@ -49,6 +49,7 @@ class Database:
         self._given, self._engine = engine, engine
         self._lock = threading.Lock()
         self._is_current = False
+        self._end: Any = None  # of a reader's engine
         _ALL.add(self)
 
     @property
@@ -78,7 +79,8 @@ class Database:
 
                 options["poolclass"] = StaticPool
             elif self.read_only:
-                options["creator"] = lambda: _open_read_only(str(self.url.path))
+                path = self.url.path  # not of self, which could never be forgotten then
+                options["creator"] = lambda: _open_read_only(path)
         else:
             options.update(pool_pre_ping=True, pool_size=2, max_overflow=8, pool_timeout=CONNECT_S)
             options["connect_args"] = {"connect_timeout": CONNECT_S}
@@ -86,9 +88,12 @@ class Database:
                 options["isolation_level"] = "READ COMMITTED"  # as elsewhere: a locked row is read as it is now
                 options["connect_args"].update(charset="utf8mb4", read_timeout=120, write_timeout=120)
         try:
-            return create_engine(url, **options)
+            engine = create_engine(url, **options)
         except ImportError as error:
             raise self._missing(f"the driver of {self.url.full.partition('://')[0]}://", error) from error
+        if self.url.path is not None:  # nobody need close a reader
+            self._end = weakref.finalize(self, _let_go, engine, self.url.path)
+        return engine
 
     def _missing(self, what: str, error: ImportError) -> ObserverError:
         return ObserverError(
@@ -161,12 +166,17 @@ class Database:
     def close(self) -> None:
         """Let go of the connections; the next question makes new ones."""
         engine, self._engine = self._engine, self._given
-        if engine is not None and engine is not self._given:
+        if self._end is not None:
+            self._end()
+        elif engine is not None and engine is not self._given:
             engine.dispose()
 
     def _forked(self) -> None:
         """In a forked process: leave the parent's connections alone, and make new ones when they are needed."""
         self._lock = threading.Lock()
+        if self._end is not None:
+            self._end.detach()
+            self._end = None
         if self._engine is None:
             return
         _INHERITED.append(self._engine.pool)
@@ -175,6 +185,29 @@ class Database:
         else:
             _INHERITED.append(self._engine)
             self._engine = None
+
+
+def _let_go(engine: Engine, path: str) -> None:
+    """Close connections, and have SQLite put its files beside the database away if nobody else uses it.
+
+    It does so when the last connection is closed, but not if that one, a reader's, may not write.
+    """
+    engine.dispose()
+    if not os.path.exists(path + "-wal") or not os.access(path, os.W_OK):
+        return
+    import sqlite3
+    from urllib.parse import quote
+
+    try:
+        connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=0)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:  # somebody else uses it, or may write where we may not
+        import logging
+
+        logging.getLogger("capture.observers").debug("%s-wal is left: %s", path, error)
 
 
 def _open_read_only(path: str) -> Any:

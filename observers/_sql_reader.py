@@ -6,6 +6,7 @@ import os
 
 from capture import plainjson
 from capture.codec import decode
+from capture.errors import StoreNotFoundError
 from capture.filters import MISSING
 from capture.observers import _sql_blobs, _sql_schema
 from capture.observers import _sql_tables as tables
@@ -55,6 +56,19 @@ class SqlReader(StoreReader):
     def close(self) -> None:
         """Let go of the connections."""
         self._database.close()
+
+    def check_exists(self) -> None:
+        """See that a file of SQLite is there; of a server's database the first question tells.
+
+        Raises
+        ------
+        StoreNotFoundError
+            If there is none.
+        """
+        path = self._database.url.path
+        if path is not None and not os.path.isfile(path):
+            what = "is not a file" if os.path.exists(path) else "does not exist"
+            raise StoreNotFoundError(f"there is no store at {self.url!r}: {path} {what}", print_traceback=False)
 
     # ------------------------------------------------------------------------------------------------------ names
 

@@ -142,6 +142,11 @@ class SqlObserver(StoreObserver):
         return self._session
 
     @property
+    def local_file(self) -> str | None:
+        """The file of a database of SQLite; None for a server."""
+        return self._url.path
+
+    @property
     def identity(self) -> str | None:
         """Name the database: its URL without driver, user, password and options."""
         return self._url.identity

@@ -34,6 +34,10 @@ def run(source: str, target: str, runs: list[str], verify: bool) -> int:
     if identity_of(observer) == identity:
         raise CommandLineError(f"{redact_url(source)} and {redact_url(target)} are one store")
     labels = list(_chosen(origin, runs))
+    if not labels and not runs:
+        origin.close()
+        print(f"{redact_url(source)} holds no runs", file=sys.stderr)
+        return 1
     copying = _Copying(origin, identity, observer, target, verify)
     with tempfile.TemporaryDirectory(prefix="capture-cp-") as folder:
         for place, label in enumerate(labels, 1):

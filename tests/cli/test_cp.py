@@ -62,6 +62,19 @@ def test_runs_are_copied_whole_and_once(stores, capsys):
     assert {path: os.stat(path).st_mtime_ns for path, _, _ in os.walk(target)} == before
 
 
+def test_a_source_without_runs_is_no_success(stores, tmp_path, capsys):
+    """It is a slip, mostly: another database of the server, or a file that is not there, which must not be made."""
+    pytest.importorskip("sqlalchemy")
+    _, target = stores
+    nowhere = tmp_path / "nowhere.db"
+    assert main(["cp", f"sqlite:///{nowhere}", target]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert not nowhere.exists()
+    nowhere.touch()
+    assert main(["cp", f"sqlite:///{nowhere}", target]) == 1
+    assert "nowhere.db holds no runs" in capsys.readouterr().err
+
+
 def test_some_runs_can_be_named_or_described(stores, capsys):
     """By label, by part of the uid, or by a condition."""
     source, target = stores

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from capture import events
+from capture import events, open_store
 from capture.errors import ObserverError, PartlyStoredError, RecordError, RunNotFoundError
 from capture.filters import field
 from capture.hooks import MetricsBatch
@@ -26,6 +26,7 @@ from capture.observers import SqlCurator, SqlObserver, SqlReader, _sql_blobs, _s
 from capture.observers._sql_database import Database
 from capture.observers._sql_errors import DatabaseAwayError, DatabaseRefusedError, DatabaseVersionError
 from capture.registry import make_observer, open_curator, open_reader
+from capture.stores import store_of
 from capture.testing import ObserverContract
 from capture.testing.contract import uid
 from capture.testing.feed import Story, Teller, describe, tell
@@ -959,6 +960,26 @@ def fill(url, folder):
 # ------------------------------------------------------------------------------------------- reader, curator, Sacred
 
 
+KILLED = """
+import os, signal, sqlite3, time
+from pathlib import Path
+from capture import Experiment
+
+ex = Experiment("killed", save_git_info=False)
+
+
+@ex.automain
+def main(_run):
+    database = sqlite3.connect("runs.db")
+    database.execute("BEGIN IMMEDIATE")  # nothing more is stored
+    _run.add_artifact(__file__, "kept.py")
+    (journal,) = Path(os.environ["CAPTURE_STATE_DIR"], "journals").glob("*.journal")
+    while b'"e":"artifact"' not in journal.read_bytes():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 class TestReader:
     def test_looking_at_a_store_that_is_not_there_makes_none(self, tmp_path):
         """A slip in a path must not leave an empty database behind."""
@@ -969,6 +990,63 @@ class TestReader:
         assert os.listdir(tmp_path) == []
         with pytest.raises(FileNotFoundError):
             SqlObserver.curator(f"sqlite:///{tmp_path}/nosuch.db").erase("secret")
+        with pytest.raises(FileNotFoundError, match=r"nosuch\.db does not exist"):
+            open_store(f"sqlite:///{tmp_path}/nosuch.db")
+        assert os.listdir(tmp_path) == []
+
+    def test_a_reader_leaves_one_file_behind(self, url, tmp_path):
+        """Whether somebody closes it, forgets it, or the process ends: a store is copied by its file."""
+        tell(SqlObserver(url), story_of(tmp_path).complete(1))
+        database = tmp_path / "runs.db"
+        beside = tmp_path / "runs.db-wal"
+        reader = SqlObserver.reader(url)
+        assert reader.labels() == ["1"]
+        assert beside.exists()
+        reader.close()
+        assert not beside.exists()
+        assert reader.labels() == ["1"]
+        del reader
+        assert not beside.exists()
+        for code in ("kept = SqlObserver.reader(url); kept.labels()", "SqlObserver.curator(url).annotate(1, tags=['a'])"):
+            code = f"from capture.observers import SqlObserver; url = {url!r}; {code}"
+            subprocess.run([sys.executable, "-c", code], check=True)
+            assert [name for name in os.listdir(tmp_path) if name.startswith("runs.db")] == [database.name]
+
+    def test_a_reader_that_ends_takes_nothing_from_others(self, url, tmp_path):
+        """The files beside the database hold what others have written just now."""
+        observer, story = SqlObserver(url), story_of(tmp_path)
+        teller = Teller(observer, story)
+        teller.tell(story.lines())
+        teller.flush()
+        reader = SqlObserver.reader(url)
+        assert reader.labels() == ["1"]
+        reader.close()
+        assert (tmp_path / "runs.db-wal").exists()
+        story.complete(5)
+        teller.tell(story.lines()[2:])
+        teller.flush()
+        teller.finish()
+        assert SqlObserver.reader(url).get(1).result == 5
+
+    def test_what_waits_for_a_file_of_sqlite_is_delivered_before_it_is_read(self, url, tmp_path):
+        """As for a folder: the run of a killed process is there with all that it had recorded."""
+        script = tmp_path / "train.py"
+        script.write_text(KILLED, encoding="utf-8")
+        environment = {**os.environ, "CAPTURE_STATE_DIR": str(tmp_path / "state")}
+        arguments = [sys.executable, str(script), "-s", url]
+        assert subprocess.run(arguments, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL).returncode == -9
+        code = f"from capture import open_store; print([file.name for file in open_store({url!r}).get(1).artifacts])"
+        found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert found.stdout.strip() == "['kept.py']"
+
+    def test_a_database_that_was_deleted_is_not_made_anew_by_its_name(self, url, tmp_path):
+        """Somebody did not want it any more."""
+        identity = SqlObserver(url).identity
+        assert store_of(identity) is None
+        tell(SqlObserver(url), story_of(tmp_path).complete(1))
+        assert store_of(identity) == SqlObserver(url)
+        (tmp_path / "runs.db").unlink()
+        assert store_of(identity) is None
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_a_store_is_read_where_nothing_can_be_written(self, tmp_path):
