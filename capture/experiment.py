@@ -40,7 +40,8 @@ class Experiment(Ingredient):
     save_git_info : bool
         Whether the repository of the sources is looked up.
     observers : sequence of RunObserver or URL, optional
-        None: the default store, ``SETTINGS.STORE``. An empty list: none.
+        None: the default store, ``SETTINGS.STORE``. An empty list: none. A relative path is meant from the folder that
+        is current when it is given here, or added to `observers`.
 
     Raises
     ------
@@ -385,18 +386,41 @@ class ObserverList(list):
 
 
 def _checked(observer: Any) -> Any:
-    """Return an observer that is fit to be told; URLs are looked up when a run is made.
+    """Return an observer that is fit to be told; URLs are made absolute, and looked up when a run is made.
 
     Raises
     ------
     HookError
         If a hook declares an argument that is never passed to it.
     """
-    if not isinstance(observer, (str, os.PathLike)):
-        from capture.calls import check_hooks
+    if isinstance(observer, (str, os.PathLike)):
+        return _anchored(os.fspath(observer))
+    from capture.calls import check_hooks
 
-        check_hooks(observer)
+    check_hooks(observer)
     return observer
+
+
+def _anchored(url: str) -> str:
+    """Return the URL of the same store for who is in another folder: the script may go elsewhere before it runs.
+
+    What is no relative path of this machine comes back as it is.
+    """
+    if ":" not in url:
+        return os.path.abspath(os.path.expanduser(url)) if url.strip() else url
+    scheme, _, rest = url.partition(":")
+    kind = scheme.lower().partition("+")[0]
+    if kind == "sqlite" and rest.startswith("///"):
+        path = rest[3:]
+        is_relative = path not in ("", ":memory:") and not path.startswith(("/", "~", "?", ":memory:?"))
+        return f"{scheme}:///{os.path.join(os.getcwd(), path)}" if is_relative else url
+    if kind in ("file", "tinydb"):
+        path = rest[2:] if rest.startswith("//") else rest
+        if path and not path.startswith(("/", "~", "localhost/")):
+            from urllib.parse import quote
+
+            return f"{scheme}://{quote(os.getcwd())}/{path}"
+    return url
 
 
 def _at_a_prompt() -> bool:
