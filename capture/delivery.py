@@ -121,8 +121,8 @@ def sync(
     instead : bool
         Whether `observers` get all journals in place of the stores that these were meant for.
     retry_missed : bool
-        Whether events that an observer refused are offered to it again.
-
+        Whether events that an observer refused are offered again to one that has all the others. One that is behind
+        gets them anyway, once: what kept the others from it may have been what they were refused for.
     only : callable, optional
         ``only(uid)``: whether the journals of a run are delivered now. Default: all.
 
@@ -248,9 +248,6 @@ class _Courier:
         self, identity: str, observer: Any, far: Acknowledged, opened: Any, spool: Spool, acks: Acks, report: Report
     ) -> bool:
         """Tell one observer what it has not got; say whether it has everything now."""
-        missed = len(far.missed)
-        if not self._retry_missed:
-            far.missed = set()
         options = self._options
         cursor = Cursor(report.path, verify=True)
         lane = Lane(observer, cursor, opened.uid, opened.writer, spool, acks, options, known=far)
@@ -271,7 +268,7 @@ class _Courier:
         report.delivered[identity] = max(lane.delivered - far.seq, 0)
         if lane.label is not None:
             report.labels[identity] = lane.label
-        missed = len(lane.missed) + (0 if self._retry_missed else missed)
+        missed = len((far.missed - set(lane.made_up)) | set(lane.missed))
         report.missed.pop(identity, None)
         if missed:
             report.missed[identity] = missed

@@ -587,7 +587,9 @@ class Lane:
         if not self.replays or state == self._told:
             return
         assert self.identity is not None
-        missed, made_up = tuple(self.missed[self._told[2] :]), tuple(self.made_up[self._told[3] :])
+        missed = tuple(self.missed[self._told[2] :])
+        # what a flush refused had been taken before
+        made_up = tuple(seq for seq in self.made_up[self._told[3] :] if seq not in missed)
         try:
             self._acks.write(self.identity, self.acked, self.label, missed, made_up, self.done)
         except OSError as error:

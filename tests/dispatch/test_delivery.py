@@ -155,6 +155,37 @@ def test_a_store_that_is_still_away_keeps_its_journal(bench):
     assert here.joined == 1, "who has everything is not told again"
 
 
+def test_what_a_wrong_password_refused_is_offered_again_with_the_rest(bench):
+    """With the right one all arrives, and no journal stays behind for what has."""
+    refusing = {name: [ValueError("password"), ...] for name in ("opened_event", "started_event")}
+    wrong = FailingObserver(refusing, identity="a:", lane="main")
+    dispatcher = bench.start(wrong)
+    emit_all(dispatcher)
+    expected = plain(record_of(dispatcher))
+    dispatcher.pump()
+    bench.die(dispatcher)
+    (path,) = list_journals(bench.state)
+    (report,) = bench.sync(FailingObserver(refusing, identity="a:"))
+    assert report.behind == ["a:"] and read_acks(acks_path(path))["a:"].missed == {1}
+    store = MemoryStore("a:")
+    (report,) = bench.sync(store)
+    assert (report.missed, report.deleted) == ({}, True)
+    assert plain(store.record(UID)) == expected
+
+
+def test_what_a_store_really_refuses_is_kept_and_not_offered_at_each_run(bench):
+    """The log would say the same every day, until nobody reads it."""
+    left_behind(bench, MemoryStore("a:", lane="main"))
+    (path,) = list_journals(bench.state)
+    strict = FailingObserver({"output_event": [ValueError("never"), ...]}, identity="a:")
+    (report,) = bench.sync(strict)
+    assert report.missed["a:"] >= 1 and not report.deleted and report.delivered
+    calls = len(strict.calls)
+    (report,) = bench.sync(strict)
+    assert report.missed["a:"] >= 1 and not report.deleted and not report.delivered
+    assert len(strict.calls) == calls and os.path.exists(path)
+
+
 def test_stores_can_be_looked_up_by_identity(bench):
     """`capture sync` opens the stores that the journals name."""
     left_behind(bench, MemoryStore("a:", lane="main"), MemoryStore("b:", lane="main"))

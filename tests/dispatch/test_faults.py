@@ -147,6 +147,16 @@ def test_what_a_store_refuses_when_it_writes_is_kept_for_later(bench):
     assert "facts_event" in again.names and "metrics_event" not in again.names
 
 
+def test_what_a_flush_refuses_a_second_time_stays_in_the_journal(bench):
+    """Its hook has returned by then: it counted as taken, and the journal went with the next delivery."""
+    refusals = [PartlyStoredError("too long", {(UID, "main"): [4]}) for _ in range(2)]
+    bench.run(FailingObserver({"flush": refusals[:1]}, lane="main", identity="a:"))
+    (report,) = bench.sync(FailingObserver({"flush": refusals[1:]}, identity="a:"), retry_missed=True)
+    assert report.missed == {"a:": 1} and not report.deleted
+    (report,) = bench.sync(RecordingObserver(identity="a:"))
+    assert report.missed == {"a:": 1} and not report.deleted
+
+
 def test_what_comes_in_quick_succession_is_flushed_together(bench):
     """Each flush costs a store some files to open and to rename; a short run should pay for one."""
     store = RecordingObserver(lane="main")
