@@ -11,6 +11,7 @@ from capture.config.resolve import Resolved, check_additions, resolve
 from capture.config.updates import join_path
 from capture.errors import CaptureError, ConfigFileError
 from capture.facts import WAIT_S, Facts
+from capture.hooks import check_tags
 from capture.ingredient import key_rules
 from capture.inject import Frame
 from capture.logs import RunLog, root_logger
@@ -77,7 +78,7 @@ def create_run(
     run.frame = make_frame(run, experiment, parts, resolved, run_logger)
     run.sources = facts.files
     run.watch = facts.watch
-    run.tags = list(tags)
+    run.tags = check_tags(tags) or []
     run.seed = resolved.values["seed"]
     run.unobserved = bool(command.unobserved) or is_silent_rank()
     run.owns_process = owns_process(experiment)

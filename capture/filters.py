@@ -191,9 +191,18 @@ def field(path: str) -> Field:
 
 
 def as_filter(where: Mapping[str, Any] | Filter | None) -> Filter | None:
-    """Return the filter that `where` stands for: one itself, exact values by dotted path, or None for no condition."""
+    """Return the filter that `where` stands for: one itself, exact values by dotted path, or None for no condition.
+
+    Raises
+    ------
+    TypeError
+        If it is something else; text is read by `capture.expressions.parse`.
+    """
     if where is None or isinstance(where, Filter):
         return where
+    if not hasattr(where, "items"):
+        hint = f"; text is read by capture.expressions.parse({where!r})" if isinstance(where, str) else ""
+        raise TypeError(f"a condition is a Filter or a mapping of dotted paths to values, got {where!r}{hint}")
     tests = [Test(path, "==", value) for path, value in where.items()]
     return tests[0] if len(tests) == 1 else Every(tests)
 

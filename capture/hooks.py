@@ -43,6 +43,21 @@ CAPABILITIES = frozenset(
 )
 
 
+def check_tags(tags: Any) -> list[str] | None:
+    """Return tags as a list, None as it is.
+
+    Raises
+    ------
+    TypeError
+        If it is one text: its letters would be the tags.
+    """
+    if tags is None:
+        return None
+    if isinstance(tags, (str, bytes)):
+        raise TypeError(f"tags are a list of strings, got {tags!r}; one tag is [{tags!r}]")
+    return list(tags)
+
+
 class Unavailable:
     """Why a fact is not known; it stands where the fact would stand, and is false."""
 
@@ -246,14 +261,15 @@ class Reader:
         """Return one run; `RunNotFoundError` if there is none."""
         raise NotImplementedError
 
-    def find(self, where: Mapping[str, Any] | Filter | None = None, limit: int | None = None) -> Iterator[RunRecord]:
+    def find(self, where: Mapping[str, Any] | Filter | str | None = None, limit: int | None = None) -> Iterator[RunRecord]:
         """Yield runs, newest first.
 
         Parameters
         ----------
         where : mapping or Filter, optional
             Exact values by dotted path: ``{"status": "COMPLETED", "config.lr": 0.1, "experiment.name": "digits"}``, or
-            a condition made by `capture.filters.field`.
+            a condition made by `capture.filters.field`. The readers of this library take text, too, as
+            `capture.expressions.parse` does: ``"config.lr > 0.1"``.
         limit : int, optional
         """
         raise NotImplementedError
@@ -274,7 +290,7 @@ class Curator:
     """Changes what people may change in a store, and nothing else."""
 
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
-        """Set tags or notes; None leaves the old ones."""
+        """Set tags or notes; None leaves the old ones. One text in place of a list of tags is a TypeError."""
         raise NotImplementedError
 
     def bin(self, run: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from capture.errors import ObserverError, RecordError
-from capture.hooks import Curator
+from capture.hooks import Curator, check_tags
 from capture.observers import _atomic, _labels, _names
 from capture.observers._file_reader import FileStoreReader
 from capture.observers._run_folder import EXTENSION, RunFolder, read_document
@@ -33,6 +33,7 @@ class FileStoreCurator(Curator):
 
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes; None leaves the old ones."""
+        tags = check_tags(tags)
         folder = self._reader.folder(run)
         writer = RunFolder.open(folder, self.basedir, _atomic.is_shared(self.basedir))
         writer.change("annotate", tags, notes)

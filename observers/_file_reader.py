@@ -58,7 +58,9 @@ class FileStoreReader(StoreReader):
         check_format(self.basedir)
         return super().get(run)
 
-    def find(self, where: Mapping[str, Any] | Filter | None = None, limit: int | None = None) -> Iterator[RunRecord]:
+    def find(
+        self, where: Mapping[str, Any] | Filter | str | None = None, limit: int | None = None
+    ) -> Iterator[RunRecord]:
         """Yield runs, newest first. A run that cannot be read is left out, which the log says."""
         check_format(self.basedir)
         return super().find(where, limit)

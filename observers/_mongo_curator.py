@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capture.errors import ObserverError
-from capture.hooks import Curator
+from capture.hooks import Curator, check_tags
 from capture.observers._mongo_labels import Labels
 from capture.observers._mongo_reader import MongoReader
 
@@ -33,10 +33,11 @@ class MongoCurator(Curator):
 
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes, in the fields in which Omniboard keeps those that people write there."""
+        tags = check_tags(tags)
         label = self._reader.resolve(run)
         change: dict[str, Any] = {}
         if tags is not None:
-            change["omniboard.tags"] = list(tags)
+            change["omniboard.tags"] = tags
         if notes is not None:
             change["omniboard.notes"] = notes
         if change:

@@ -27,15 +27,16 @@ def by_part_of_uid(wanted: str, uids: Sequence[str]) -> list[str]:
     return [uid for uid, text in plain if text.startswith(part) or text.endswith(part)]
 
 
-def not_found(store: str, run: Any, labels: Sequence[Any], because: str = "") -> RunNotFoundError:
-    """Return the error for a run that is not there: it says which are."""
+def not_found(store: str, run: Any, labels: Sequence[Any], because: str = "", binned: bool = False) -> RunNotFoundError:
+    """Return the error for a run that is not there (with `binned`: not in the bin): it says which are."""
     known = [str(label) for label in labels]
     close = suggest(run, known)
     shown = known if len(known) <= 12 else [*known[:4], f"... ({len(known) - 8} more)", *known[-4:]]
-    lines = [because or f"{store} holds no run {str(run)!r}."]
+    lines = [because or f"{'the bin of ' if binned else ''}{store} holds no run {str(run)!r}."]
     if close:
         lines.append(f"  did you mean:  {close}")
-    lines.append(f"  labels:        {', '.join(shown) or 'none: the store is empty'}")
+    none = "none: the bin is empty" if binned else "none: the store is empty"
+    lines.append(f"  {'in the bin:  ' if binned else 'labels:      '}  {', '.join(shown) or none}")
     lines.append("  also possible: a beginning or end of a uid, latest, -1")
     error = RunNotFoundError("\n".join(lines), print_traceback=False)
     error.run, error.store, error.labels = run, store, known  # type: ignore[attr-defined]

@@ -79,10 +79,16 @@ class StoreReader(Reader):
         """
         return self.read(self.resolve(run))
 
-    def find(self, where: Mapping[str, Any] | Filter | None = None, limit: int | None = None) -> Iterator[RunRecord]:
+    def find(
+        self, where: Mapping[str, Any] | Filter | str | None = None, limit: int | None = None
+    ) -> Iterator[RunRecord]:
         """Yield runs, newest first; see `capture.hooks.Reader.find`."""
         from itertools import islice
 
+        if isinstance(where, str):
+            from capture.expressions import parse
+
+            where = parse(where)
         return islice(self.matching(as_filter(where), limit), None if limit is None else max(limit, 0))
 
     def is_alive(self, record: RunRecord) -> bool | None:
@@ -106,13 +112,14 @@ class StoreReader(Reader):
             labels = self.all_labels(binned)
             if 0 < int(wanted[1:]) <= len(labels):
                 return labels[int(wanted)]
-            raise not_found(self.url, run, labels)
+            raise not_found(self.url, run, labels, binned=binned)
         label = self.find_label(wanted, binned)
         if label is not None:
             return label
-        if not binned and self.find_label(wanted, True) is not None:
-            because = f"run {wanted!r} is in the bin: restore it first."
-            raise not_found(self.url, run, self.all_labels(), because)
+        if self.find_label(wanted, not binned) is not None:
+            in_sight = f"run {wanted!r} is not in the bin: bin it first to purge it; to restore it, nothing is needed."
+            because = in_sight if binned else f"run {wanted!r} is in the bin: restore it first."
+            raise not_found(self.url, run, self.all_labels(binned), because, binned)
         uids = {uid: label for uid, label in self.uids_like(wanted, binned) if uid}
         candidates = by_part_of_uid(wanted, list(uids))
         if len(candidates) == 1:
@@ -121,7 +128,7 @@ class StoreReader(Reader):
         if candidates:
             listed = ", ".join(f"{uids[uid]} ({uid})" for uid in candidates)
             because = f"{wanted!r} is the beginning or end of the uid of several runs of {self.url}: {listed}"
-        raise not_found(self.url, run, self.all_labels(binned), because)
+        raise not_found(self.url, run, self.all_labels(binned), because, binned)
 
     def labels(self) -> list[Any]:
         """Return the labels of all runs, oldest first."""

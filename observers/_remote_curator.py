@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from capture.errors import ObserverError, RecordError
-from capture.hooks import Curator
+from capture.hooks import Curator, check_tags
 from capture.observers import _labels, _names
 from capture.observers._remote_files import chunks_of
 from capture.observers._remote_reader import RemoteFolderReader
@@ -50,6 +50,7 @@ class RemoteFolderCurator(Curator):
 
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes; None leaves the old ones."""
+        tags = check_tags(tags)
         writer = RemoteRun.open(self._store, _labels.folder_of(self._reader.resolve(run)))
         writer.change("annotate", tags, notes)
         writer.flush()

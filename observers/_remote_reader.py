@@ -76,7 +76,9 @@ class RemoteFolderReader(StoreReader):
         self._check()
         return super().get(run)
 
-    def find(self, where: Mapping[str, Any] | Filter | None = None, limit: int | None = None) -> Iterator[RunRecord]:
+    def find(
+        self, where: Mapping[str, Any] | Filter | str | None = None, limit: int | None = None
+    ) -> Iterator[RunRecord]:
         """Yield runs, newest first. A run that cannot be read is left out, which the log says."""
         self._check()
         return super().find(where, limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from capture.errors import ObserverError
-from capture.hooks import Curator
+from capture.hooks import Curator, check_tags
 from capture.observers import _sql_blobs
 from capture.observers import _sql_tables as tables
 from capture.observers._sql_database import Database
@@ -53,6 +53,7 @@ class SqlCurator(Curator):
 
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes; None leaves the old ones."""
+        tags = check_tags(tags)
         values = {}
         if tags is not None:
             values["tags"] = to_json(list(tags))

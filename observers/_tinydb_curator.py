@@ -7,7 +7,7 @@ import re
 
 from capture import plainjson
 from capture.errors import ObserverError, RecordError
-from capture.hooks import Curator
+from capture.hooks import Curator, check_tags
 from capture.observers import _atomic, _labels, _names
 from capture.observers._tinydb_file import dump_entry, key_of, read_lines
 from capture.observers._tinydb_reader import TinyDbReader
@@ -45,6 +45,7 @@ class TinyDbCurator(Curator):
 
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes; None leaves the old ones."""
+        tags = check_tags(tags)
         label = self._reader.resolve(run)
         self._make()
         name, entry_id = self._place_of(label)

@@ -756,6 +756,14 @@ class ObserverContract:
         record = backend.reader.get(labels[0])
         assert (record.tags, record.notes, record.result) == (["paper"], "Figure 4", 0)
 
+    def test_one_text_is_no_list_of_tags(self, tmp_path):
+        """Its letters would be the tags."""
+        backend, curator, labels = self.curated(tmp_path)
+        curator.annotate(labels[0], tags=["paper"])
+        with pytest.raises(TypeError, match="list"):
+            curator.annotate(labels[0], tags="abc")
+        assert backend.reader.get(labels[0]).tags == ["paper"]
+
     def test_a_binned_run_is_out_of_sight_until_it_is_restored(self, tmp_path):
         """Tidying up must not cost anything that cannot be undone."""
         backend, curator, labels = self.curated(tmp_path)
@@ -773,8 +781,9 @@ class ObserverContract:
     def test_the_label_of_a_purged_run_is_never_given_again(self, tmp_path):
         """A number in a lab book means one run for all time."""
         backend, curator, labels = self.curated(tmp_path)
-        with pytest.raises(RunNotFoundError):
-            curator.purge(labels[2])  # it is not in the bin
+        with pytest.raises(RunNotFoundError, match="not in the bin"):
+            curator.purge(labels[2])
+        assert str(labels[2]) in [str(label) for label in backend.reader.labels()]
         curator.bin(labels[2])
         curator.purge(labels[2])
         assert curator.binned() == []

@@ -6,9 +6,13 @@ import pickle
 
 import pytest
 
+from capture import open_store
 from capture.expressions import ExpressionError, parse
 from capture.filters import as_filter, field
+from capture.observers import FileStorageObserver
 from capture.records import RunRecord, Series
+from capture.testing import Story, tell
+from capture.testing.contract import uid
 
 
 @pytest.fixture
@@ -122,3 +126,19 @@ def test_numbers_of_numpy_are_numbers(record):
 def test_a_method_is_no_value(record, path):
     """A path that leads to one leads nowhere, and a raised number is no place in a list."""
     assert not field(path).exists().matches(record)
+
+
+def test_a_store_takes_a_condition_as_text(tmp_path):
+    """As it is typed in a notebook, and given to `capture cp`."""
+    for number in (1, 2, 3):
+        told = Story(tmp_path / str(number), uid(f"0{number}")).start(config={"lr": number / 10}).complete()
+        tell(FileStorageObserver(tmp_path / "runs"), told)
+    found = open_store(tmp_path / "runs").find("config.lr > 0.15 and config.lr < 0.25")
+    assert [record.config["lr"] for record in found] == [0.2]
+
+
+@pytest.mark.parametrize(("where", "said"), [("config.lr > 1", r"capture\.expressions\.parse\('config.lr > 1'\)"), (7, "got 7")])
+def test_what_is_no_condition_is_refused_with_what_reads_text(where, said):
+    """A reader of another package may not take text."""
+    with pytest.raises(TypeError, match=said):
+        as_filter(where)
