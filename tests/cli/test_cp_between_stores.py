@@ -1,4 +1,4 @@
-"""``capture cp`` between every two kinds of stores: what comes home in the end is what went out."""
+"""``capture cp`` between all kinds of stores: what comes home in the end is what went out."""
 
 from __future__ import annotations
 
@@ -77,11 +77,14 @@ def records(url: str) -> dict:
 
 
 def pairs() -> list:
-    """Return every pair of kinds; with a server it takes seconds."""
-    slow = pytest.mark.slow
-    return [
-        pytest.param(*pair, marks=[] if set(pair) <= set(LOCAL) else slow) for pair in itertools.product(KINDS, KINDS)
-    ]
+    """Return the pairs of kinds: all of those without a server, and each server from and to files and to the next.
+
+    What is told to one store does not depend on the other that it comes from; with a server, a pair takes seconds.
+    """
+    servers = [kind for kind in KINDS if kind not in LOCAL]
+    slow = [*itertools.product(servers, ["file"]), *itertools.product(["file"], servers)]
+    slow += zip(servers, [*servers[1:], servers[0]])
+    return [*itertools.product(LOCAL, LOCAL), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in slow)]
 
 
 @pytest.mark.parametrize(("origin", "target"), pairs())
