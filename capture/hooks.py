@@ -261,7 +261,9 @@ class Reader:
         """Return one run; `RunNotFoundError` if there is none."""
         raise NotImplementedError
 
-    def find(self, where: Mapping[str, Any] | Filter | str | None = None, limit: int | None = None) -> Iterator[RunRecord]:
+    def find(
+        self, where: Mapping[str, Any] | Filter | str | None = None, limit: int | None = None
+    ) -> Iterator[RunRecord]:
         """Yield runs, newest first.
 
         Parameters

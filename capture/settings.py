@@ -254,7 +254,7 @@ def _checked(name: str, value: Any, origin: str) -> Any:
         value = list(value)
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
         raise SettingError(f"{name} is a {wanted.__name__}, got {_shown(name, value)} (set by {origin})")
-    if name in _NOT_EMPTY and not value.strip():
+    if name in _NOT_EMPTY and isinstance(value, str) and not value.strip():
         raise SettingError(f"{name} is not empty, got {value!r} (set by {origin})")
     if name in _LEAST and isinstance(value, float) and not _LEAST[name] <= value < float("inf"):
         raise SettingError(f"{name} is {_LEAST[name]} or more, got {value!r} (set by {origin})")

@@ -27,7 +27,7 @@ from capture.settings import SETTINGS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Any
+    from typing import Any, ClassVar
 
     from capture.hooks import MetricsBatch
 
@@ -88,6 +88,8 @@ class NotifyObserver(MessageObserver):
     >>> NotifyObserver("json://localhost", on=["failed"])  # doctest: +SKIP
     <NotifyObserver to json://>
     """
+
+    drivers: ClassVar[dict[str, str]] = {"apprise": "notify"}  #: module -> the extra that brings it
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ record, since object stores cannot append.
 from __future__ import annotations
 
 from capture.errors import ObserverError
-from capture.observers._remote_files import READ_ONLY, is_passing, require, scheme_of, without_user
+from capture.observers._remote_files import EXTRAS, READ_ONLY, is_passing, require, scheme_of, without_user
 from capture.observers._remote_store import RESOURCES, SOURCES, RemoteStore, files_at, split_endpoint
 from capture.observers._writing import StoreObserver
 from capture.secrets import redact_url
@@ -74,6 +74,17 @@ class RemoteFolderObserver(StoreObserver):
     def forget(self) -> None:
         super().forget()
         self._store: RemoteStore | None = None
+
+    @classmethod
+    def drivers_of(cls, scheme: str) -> dict[str, str]:
+        """Return the modules that a store of this scheme needs, each with what is to be installed for it."""
+        found = {
+            module: f"experiment-capture[{extra}]"
+            for extra, (schemes, modules) in EXTRAS.items()
+            for module in modules
+            if scheme in schemes
+        }
+        return {"fsspec": "fsspec", **found}
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> RemoteFolderObserver:

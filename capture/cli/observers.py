@@ -57,14 +57,30 @@ def _row(scheme: str, target: str, origin: str, load: Any) -> tuple[str, ...]:
         return scheme, name, "", "", origin, f"cannot be loaded: {type(error).__name__}: {error}"
     keeps = " ".join(sorted(getattr(cls, "supports", ()))) or "-"
     sides = ("r" if hasattr(cls, "reader") else "") + ("c" if hasattr(cls, "curator") else "")
-    return scheme, name, keeps, sides or "-", origin, _state(cls)
+    return scheme, name, keeps, sides or "-", origin, _state(cls, scheme.split(", "))
 
 
-def _state(cls: Any) -> str:
-    """Say whether the drivers are here that an observer names in `drivers`: module -> extra."""
+def _state(cls: Any, schemes: list[str]) -> str:
+    """Say whether the drivers are here that an observer names: for all schemes alike, or for each.
+
+    They are in its attribute ``drivers``, module -> extra of this package, or what its ``drivers_of(scheme)`` returns,
+    module -> what pip is to install.
+    """
+    if not hasattr(cls, "drivers_of"):
+        drivers = {name: f"experiment-capture[{extra}]" for name, extra in getattr(cls, "drivers", {}).items()}
+        return _need(drivers)
+    by_need: dict[str, list[str]] = {}
+    for scheme in schemes:
+        by_need.setdefault(_need(cls.drivers_of(scheme)), []).append(scheme)
+    if len(by_need) == 1:
+        return next(iter(by_need))
+    return "; ".join(f"{', '.join(each)} {need}" for need, each in by_need.items())
+
+
+def _need(drivers: dict[str, str]) -> str:
     from importlib.util import find_spec
 
-    missing = [extra for module, extra in getattr(cls, "drivers", {}).items() if find_spec(module) is None]
-    if not missing:
-        return "ready"
-    return f"needs: pip install 'experiment-capture[{','.join(dict.fromkeys(missing))}]'"
+    missing = list(dict.fromkeys(what for module, what in drivers.items() if find_spec(module) is None))
+    if len(missing) > 1 and "fsspec" in missing:
+        missing.remove("fsspec")  # what else is missing brings it
+    return f"needs: pip install {' '.join(map(repr, missing))}" if missing else "ready"

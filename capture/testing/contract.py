@@ -761,7 +761,7 @@ class ObserverContract:
         backend, curator, labels = self.curated(tmp_path)
         curator.annotate(labels[0], tags=["paper"])
         with pytest.raises(TypeError, match="list"):
-            curator.annotate(labels[0], tags="abc")
+            curator.annotate(labels[0], tags="abc")  # type: ignore[arg-type]
         assert backend.reader.get(labels[0]).tags == ["paper"]
 
     def test_a_binned_run_is_out_of_sight_until_it_is_restored(self, tmp_path):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
+
+import pytest
 
 from capture import registry
 from capture.cli import main
@@ -22,6 +25,44 @@ def test_built_in_stores_are_listed_with_what_they_keep(capsys):
 def test_every_built_in_class_can_be_loaded():
     """Without its driver, too: that is imported when it is used."""
     assert not [row for row in rows() if "cannot be loaded" in row[-1]]
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Return a function that hides modules, as if they were not installed."""
+    find = importlib.util.find_spec
+
+    def hide(*modules):
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name in modules else find(name, *more))
+
+    return hide
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [
+        ("MongoObserver", "pymongo", "mongo"),
+        ("SqlObserver", "sqlalchemy", "sql"),
+        ("NotifyObserver", "apprise", "notify"),
+        ("S3Observer", "s3fs", "s3"),
+        ("GoogleCloudStorageObserver", "gcsfs", "gcs"),
+    ],
+)
+def test_a_store_whose_driver_is_missing_says_what_to_install(name, module, extra, without):
+    """Told to be ready, one looks for the fault elsewhere."""
+    without(module)
+    assert {row[1]: row[-1] for row in rows()}[name] == f"needs: pip install 'experiment-capture[{extra}]'"
+
+
+def test_a_store_of_many_schemes_says_which_of_them_lack_something(without):
+    """Each filesystem of fsspec's has a package of its own."""
+    without("adlfs", "pyarrow", "paramiko")
+    state = {row[1]: row[-1] for row in rows()}["RemoteFolderObserver"]
+    parts = state.split("; ")
+    assert "abfs, abfss, az needs: pip install 'experiment-capture[azure]'" in parts
+    assert "sftp, ssh needs: pip install 'experiment-capture[ssh]'" in parts and "memory ready" in parts
+    without("fsspec")
+    assert "memory needs: pip install 'fsspec'" in {row[1]: row[-1] for row in rows()}["RemoteFolderObserver"]
 
 
 def test_a_plugin_is_listed_and_a_broken_one_says_why(tmp_path, monkeypatch):
