@@ -395,9 +395,9 @@ class PartlyStoredError(ObserverError):
         ``(uid, writer)`` of a run -> the seqs of its events.
     """
 
-    def __init__(self, message: str, refused: dict[tuple[str, str], list[int]]) -> None:
+    def __init__(self, message: str, refused: dict[tuple[str, str], list[int]] | None = None) -> None:
         super().__init__(message)
-        self.refused = refused
+        self.refused = refused or {}
 
     def __reduce__(self) -> Any:
         return type(self), (str(self), self.refused)
