@@ -487,7 +487,11 @@ class Files:
     def _ensure_parent(self, path: str) -> None:
         folder = path.rpartition("/")[0]
         if self._has_folders and folder not in self._made:
-            self._call("makedirs", folder, exist_ok=True)
+            try:
+                self._call("makedirs", folder, exist_ok=True)
+            except OSError:  # another thread or process may have made it just now, which SFTP calls a failure
+                if not self._call("isdir", folder):
+                    raise
             self._made.add(folder)
 
     def upload(self, key: str, open: Callable[[], BinaryIO], size: int, digest: str = "") -> None:

@@ -10,7 +10,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capture.codec import Opaque
@@ -104,7 +104,7 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine it is
 @given(st.dictionaries(keys, plain, max_size=4), st.sampled_from(["json", "yaml", "toml"]))
 def test_any_config_survives_any_format(tmp_path_factory, config, ending):
     """Keys and texts with quotes, line ends, control characters, look-alikes of numbers."""
