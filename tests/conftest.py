@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -94,3 +95,12 @@ def facts(request):
     SETTINGS.IMPORTS, SETTINGS.GIT.BUNDLE_BYTES = False, 0
     yield
     SETTINGS.IMPORTS, SETTINGS.GIT.BUNDLE_BYTES = before
+
+
+@pytest.fixture(autouse=True)
+def log_level():
+    """Give each test the log level that it expects: ``--loglevel`` sets that of the process, for good."""
+    root = logging.getLogger()
+    before = root.level
+    yield
+    root.setLevel(before)
