@@ -69,9 +69,13 @@ class CommandLineOption:
 
     @property
     def is_disabled(self) -> bool:
-        """Whether it needs a store that is not installed."""
-        scheme = getattr(self.function, "scheme", None)
-        return scheme is not None and scheme not in _schemes()
+        """Whether it needs a store whose driver is not installed."""
+        driver = getattr(self.function, "driver", None)
+        if driver is None:
+            return False
+        from importlib.util import find_spec
+
+        return find_spec(driver) is None
 
     def __repr__(self) -> str:
         return f"<CommandLineOption {self.spelling.strip()}>"
@@ -229,16 +233,12 @@ def _tag(args: Any, run: Run) -> None:
     run.tags += [tag for tag in args if tag not in run.tags]
 
 
-def _needs_store(flag: str, scheme: str, what: str) -> Callable[[Any, Run], None]:
+def _to_store(flag: str, scheme: str, what: str, driver: str | None) -> Callable[[Any, Run], None]:
+    """Return the function of one of Sacred's options for a store; `driver` is the module that it needs."""
+
     def option(args: Any, run: Run) -> None:
         from capture.registry import observer_class
 
-        installed = _schemes()
-        if scheme not in installed:
-            raise CommandLineError(
-                f"{flag} records to {what}, and no store for {scheme}:// is installed.\n"
-                f"  installed:  {', '.join(installed)}"
-            )
         try:
             run.observers.append(observer_class(f"{scheme}://").from_argument(args))
         except (ObserverError, ValueError) as error:
@@ -246,15 +246,8 @@ def _needs_store(flag: str, scheme: str, what: str) -> Callable[[Any, Run], None
 
     option.__doc__ = f"Record to {what}."
     option.__name__ = f"_{scheme}"
-    option.scheme = scheme  # type: ignore[attr-defined]
+    option.driver = driver  # type: ignore[attr-defined]
     return option
-
-
-def _schemes() -> list[str]:
-    """Return the schemes of the stores that are built in or installed."""
-    from capture.registry import BUILT_IN, GROUP, plugin_classes
-
-    return sorted({*BUILT_IN, *plugin_classes(GROUP)})
 
 
 def parse_loglevel(text: Any) -> int:
@@ -294,10 +287,10 @@ STOCK = [
     CommandLineOption(_beat_interval, "-b", "--beat-interval", value="SECONDS", stock="sacred"),
     CommandLineOption(_queue, "-q", "--queue", True, stock="sacred"),
     CommandLineOption(_priority, "-P", "--priority", value="NUMBER", stock="sacred"),
-    CommandLineOption(_needs_store("-m", "mongodb", "MongoDB"), "-m", "--mongo_db", value="DB", stock="sacred"),
-    CommandLineOption(_needs_store("-s", "sql", "an SQL database"), "-s", "--sql", value="URL", stock="sacred"),
-    CommandLineOption(_needs_store("-t", "tinydb", "TinyDB"), "-t", "--tiny_db", value="FOLDER", stock="sacred"),
-    CommandLineOption(_needs_store("-S", "s3", "an S3 bucket"), "-S", "--s3", value="URL", stock="sacred"),
+    CommandLineOption(_to_store("-m", "mongodb", "MongoDB", "pymongo"), "-m", "--mongo_db", value="DB", stock="sacred"),
+    CommandLineOption(_to_store("-s", "sql", "a database", "sqlalchemy"), "-s", "--sql", value="URL", stock="sacred"),
+    CommandLineOption(_to_store("-t", "tinydb", "TinyDB", None), "-t", "--tiny_db", value="FOLDER", stock="sacred"),
+    CommandLineOption(_to_store("-S", "s3", "an S3 bucket", "s3fs"), "-S", "--s3", value="URL", stock="sacred"),
 ]
 _STORES = frozenset({"--observe", "--file_storage", "--mongo_db", "--sql", "--tiny_db", "--s3"})
 

@@ -539,6 +539,8 @@ def test_no_known_value_survives_wherever_it_stands(data, value, secret):
     masker = Masker(environ={"MY_PASSWORD": secret})
     if secret not in masker.known:
         return  # everybody's, or a mask
+    if any(secret in text for text in leaves(events.Heartbeat(beat_time=NOW, info=[{}], result=[()]).to_json())):
+        return  # a word of the form that every event has, such as "datetime"
     event = events.Heartbeat(beat_time=NOW, info=[{"v": planted(data, value, secret)}], result=[planted(data, value, secret)])
     masked = masker.event(event)
     assert not any(secret in text for text in leaves(masked.to_json()))

@@ -330,12 +330,12 @@ def test_distributions_are_told_with_version_modules_and_whether_they_came_late(
     """Also those whose modules have other names, and those that share one."""
     site.install("scikit-learn", "1.5.0", ["sklearn/__init__.py"])
     site.install("opencv-python", "4.1", ["cv2/__init__.py"])
-    site.install("google-auth", "1.1", ["google/auth/__init__.py"])
-    site.install("google-cloud-storage", "2.1", ["google/cloud/storage/__init__.py"])
-    site.install("azure-core", "3.1", ["azure/core/__init__.py"])
+    site.install("lab-auth", "1.1", ["lab/auth/__init__.py"])
+    site.install("lab-cloud-storage", "2.1", ["lab/cloud/storage/__init__.py"])
+    site.install("sky-core", "3.1", ["sky/core/__init__.py"])
     site.install("unused", "9", ["unused/__init__.py"])
-    loaded({**site.module("sklearn"), **site.module("cv2"), **namespace("google"), **site.module("google.auth")})
-    loaded({**namespace("google.cloud"), **site.module("google.cloud.storage"), **namespace("azure")})
+    loaded({**site.module("sklearn"), **site.module("cv2"), **namespace("lab"), **site.module("lab.auth")})
+    loaded({**namespace("lab.cloud"), **site.module("lab.cloud.storage"), **namespace("sky")})
     facts, _ = look(project, at_start=["sklearn"])
     assert entry(facts, "scikit-learn") == {
         "name": "scikit-learn",
@@ -344,13 +344,13 @@ def test_distributions_are_told_with_version_modules_and_whether_they_came_late(
         "late": False,
     }
     assert entry(facts, "opencv-python")["late"] is True
-    assert entry(facts, "google-auth")["modules"] == ["google.auth"]
-    assert entry(facts, "google-cloud-storage")["modules"] == ["google.cloud.storage"]
-    assert not {"azure-core", "unused"} & names(facts)  # a namespace alone is no import of what lies in it
+    assert entry(facts, "lab-auth")["modules"] == ["lab.auth"]
+    assert entry(facts, "lab-cloud-storage")["modules"] == ["lab.cloud.storage"]
+    assert not {"sky-core", "unused"} & names(facts)  # a namespace alone is no import of what lies in it
     dependencies = facts["dependencies"]
     assert dependencies == sorted(dependencies, key=lambda each: each.partition("==")[0].lower())
-    assert {"google-auth==1.1", "google-cloud-storage==2.1", "opencv-python==4.1", "scikit-learn==1.5.0"} <= set(dependencies)
-    assert not {"sklearn", "cv2", "google", "azure"} & set(facts["unmapped"])
+    assert {"lab-auth==1.1", "lab-cloud-storage==2.1", "opencv-python==4.1", "scikit-learn==1.5.0"} <= set(dependencies)
+    assert not {"sklearn", "cv2", "lab", "sky"} & set(facts["unmapped"])
     assert facts["modules"] > 20
 
 

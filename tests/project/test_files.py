@@ -55,7 +55,7 @@ def readme_command(name: str) -> str:
     return subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize(("name", "end"), [("example", "examples/digits.py with lr=0.01"), ("tests", "-m pytest")])
+@pytest.mark.parametrize(("name", "end"), [("example", "examples/digits.py with lr=0.01"), ("tests", "-m pytest -n auto")])
 def test_ci_runs_the_commands_of_the_readme(name, end):
     """Two commands do all the set-up; if CI ran others, nobody would notice when these stop working."""
     command = readme_command(name)

@@ -62,8 +62,11 @@ def test_long_series_are_not_repeated_in_sacreds_form(project, tmp_path, limit, 
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_options_that_cannot_be_used_are_shown_or_hidden(project, shown):
-    """Without a MongoDB store, an option for one only clutters the help; Sacred has a switch for it."""
+def test_options_that_cannot_be_used_are_shown_or_hidden(project, shown, tmp_path, monkeypatch):
+    """Without a driver for MongoDB, an option for it only clutters the help; Sacred has a switch for it."""
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "sitecustomize.py").write_text("import sys\nsys.modules['pymongo'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "blocked"))
     text = project(f"command_line.show_disabled_options = {str(shown).lower()}")("--help-all")
     assert ("--mongo_db" in text) is shown
     assert "--file_storage" in text
