@@ -138,8 +138,8 @@ def _refuse_single_slash(url: str) -> None:
     if colon and len(head) > 1 and head.isalnum() and rest.startswith("/") and not rest.startswith("//"):
         from capture.secrets import redact_url
 
-        meant = redact_url(f"{head}://{rest}")
-        shown = meant.replace("://", ":", 1)
+        meant = redact_url(f"{head}:/{rest}")
+        shown = meant.replace("://", ":/", 1)
         raise ObserverError(
             f"{shown!r} is neither a URL nor a plain path.\n  did you mean:   {meant}\n  for a folder:   ./{shown}",
             print_traceback=False,

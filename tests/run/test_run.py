@@ -514,7 +514,7 @@ def test_a_url_with_one_slash_is_not_taken_for_a_folder(ex):
     def main():
         pytest.fail("main ran")
 
-    with pytest.raises(CommandLineError, match="did you mean:   lab:///x"):
+    with pytest.raises(CommandLineError, match="did you mean:   lab://x"):
         ex.run(options={"--observe": ["lab:/x"]})
 
 

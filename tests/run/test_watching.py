@@ -352,7 +352,7 @@ def test_an_end_that_meets_a_dead_disk_is_not_waited_for(experiment, tmp_path, m
     """A file server that is gone lets nobody look at a file, for hours; the run that read one is over all the same."""
     released, looks = threading.Event(), classify._kind_now
     monkeypatch.setattr(classify, "_kind_now", lambda file: released.wait(60) and looks(file))
-    monkeypatch.setattr(watching, "GRACE_S", 0.2)
+    monkeypatch.setattr(watching, "GRACE_S", 1.0)
     before, SETTINGS.LINEAGE.END_WAIT_S = SETTINGS.LINEAGE.END_WAIT_S, 0.0
     (tmp_path / "in.csv").write_text("a,b\n")
 

@@ -393,9 +393,13 @@ def test_mounts_are_read_by_device(tmp_path):
 @linux
 def test_instances_of_this_user_are_counted(watched):
     """One more watch is one more instance."""
-    before = instances_in_use(20)
-    watched()
-    assert instances_in_use(20) >= before + 1
+
+    def counts_one_more() -> bool:
+        before = instances_in_use(20)
+        watched()
+        return instances_in_use(20) >= before + 1
+
+    assert any(counts_one_more() for _ in range(20))  # other processes of this user may end theirs meanwhile
     assert instances_in_use(0) is None  # there was no time
 
 
