@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from capture.observers._mongo_place import Place
 
-_CELLS = ("value", "json", "zlib", "file")
 #: parts of a document whose keys come from the run; elsewhere they are the layout's
 _OURS = frozenset({"config", "info", "result", "host", "meta", "omniboard"})
 #: parts of ``capture`` that hold cells by name

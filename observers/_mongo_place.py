@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-SCHEMES = ("mongodb://", "mongodb+srv://")
 PORT = 27017
 #: what a URL may say to us, not to the driver
 OWN_OPTIONS = ("collection_prefix", "collection", "overwrite", "priority", "failure_dir", "share_artifacts")

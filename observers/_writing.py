@@ -243,6 +243,22 @@ class StoreObserver(RunObserver):
         self.priority = priority
         self.forget()
 
+    @classmethod
+    def create(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make an observer (Sacred's old way)."""
+        import warnings
+
+        text = f"{cls.__name__}.create(...) is deprecated: call {cls.__name__}(...)"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return cls(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.forget()
+
     def forget(self) -> None:
         """Forget the runs that are being written: in a copy, and in another process."""
         self._lock = threading.RLock()

@@ -202,18 +202,6 @@ class FileStorageObserver(StoreObserver):
         self._shared: bool | None = None  # None: the store's folder was not looked at yet
 
     @classmethod
-    def create(cls, *args: Any, **kwargs: Any) -> FileStorageObserver:
-        """Make an observer (Sacred's old way)."""
-        import warnings
-
-        warnings.warn(
-            "FileStorageObserver.create(...) is deprecated: call FileStorageObserver(...)",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return cls(*args, **kwargs)
-
-    @classmethod
     def create_from(cls, *args: Any, **kwargs: Any) -> FileStorageObserver:
         """Make an observer from its parameters, with nothing checked."""
         return cls(*args, **kwargs)
@@ -255,13 +243,6 @@ class FileStorageObserver(StoreObserver):
 
     def __repr__(self) -> str:
         return f"FileStorageObserver({self.basedir!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.forget()
 
     def transient(self, error: BaseException) -> bool:
         """Say whether `error` may pass: a full disk, a file system that is away, too many open files."""

@@ -142,10 +142,6 @@ class MlflowObserver(StoreObserver):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name in ("_uri", "experiment_name", "priority")}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.forget()
-
     # ------------------------------------------------------------------------------------------------ StoreObserver
 
     @property

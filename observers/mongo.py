@@ -152,16 +152,6 @@ class MongoObserver(StoreObserver):
         _OBSERVERS.add(self)
 
     @classmethod
-    def create(cls, *args: Any, **kwargs: Any) -> MongoObserver:
-        """Make an observer (Sacred's old way)."""
-        import warnings
-
-        warnings.warn(
-            f"{cls.__name__}.create(...) is deprecated: call {cls.__name__}(...)", DeprecationWarning, stacklevel=2
-        )
-        return cls(*args, **kwargs)
-
-    @classmethod
     def create_from(
         cls,
         runs_collection: Any,

@@ -136,13 +136,6 @@ class RemoteFolderObserver(StoreObserver):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({redact_url(self.url)!r})"
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.forget()
-
     def transient(self, error: BaseException) -> bool:
         """Say whether `error` may pass: a connection that failed, a server that asks to slow down."""
         return super().transient(error) or is_passing(error)

@@ -76,15 +76,6 @@ class BucketObserver(RemoteFolderObserver):
             raise BucketNameError(text, form if separator else f"{form}, as in {cls.scheme}://my-lab/runs")
         return cls(bucket, path, storage_options=options)
 
-    @classmethod
-    def create(cls, *args: Any, **kwargs: Any) -> BucketObserver:
-        """Make an observer (Sacred's old way)."""
-        import warnings
-
-        text = f"{cls.__name__}.create(...) is deprecated: call {cls.__name__}(...)"
-        warnings.warn(text, DeprecationWarning, stacklevel=2)
-        return cls(*args, **kwargs)
-
     def save_directory(self, source_dir: str | os.PathLike[str], target_name: str) -> None:
         """Copy a folder of this machine into the bucket, to the path `target_name`; "": to its own name."""
         from capture.observers._writing import opener

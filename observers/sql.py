@@ -65,16 +65,6 @@ class SqlObserver(StoreObserver):
         self._session: Any = None
 
     @classmethod
-    def create(cls, url: str, echo: bool = False, priority: float = DEFAULT_SQL_PRIORITY) -> SqlObserver:
-        """Make an observer (Sacred's old way)."""
-        import warnings
-
-        warnings.warn(
-            "SqlObserver.create(...) is deprecated: call SqlObserver(...)", DeprecationWarning, stacklevel=2
-        )
-        return cls(url, echo, priority)
-
-    @classmethod
     def create_from(cls, engine: Engine, session: Any, priority: float = DEFAULT_SQL_PRIORITY) -> SqlObserver:
         """Make an observer that uses an engine of SQLAlchemy that there is already.
 
@@ -166,10 +156,6 @@ class SqlObserver(StoreObserver):
         if self._engine is not None:
             raise TypeError("an SqlObserver that was given an engine cannot be sent to another process: give it a URL")
         return {"_url": self._url, "echo": self.echo, "priority": self.priority, "_engine": None, "_session": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.forget()
 
     def __copy__(self) -> SqlObserver:
         new = type(self).__new__(type(self))

@@ -62,16 +62,6 @@ class TinyDbObserver(StoreObserver):
         self._db: Any = None
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str] = _DEFAULT, overwrite: str | int | None = None) -> TinyDbObserver:
-        """Make an observer (Sacred's old way)."""
-        import warnings
-
-        warnings.warn(
-            "TinyDbObserver.create(...) is deprecated: call TinyDbObserver(...)", DeprecationWarning, stacklevel=2
-        )
-        return cls(path, overwrite)
-
-    @classmethod
     def create_from(
         cls, db: Any, fs: Any, overwrite: str | int | None = None, root: str | os.PathLike[str] | None = None
     ) -> TinyDbObserver:
@@ -133,13 +123,6 @@ class TinyDbObserver(StoreObserver):
 
     def __repr__(self) -> str:
         return f"TinyDbObserver({self.root!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.forget()
 
     def transient(self, error: BaseException) -> bool:
         """Say whether `error` may pass: a full disk, a file system that is away, too many open files."""
