@@ -35,14 +35,13 @@ from capture.observers._remote_store import (
     dump_extension,
     file_entry,
 )
-from capture.observers._run_folder import EXTENSION, FILES, Documents
-from capture.observers._writing import RunWriter, log
+from capture.observers._run_folder import EXTENSION, FILES, Documents, DocumentWriter
+from capture.observers._writing import log
 from capture.records import KEPT, summarize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
     from typing import Any
 
     from capture.hooks import MetricsBatch
@@ -66,7 +65,7 @@ class _Tail:
         self.unsent = False
 
 
-class RemoteRun(RunWriter):
+class RemoteRun(DocumentWriter):
     """One run that is being written.
 
     Parameters
@@ -144,37 +143,6 @@ class RemoteRun(RunWriter):
         self._missed_changed = self._missed_changed or bool(seq)
 
     # ------------------------------------------------------------------------------------------- what happens
-
-    def change(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Make one change to the documents, see `Documents`."""
-        getattr(self.documents, name)(*args, **kwargs)
-        self._changes.append((name, args, kwargs))
-
-    def opened(self, writer: str, host: Any, version: Any) -> None:
-        self.change("opened", writer, host, version)
-
-    def described(
-        self, status: str, moment: datetime, ex_info: Any, command: str, host_info: Any, config: Any, meta_info: Any
-    ) -> None:
-        self.change("describe", status, moment, ex_info, command, host_info, config, meta_info)
-
-    def resumed(self, moment: datetime) -> None:
-        self.change("resumed", moment)
-
-    def facts(self, topic: str, facts: Any) -> None:
-        self.change("facts", topic, facts)
-
-    def beat(self, moment: datetime, info: Any, result: Any) -> None:
-        self.change("beat", moment, info, result)
-
-    def annotated(self, tags: list[str] | None, notes: str | None) -> None:
-        self.change("annotate", tags, notes)
-
-    def finished(self, status: str, moment: datetime, **more: Any) -> None:
-        self.change("ended", status, moment, **more)
-
-    def unknown(self, payload: dict[str, Any]) -> None:
-        self.change("unknown", payload)
 
     def output(self, text: str, offset: int | None) -> None:
         data = text.encode("utf-8", "surrogatepass")

@@ -225,7 +225,48 @@ def _key(kind: str, entry: dict[str, Any]) -> Any:
     return (name, entry.get("digest")) if kind == "resources" else name
 
 
-class RunFolder(RunWriter):
+class DocumentWriter(RunWriter):
+    """A run of which all but output, metrics and files is said by changes to its `Documents`.
+
+    The changes are kept until they are written: when somebody else wrote meanwhile, they are made once more.
+    """
+
+    documents: Documents
+    _changes: list[tuple[str, tuple[Any, ...], dict[str, Any]]]
+
+    def change(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Make one change to the documents, see `Documents`."""
+        getattr(self.documents, name)(*args, **kwargs)
+        self._changes.append((name, args, kwargs))
+
+    def opened(self, writer: str, host: Any, version: Any) -> None:
+        self.change("opened", writer, host, version)
+
+    def described(
+        self, status: str, moment: datetime, ex_info: Any, command: str, host_info: Any, config: Any, meta_info: Any
+    ) -> None:
+        self.change("describe", status, moment, ex_info, command, host_info, config, meta_info)
+
+    def resumed(self, moment: datetime) -> None:
+        self.change("resumed", moment)
+
+    def facts(self, topic: str, facts: Any) -> None:
+        self.change("facts", topic, facts)
+
+    def beat(self, moment: datetime, info: Any, result: Any) -> None:
+        self.change("beat", moment, info, result)
+
+    def annotated(self, tags: list[str] | None, notes: str | None) -> None:
+        self.change("annotate", tags, notes)
+
+    def finished(self, status: str, moment: datetime, **more: Any) -> None:
+        self.change("ended", status, moment, **more)
+
+    def unknown(self, payload: dict[str, Any]) -> None:
+        self.change("unknown", payload)
+
+
+class RunFolder(DocumentWriter):
     """One run that is being written. Where its files go is for its subclass to say.
 
     Parameters
@@ -283,38 +324,12 @@ class RunFolder(RunWriter):
 
     # ------------------------------------------------------------------------------------------- what happens
 
-    def change(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Make one change to the documents, see `Documents`."""
-        getattr(self.documents, name)(*args, **kwargs)
-        self._changes.append((name, args, kwargs))
-
-    def opened(self, writer: str, host: Any, version: Any) -> None:
-        self.change("opened", writer, host, version)
-
     def described(
         self, status: str, moment: datetime, ex_info: Any, command: str, host_info: Any, config: Any, meta_info: Any
     ) -> None:
-        self.change("describe", status, moment, ex_info, command, host_info, config, meta_info)
+        super().described(status, moment, ex_info, command, host_info, config, meta_info)
         if status == "RUNNING" and not os.path.exists(self.file(OUTPUT)):
             self.output("", 0)
-
-    def resumed(self, moment: datetime) -> None:
-        self.change("resumed", moment)
-
-    def facts(self, topic: str, facts: Any) -> None:
-        self.change("facts", topic, facts)
-
-    def beat(self, moment: datetime, info: Any, result: Any) -> None:
-        self.change("beat", moment, info, result)
-
-    def annotated(self, tags: list[str] | None, notes: str | None) -> None:
-        self.change("annotate", tags, notes)
-
-    def finished(self, status: str, moment: datetime, **more: Any) -> None:
-        self.change("ended", status, moment, **more)
-
-    def unknown(self, payload: dict[str, Any]) -> None:
-        self.change("unknown", payload)
 
     def output(self, text: str, offset: int | None) -> None:
         try:
