@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import contextlib
 import hashlib
 import os
 import shutil
@@ -116,29 +117,43 @@ def _install_wheel(folder: str) -> None:
 
 
 def _environment(name: str, key: str, fill: Callable[[str], None]) -> str:
-    """Return the Python of an environment, which is made if need be; old ones of that name are removed."""
+    """Return the Python of an environment, which is made if need be; old ones of that name are removed.
+
+    Of several processes that ask at once, one makes it.
+    """
     version = "{}.{}".format(*sys.version_info)
     parent = os.path.join(tempfile.gettempdir(), f"capture-bench-{_user()}")
     folder = os.path.join(parent, f"{name}-{version}-{key}")
-    if not os.path.exists(folder):
-        os.makedirs(parent, mode=0o700, exist_ok=True)
-        new = f"{folder}.{os.getpid()}"
-        try:
+    os.makedirs(parent, mode=0o700, exist_ok=True)
+    with _alone(os.path.join(parent, f"{name}-{version}.lock")):
+        if not os.path.exists(folder):
+            new = f"{folder}.new"
+            shutil.rmtree(new, ignore_errors=True)
             # without pip and setuptools: the latter puts a .pth file there that every start of Python reads
             subprocess.run([sys.executable, "-m", "venv", "--without-pip", new], check=True)
             fill(new)
             os.rename(new, folder)
-        except OSError:
-            if not os.path.exists(folder):
-                raise
-            # another process was faster
-            shutil.rmtree(new)
-    os.utime(folder)
-    for other in os.listdir(parent):
-        path = os.path.join(parent, other)
-        if other.startswith(f"{name}-{version}-") and time.time() - os.stat(path).st_mtime > UNUSED_S:
-            shutil.rmtree(path, ignore_errors=True)
+        os.utime(folder)
+        for other in os.listdir(parent):
+            path = os.path.join(parent, other)
+            if other.startswith(f"{name}-{version}-") and time.time() - os.stat(path).st_mtime > UNUSED_S:
+                shutil.rmtree(path, ignore_errors=True)
     return _python(folder)
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Let one process at a time through; the others wait."""
+    with open(path, "ab") as stream:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(stream.fileno(), msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def _install(folder: str, what: Iterable[str]) -> None:
