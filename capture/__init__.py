@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         open_resource,
         start_run,
     )
-    from capture.stores import open_store
+    from capture.query.client import open_store
 
 __author__ = "The capture developers"
 __author_email__ = ""
@@ -62,7 +62,7 @@ _HOMES = {
     "cli_option": "commandline_options",
     "host_info_gatherer": "host_info",
     "host_info_getter": "host_info",
-    "open_store": "stores",
+    "open_store": "query.client",
     "start_run": "start",
     "log_scalar": "start",
     "log_metrics": "start",

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 _SIGNS: dict[type, str] = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
-_NAMES = ("config", "status", "metrics", "result", "experiment", "command", "tags", "notes", "host", "meta", "info")
+_NAMES = (
+    *("config", "status", "metrics", "result", "name", "command", "tags", "notes", "git", "packages", "host", "user"),
+    *("start_time", "duration", "info", "meta", "facts"),
+)
 _DEEPEST = 100  #: levels of brackets, which nobody writes by hand
 
 
@@ -74,7 +77,8 @@ def parts_of_a_run() -> list[str]:
     """Return the words that a path may begin with: the parts of a record."""
     from capture.records import RunRecord
 
-    return [*(name for name in vars(RunRecord()) if name != "read_output"), "output", "params", "summary"]
+    stored = [name for name in vars(RunRecord()) if name != "read_output"]
+    return [*stored, "name", "git", "user", "duration", "packages", "output", "params", "summary"]
 
 
 class _Parser:

@@ -304,6 +304,47 @@ class RunRecord:
         return self.facts.get("params") or {}
 
     @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return str(self.experiment.get("name") or "")
+
+    @property
+    def git(self) -> Mapping[str, Any]:
+        """``commit``, ``dirty``, ``url`` and ``branch`` of the main repository; empty where there is none."""
+        repositories = self.experiment.get("repositories") or []
+        if not repositories or not isinstance(repositories[0], dict):
+            return {}
+        main = repositories[0]
+        return LazyMapping(("commit", "dirty", "url", "branch"), lambda key: main.get(key) or self._git_fact(main, key))
+
+    def _git_fact(self, main: Mapping[str, Any], key: str) -> Any:
+        """Return what a late fact says of a repository; they are read only for what its short description lacks."""
+        if key != "branch":
+            return main.get(key)
+        late = self.facts.get("git")
+        same = [each for each in late if each.get("commit") == main.get("commit")] if isinstance(late, list) else []
+        return same[0].get(key) if same else None
+
+    @property
+    def user(self) -> str | None:
+        """Name of the user whose process it was."""
+        process = self.facts.get("process")
+        user = process.get("user") if isinstance(process, dict) else None
+        return user.get("name") if isinstance(user, dict) else None
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from its start to its end, or to its last sign of life."""
+        end = self.stop_time or self.heartbeat
+        return (end - self.start_time).total_seconds() if end and self.start_time else None
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """Version of each package that was imported, by name."""
+        listed = self.experiment.get("dependencies") or []
+        return dict(each.split("==", 1) for each in listed if isinstance(each, str) and "==" in each)
+
+    @property
     def summary(self) -> Mapping[str, dict[str, Any]]:
         """What `summarize` says of each metric."""
         return {

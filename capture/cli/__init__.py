@@ -1,4 +1,8 @@
-"""The ``capture`` command."""
+"""The ``capture`` command: finds the module of a subcommand, and runs it.
+
+Each subcommand is a module of this package with two names: ``USAGE``, its help, which begins with docopt's usage lines,
+and ``run(arguments) -> exit status``, which gets what docopt made of the command line.
+"""
 
 from __future__ import annotations
 
@@ -12,32 +16,56 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-USAGE = """\
-Record, deliver and explain runs.
+#: heading -> subcommand -> what it does, in a line
+GROUPS: dict[str, dict[str, str]] = {
+    "Look": {
+        "ls": "List runs, the newest first; of those for which a condition holds.",
+        "show": "Show all of a run, or one part: --out --source --config --env --lineage --metrics.",
+        "tail": "Show the end of a run's output, and with -f what is added to it.",
+        "best": "Show the run with the highest or lowest result or metric.",
+        "diff": "Say why runs differ: the likeliest causes first, then what came out.",
+        "lineage": "Say which run wrote a file, and which runs read it.",
+        "report": "Write a page in HTML about runs that needs nothing else.",
+    },
+    "Keep": {
+        "tag": "Add or take away tags.",
+        "note": "Write a note on a run.",
+        "rm": "Put runs into the bin.",
+        "restore": "Bring runs back from the bin.",
+        "purge": "Delete runs that are in the bin for good.",
+    },
+    "Take along": {
+        "get": "Fetch files of a run: artifacts, resources, sources, by name, pattern or digest.",
+        "verify": "Compute every digest of a run's files again.",
+        "export": "Write a run as a folder, as an RO-Crate, or to MLflow.",
+        "cp": "Copy runs with their files from one store to another.",
+        "sync": "Deliver what runs left behind when they died or a store was away.",
+    },
+    "Set up": {
+        "stores": "List the stores that are known here, and what is in them.",
+        "observers": "List the observers that are installed, and what each keeps.",
+        "doctor": "Check the installation, a store, and runs that are stuck or dead; say what to do.",
+        "completion": "Print a script that completes commands in bash, zsh or fish.",
+        "demo": "Run a bundled example: capture demo with degree=5",
+        "trace": "Run a script and print each event of its runs on one line.",
+    },
+}
+COMMANDS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
+_RAW = ("demo", "trace")  #: what follows is the command line of somebody else
 
-Usage:
-  capture demo [ARG...]
-  capture trace SCRIPT [ARG...]
-  capture sync [--to=URL] [UID...]
-  capture cp [--verify] SOURCE TARGET [RUN...]
-  capture observers
-  capture doctor
-  capture (-h | --help)
-  capture --version
 
-Commands:
-  demo      Run a bundled example: capture demo with degree=5
-  trace     Run a script and print each event of its runs on one line.
-  sync      Deliver what runs, or those with the given UIDs, left behind when they died or a store was away.
-  cp        Copy runs with their files from the store at one URL to that at another: all, those named, or those for
-            which a condition such as "config.lr < 0.1" holds. What is there already is not copied again.
-  observers List the stores that are installed, what each keeps, and which package it comes from.
-  doctor    Show settings and who set them, journals that wait, and what is installed.
-
-Options:
-  --to=URL  Deliver to this store instead of those that the journals name.
-  --verify  Read each copy again, bytes included, and compare it.
-"""
+def usage() -> str:
+    """Return what ``capture --help`` prints."""
+    lines = ["Record, deliver, compare and explain runs.", "", "Usage:", "  capture COMMAND [ARGUMENT...]"]
+    lines += ["  capture COMMAND --help", "  capture --version"]
+    for heading, commands in GROUPS.items():
+        lines += ["", f"{heading}:", *(f"  {name:<11} {summary}" for name, summary in commands.items())]
+    lines += [
+        "",
+        "A run is named by its label, the beginning or end of its uid, latest, or -1. The store is the one that --store=URL",
+        "names, else that of CAPTURE_STORE or the settings, else ./runs.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,62 +80,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"capture: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # `capture doctor | head`: say nothing at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # `capture ls | head`: say nothing at exit either
         return 1
 
 
 def _command(arguments: list[str]) -> int:
     name = arguments[0] if arguments else "--help"
-    if name == "demo":
-        from capture.cli import demo
-
-        return demo.run(arguments[1:])
-    if name == "trace":
-        from capture.cli import trace
-
-        return trace.run(arguments[1:])
     if name in ("-h", "--help", "help"):
-        print(USAGE, end="")
+        print(usage(), end="")
         return 0
     if name == "--version":
         from capture._version import __version__
 
         print(f"capture {__version__}")
         return 0
-    if name == "sync":
-        from capture.cli import sync
+    if name not in COMMANDS:
+        from capture.errors import suggest
 
-        parsed = _parsed("capture sync [--to=URL] [UID...]", arguments[1:])
-        return sync.run(parsed["--to"], parsed["UID"])
-    if name == "cp":
-        from capture.cli import cp
+        close = suggest(name, COMMANDS)
+        hint = f" Did you mean {close!r}?" if close else ""
+        raise CommandLineError(f"there is no command {name!r}.{hint} capture --help lists them.")
+    from importlib import import_module
 
-        parsed = _parsed("capture cp [--verify] SOURCE TARGET [RUN...]", arguments[1:])
-        return cp.run(parsed["SOURCE"], parsed["TARGET"], parsed["RUN"], parsed["--verify"])
-    if name == "observers":
-        from capture.cli import observers
+    module: Any = import_module(f"capture.cli.{name}")
+    if name in _RAW:
+        return module.run(arguments[1:])
+    from capture.cli._arguments import parse
 
-        if arguments[1:]:
-            raise CommandLineError(f"observers takes no arguments, got {' '.join(arguments[1:])!r}")
-        return observers.run()
-    if name == "doctor":
-        from capture.cli import doctor
-
-        if arguments[1:]:
-            raise CommandLineError(f"doctor takes no arguments, got {' '.join(arguments[1:])!r}")
-        return doctor.run()
-    from capture.errors import suggest
-
-    close = suggest(name, ("demo", "trace", "sync", "cp", "observers", "doctor"))
-    hint = f" Did you mean {close!r}?" if close else ""
-    raise CommandLineError(f"there is no command {name!r}.{hint} capture --help lists them.")
-
-
-def _parsed(usage: str, arguments: list[str]) -> Any:
-    import docopt
-
-    try:
-        return docopt.docopt(f"Usage:\n  {usage.removeprefix('capture ')}\n", arguments, False)
-    except docopt.DocoptExit:
-        words = " ".join(arguments)
-        raise CommandLineError(f"these arguments are not understood: {words!r}. See capture --help") from None
+    parsed = parse(module.USAGE, arguments)
+    return 0 if parsed is None else module.run(parsed)

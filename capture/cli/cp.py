@@ -15,7 +15,26 @@ if TYPE_CHECKING:
     from capture.hooks import Reader, RunObserver
 
 
-def run(source: str, target: str, runs: list[str], verify: bool) -> int:
+USAGE = """\
+Copy runs with their files from the store at one URL to that at another.
+
+Usage:
+  capture cp [--verify] SOURCE TARGET [RUN...]
+
+All runs are copied, or those that are named, or those for which a condition such as "config.lr < 0.1" holds. What is
+there already is not copied again.
+
+Options:
+  --verify  Read each copy again, bytes included, and compare it.
+"""
+
+
+def run(arguments: dict[str, Any]) -> int:
+    """Copy what the arguments name."""
+    return copy(arguments["SOURCE"], arguments["TARGET"], arguments["RUN"], arguments["--verify"])
+
+
+def copy(source: str, target: str, runs: list[str], verify: bool) -> int:
     """Copy runs; say what became of each; return 1 if one of them is not there whole."""
     import tempfile
 

@@ -6,7 +6,19 @@ import os
 import sys
 
 
-def run() -> int:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+USAGE = """\
+Show settings and who set them, journals that wait, and what is installed.
+
+Usage:
+  capture doctor
+"""
+
+
+def run(arguments: dict[str, Any]) -> int:
     """Print the state of things."""
     from capture._version import __version__
     from capture.cli.observers import rows

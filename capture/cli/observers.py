@@ -7,7 +7,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def run() -> int:
+USAGE = """\
+List the observers that are installed, what each keeps, and which package it comes from.
+
+Usage:
+  capture observers
+"""
+
+
+def run(arguments: dict[str, Any]) -> int:
     """List the observers that are installed."""
     for scheme, name, keeps, sides, origin, state in rows():
         print(f"{scheme}\n    {name}, from {origin}: {state}")

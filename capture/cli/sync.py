@@ -11,7 +11,25 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def run(to: str | None, runs: list[str]) -> int:
+USAGE = """\
+Deliver what runs left behind when their process died or a store was away.
+
+Usage:
+  capture sync [--to=URL] [UID...]
+
+The beginning or the end of a uid is enough; without one, everything that waits is delivered.
+
+Options:
+  --to=URL  Deliver to this store instead of those that the journals name.
+"""
+
+
+def run(arguments: dict[str, Any]) -> int:
+    """Deliver what the arguments name; return 1 if something still waits."""
+    return deliver(arguments["--to"], arguments["UID"])
+
+
+def deliver(to: str | None, runs: list[str]) -> int:
     """Deliver the journals whose writers are gone, of all runs or of those named; say what became of each."""
     from capture import delivery, stores
     from capture.journal import list_journals, state_dirs

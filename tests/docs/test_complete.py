@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import capture
-from capture.cli import USAGE
+from capture.cli import COMMANDS
 from capture.commandline_options import STOCK
 from capture.commands import stock_commands
 from capture.hooks import CAPABILITIES, HOOKS
@@ -63,12 +63,7 @@ def test_every_stock_command_has_a_row(command):
     assert f"| `{command}` |" in page("command-line.md")
 
 
-def subcommands():
-    part = USAGE.partition("Commands:\n")[2].partition("\n\n")[0]
-    return [line.split()[0] for line in part.splitlines() if not line.startswith("   ")]  # others go on with a line
-
-
-@pytest.mark.parametrize("command", subcommands())
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_tool_has_a_heading(command):
     """`capture --help` has one line for each; that is no documentation."""
     assert f"### capture {command}\n" in page("command-line.md")

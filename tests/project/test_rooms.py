@@ -58,6 +58,9 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
         ],
         ["ground", "language", "config", "captured", "output", "probes", "delivery", "run"],
     ),
+    ("query", ["query", "query.*"], ["ground", "language", "probes", "delivery"]),
+    ("pages", ["pages", "pages.*"], ["ground", "language", "query"]),
+    ("exporting", ["exporting", "exporting.*"], ["ground", "language", "delivery", "query", "pages"]),
     ("testing", ["testing", "testing.*"], None),
     ("cli", ["cli", "cli.*", "__main__"], None),
     (

@@ -1,0 +1,79 @@
+"""Command lines of the subcommands: parsed by docopt, and the store and the runs that they name."""
+
+from __future__ import annotations
+
+import sys
+
+from capture.errors import CommandLineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from capture.query.client import Store
+
+_MINUS = "\N{MINUS SIGN}"  #: stands for the dash of ``-1``, which docopt takes for an option
+
+
+def parse(usage: str, arguments: list[str]) -> dict[str, Any] | None:
+    """Return what docopt makes of the arguments of a subcommand, its name the first; None if only help was asked for.
+
+    Parameters
+    ----------
+    usage : str
+        The help text of the subcommand, with ``Usage:`` and ``Options:``. A negative number is a run, not an option.
+
+    Raises
+    ------
+    CommandLineError
+        It shows the usage lines.
+    """
+    if any(each in ("-h", "--help") for each in arguments[1:]):
+        print(usage, end="" if usage.endswith("\n") else "\n")
+        return None
+    import docopt
+
+    words = [_MINUS + each[1:] if each[:1] == "-" and each[1:].isdecimal() else each for each in arguments[1:]]
+    try:
+        parsed = docopt.docopt(usage, words, False)
+    except docopt.DocoptExit as error:
+        lines = usage[usage.index("Usage:") :].partition("\n\n")[0]
+        said = str(error).partition("\n")[0].strip()
+        because = "" if not said or said.startswith(("Usage", "Warning")) else f" ({said})"
+        raise CommandLineError(
+            f"these arguments are not understood: {' '.join(arguments)}{because}\n{lines}\n"
+            f"capture {arguments[0]} --help says more."
+        ) from None
+    return {name: _dashes_back(value) for name, value in parsed.items()}
+
+
+def _dashes_back(value: Any) -> Any:
+    if isinstance(value, str):
+        return "-" + value[1:] if value[:1] == _MINUS and value[1:].isdecimal() else value
+    return [_dashes_back(each) for each in value] if isinstance(value, list) else value
+
+
+def chosen_store(arguments: dict[str, Any]) -> Store:
+    """Open the store that ``--store`` names, else the default one."""
+    from capture.query.client import open_store
+
+    try:
+        return open_store(arguments.get("--store"))
+    except FileNotFoundError as error:
+        raise CommandLineError(f"{error}\nname another with --store=URL or in CAPTURE_STORE.") from error
+
+
+def whole_number(arguments: dict[str, Any], name: str, smallest: int = 0) -> int | None:
+    """Return the value of an option that is a whole number; None if it was not given."""
+    text = arguments.get(name)
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < smallest:
+        raise CommandLineError(f"{name} takes a whole number from {smallest} on, got {text!r}")
+    return int(text)
+
+
+def is_terminal(stream: Any = None) -> bool:
+    """Say whether somebody looks at what is printed."""
+    stream = sys.stdout if stream is None else stream
+    return bool(getattr(stream, "isatty", bool)())

@@ -1,0 +1,1 @@
+"""Pages about runs, in HTML and Markdown, that need nothing but themselves."""
