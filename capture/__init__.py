@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from capture.hooks import Curator, Probe, Reader, RunObserver, Unavailable
     from capture.host_info import host_info_gatherer, host_info_getter
     from capture.ingredient import Ingredient
+    from capture.query.client import open_store
     from capture.run import Run, current_run
     from capture.settings import SETTINGS
     from capture.start import (
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
         open_resource,
         start_run,
     )
-    from capture.query.client import open_store
 
 __author__ = "The capture developers"
 __author_email__ = ""

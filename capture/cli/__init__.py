@@ -62,8 +62,8 @@ def usage() -> str:
         lines += ["", f"{heading}:", *(f"  {name:<11} {summary}" for name, summary in commands.items())]
     lines += [
         "",
-        "A run is named by its label, the beginning or end of its uid, latest, or -1. The store is the one that --store=URL",
-        "names, else that of CAPTURE_STORE or the settings, else ./runs.",
+        "A run is named by its label, the beginning or end of its uid, latest, or -1. The store is the one that",
+        "--store=URL names, else that of CAPTURE_STORE or the settings, else ./runs.",
     ]
     return "\n".join(lines) + "\n"
 

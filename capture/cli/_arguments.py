@@ -33,7 +33,7 @@ def parse(usage: str, arguments: list[str]) -> dict[str, Any] | None:
         return None
     import docopt
 
-    words = [_MINUS + each[1:] if each[:1] == "-" and each[1:].isdecimal() else each for each in arguments[1:]]
+    words = [_MINUS + each[1:] if each[:1] == "-" and each[1:].isdecimal() else each for each in arguments]
     try:
         parsed = docopt.docopt(usage, words, False)
     except docopt.DocoptExit as error:

@@ -65,12 +65,12 @@ def _differs(one: Any, other: Any) -> bool:
 
 
 def short_names(columns: Sequence[str]) -> dict[str, str]:
-    """Return a heading for each column: what is left without ``config.``, ``metrics.`` and ``.last``, where that is clear.
+    """Return a heading for each column: without ``config.``, ``metrics.`` and ``.last``, where that is clear.
 
     Examples
     --------
-    >>> short_names(["config.lr", "config.loss", "metrics.loss.last", "metrics.loss.min"])
-    {'config.lr': 'lr', 'config.loss': 'config.loss', 'metrics.loss.last': 'metrics.loss.last', 'metrics.loss.min': 'loss.min'}
+    >>> short_names(["config.lr", "config.loss", "metrics.loss.last"])
+    {'config.lr': 'lr', 'config.loss': 'config.loss', 'metrics.loss.last': 'metrics.loss.last'}
     """
     short = {column: _shortened(column) for column in columns}
     taken = list(short.values())
