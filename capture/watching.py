@@ -80,6 +80,10 @@ class Watching:
 
     def start(self) -> None:
         """Begin. What cannot be watched is logged, and the record says why."""
+        resolved = self._run.resolved
+        if resolved is not None and resolved.values:
+            origins = {path: str(origin) for path, origin in resolved.origins.items()}
+            self._report("config", {"origins": origins, "docs": dict(resolved.docs)})
         if SETTINGS.PROCESS.ENABLED:
             self._tell_process()  # now: main may change the environment and go to another folder
         if SETTINGS.LINEAGE.ENABLED:
@@ -550,7 +554,7 @@ def plugin_probes() -> list[Any]:
 
 #: facts that this library records under these names
 OWN_TOPICS = (
-    *("params", "parent", "repositories", "gpus", "gpu"),
+    *("params", "parent", "config", "repositories", "gpus", "gpu"),
     *("imports", "environment", "git", "machine", "process", "usage", "lineage", "secrets"),
 )
 
