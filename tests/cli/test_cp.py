@@ -241,7 +241,7 @@ def test_a_store_is_not_copied_to_itself(stores, capsys):
 def test_a_run_that_goes_on_is_left_for_later(stores, monkeypatch, capsys):
     """A snapshot would say that all its events are there, and what its own writer still delivers would be passed over."""
     source, target = stores
-    reader = type(open_store(source))
+    reader = type(open_store(source).reader)
     monkeypatch.setattr(reader, "is_alive", lambda self, record: record.label == "1" and self.basedir == source)
     assert main(["cp", source, target]) == 1
     said = capsys.readouterr()
