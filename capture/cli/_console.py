@@ -1,0 +1,619 @@
+"""What commands print: the only module that knows of colours, widths, the pager, and of rich.
+
+What stands in a record is other people's text. `print_table`, `heading` and `format_value` escape it themselves; what
+is printed in another way goes through `escape` first. On a terminal tables are rich's and colours are used; in a pipe
+a table is plain text in columns, with nothing cut off.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from capture.errors import CommandLineError
+from capture.filters import MISSING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+    from typing import IO, Any
+
+    #: row and column, from 0 -> the style of that cell
+    Styles = Callable[[int, int], str | None]
+
+PRECISION = 5  #: significant digits of a number where nobody asks for another precision
+NOTHING = "-"  #: stands where there is no value
+
+#: style of a run's state
+STATE_STYLES = {
+    "COMPLETED": "green",
+    "RUNNING": "cyan",
+    "QUEUED": "blue",
+    "FAILED": "red",
+    "DIED": "red",
+    "INTERRUPTED": "yellow",
+    "TIMEOUT": "yellow",
+    "PREEMPTED": "yellow",
+}
+
+_CODES = {
+    "bold": "1", "dim": "2", "italic": "3", "underline": "4",
+    "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
+}  # fmt: skip
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_ASCII_BLOCKS = "_.,-=+*#"
+#: what this library prints beyond ASCII, for terminals and pipes that cannot take it
+_SPELT = {"…": "...", "±": "+-", "→": "->", "—": "-", "·": "-", "×": "x", "✓": "+", "✗": "x", "≈": "~"}
+_SPELT.update(zip(_BLOCKS, _ASCII_BLOCKS))
+
+_JOINERS = "\u200c\u200d"  #: invisible, but part of how words and emoji are written
+
+
+# ---------------------------------------------------------------------------------------------------- who is looking?
+
+
+def is_terminal(stream: Any = None) -> bool:
+    """Say whether somebody looks at what is printed."""
+    stream = sys.stdout if stream is None else stream
+    return bool(getattr(stream, "isatty", bool)())
+
+
+def colour_enabled(stream: Any = None) -> bool:
+    """Say whether colours are printed: on a terminal that has them, unless NO_COLOR is set."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") != "dumb"
+
+
+def screen_size() -> tuple[int, int]:
+    """Return the columns and lines of the screen: COLUMNS and LINES, else the terminal's, else 80 and 24."""
+    import shutil
+
+    size = shutil.get_terminal_size()
+    return max(size.columns, 1), max(size.lines, 1)
+
+
+def speaks_unicode(stream: Any = None) -> bool:
+    """Say whether the output can take all characters that this library prints."""
+    stream = sys.stdout if stream is None else stream
+    try:
+        "".join(_SPELT).encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeError, LookupError):
+        return False
+    return True
+
+
+# -------------------------------------------------------------------------------------------------- other people's text
+
+
+def escape(text: str, lines: bool = False) -> str:
+    r"""Return a text in which nothing moves the cursor, colours the screen, or changes the order of what is read.
+
+    Control characters, direction marks and other invisible characters are spelt as Python spells them. Doing it twice
+    changes nothing.
+
+    Parameters
+    ----------
+    text : str
+    lines : bool
+        Whether line ends and tabs stay.
+
+    Examples
+    --------
+    >>> print(escape("two\nlines, \x1b[31mred\x1b[0m and \u202ereversed"))
+    two\nlines, \x1b[31mred\x1b[0m and \u202ereversed
+    """
+    if text.isprintable():
+        return text
+    keep = "\n\t" if lines else ""
+    return "".join(char if char.isprintable() or char in keep else _spelt(char) for char in text)
+
+
+def _spelt(char: str) -> str:
+    from unicodedata import category
+
+    # Spaces of other widths, what newer Unicode has added and private fonts are harmless.
+    if category(char) in ("Zs", "Cn", "Co") or char in _JOINERS:
+        return char
+    return repr(char)[1:-1]
+
+
+def escape_output(text: str) -> str:
+    """Return what a program printed as it may be shown on a terminal: lines stay, colours go, the rest is escaped."""
+    if "\x1b" in text:
+        import re
+
+        text = re.sub(r"\x1b\[[0-9;:]*m", "", text)
+    return escape(text.replace("\r\n", "\n"), lines=True)
+
+
+def cell_width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: CJK and emoji take two, combining marks none.
+
+    Examples
+    --------
+    >>> cell_width("loss"), cell_width("損失"), cell_width("e\N{COMBINING ACUTE ACCENT}")
+    (4, 4, 1)
+    """
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width
+
+    return sum(
+        0 if category(char) in ("Mn", "Me", "Cf") else 2 if east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def fitted(text: str, width: int) -> str:
+    """Return a text cut to a number of columns; an ellipsis says that it is cut.
+
+    Examples
+    --------
+    >>> fitted("learning_rate", 8), fitted("lr", 8)
+    ('learnin…', 'lr')
+    """
+    if cell_width(text) <= width:
+        return text
+    kept, used = "", 0
+    for char in text:
+        used += cell_width(char)
+        if used > width - 1:
+            break
+        kept += char
+    return kept + "…" if width > 0 else ""
+
+
+def padded(text: str, width: int, align: str = "left") -> str:
+    """Return a text with blanks around it, so that it takes this many columns."""
+    blanks = " " * (width - cell_width(text))
+    return blanks + text if align == "right" else text + blanks
+
+
+# ------------------------------------------------------------------------------------------------------------- printing
+
+
+def say(text: str = "", stream: IO[str] | None = None, end: str = "\n") -> None:
+    """Print text that may hold characters which the output cannot take: those are spelt in ASCII."""
+    stream = sys.stdout if stream is None else stream
+    print(_sayable(text, stream), file=stream, end=end)
+
+
+def _sayable(text: str, stream: Any) -> str:
+    if text.isascii():
+        return text
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeError:
+        text = "".join(_SPELT.get(char, char) for char in text)
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+def hint(text: str) -> None:
+    """Say something about the answer that is no part of it: on stderr, dim on a terminal."""
+    say(styled(text, "dim", sys.stderr), sys.stderr)
+
+
+def styled(text: str, style: str | None, stream: Any = None) -> str:
+    """Return text in a style (``"bold red"``) where colours are printed, else as it is; it is not escaped here."""
+    if not style or not colour_enabled(stream):
+        return text
+    codes = ";".join(_CODES[word] for word in style.split() if word in _CODES)
+    return f"\x1b[{codes}m{text}\x1b[0m" if codes else text
+
+
+def heading(text: str) -> None:
+    """Print a heading, with an empty line before it."""
+    say()
+    say(styled(escape(text), "bold"))
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    align: Sequence[str] | None = None,
+    style: Styles | None = None,
+    wrap: bool = True,
+) -> None:
+    """Print a table, its cells escaped.
+
+    Parameters
+    ----------
+    columns : sequence of str, shape (n,)
+        The headings; if all are empty, there is no line of headings.
+    rows : sequence of sequence of str, shape (m, n)
+    align : sequence of str, shape (n,), optional
+        "left" or "right"; all left if nothing is said.
+    style : callable, optional
+        ``style(row, column) -> str or None``: the style of a cell, used where colours are printed.
+    wrap : bool
+        Whether a cell that is too wide for the terminal goes on in the next line, or is cut off. In a pipe neither is
+        done.
+    """
+    headings = [_sayable(escape(each), sys.stdout) for each in columns]
+    cells = [[_sayable(escape(each), sys.stdout) for each in row] for row in rows]
+    align = list(align) if align is not None else ["left"] * len(headings)
+    if is_terminal():
+        _print_rich(headings, cells, align, style, wrap)
+    else:
+        for line in aligned(headings, cells, align):
+            print(line)
+
+
+def aligned(columns: Sequence[str], rows: Iterable[Sequence[str]], align: Sequence[str]) -> list[str]:
+    """Return the lines of a table as plain text, columns apart by two blanks."""
+    table = [list(columns), *map(list, rows)] if any(columns) else [*map(list, rows)]
+    widths = [max(map(cell_width, column)) for column in zip(*table)]
+    return ["  ".join(map(padded, row, widths, align)).rstrip() for row in table]
+
+
+def _print_rich(
+    columns: list[str], rows: list[list[str]], align: list[str], style: Styles | None, wrap: bool
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    coloured = colour_enabled()
+    console = Console(
+        file=sys.stdout, force_terminal=True, no_color=not coloured, highlight=False, width=screen_size()[0],
+        color_system="standard" if coloured else None,
+    )  # fmt: skip
+    table = Table(box=None, show_header=any(columns), header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    for name, side in zip(columns, align):
+        side_of_rich: Any = "right" if side == "right" else "left"
+        table.add_column(
+            Text(name), justify=side_of_rich, no_wrap=not wrap, overflow="fold" if wrap else "ellipsis"
+        )
+    for place, row in enumerate(rows):
+        styles = [(style(place, column) or "") if style and coloured else "" for column in range(len(row))]
+        table.add_row(*map(Text, row, styles))
+    console.print(table)
+
+
+# --------------------------------------------------------------------------------------------------------------- values
+
+
+def format_value(value: Any, precision: int | None = None) -> str:
+    """Return a value as a short text on one line, escaped.
+
+    Parameters
+    ----------
+    value : object
+        `MISSING` and None are a dash.
+    precision : int, optional
+        Significant digits of numbers that are no integers; `PRECISION` if nothing is said.
+
+    Examples
+    --------
+    >>> [format_value(each) for each in (0.30000000000000004, 1e-05, 12345678.9, [64, 0.1], True, None, "a\\nb")]
+    ['0.3', '1e-05', '12345679', '[64, 0.1]', 'True', '-', 'a\\\\nb']
+    """
+    if value is None or value is MISSING:
+        return NOTHING
+    if type(value) is str:
+        return escape(value)
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float):
+        return format_number(value, precision)
+    if isinstance(value, int):
+        return _integer(value)
+    if isinstance(value, dict):
+        inside = (f"{escape(str(key))}: {_inside(each, precision)}" for key, each in value.items())
+        return "{" + ", ".join(inside) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_inside(each, precision) for each in value) + "]"
+    if hasattr(value, "isoformat") and hasattr(value, "utcoffset"):
+        return format_time(value) if hasattr(value, "astimezone") else value.isoformat()
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a number of NumPy's
+        return format_value(value.item(), precision)
+    return escape(str(value))
+
+
+def _inside(value: Any, precision: int | None) -> str:
+    if isinstance(value, str):
+        return escape(repr(value))
+    return "None" if value is None else format_value(value, precision)
+
+
+def _integer(value: int) -> str:
+    try:
+        return str(value)
+    except ValueError:  # Python refuses thousands of digits
+        return hex(value)
+
+
+def format_number(value: float, precision: int | None = None) -> str:
+    """Return a float with so many significant digits; what is large is not written with an exponent."""
+    digits = PRECISION if precision is None else precision
+    if 10.0**digits <= abs(value) < 1e15:
+        return f"{value:.0f}"
+    return f"{value:.{max(digits, 1)}g}"
+
+
+def format_time(time: datetime | None, zone: bool = False) -> str:
+    """Return a time as the clock here shows it, to the second; with the name of the time zone if that is asked for."""
+    if time is None:
+        return NOTHING
+    try:
+        local = time.astimezone()
+    except (ValueError, OverflowError, OSError):  # years that the platform's calendar does not reach
+        return str(time)
+    text = f"{local.year:04}-{local.month:02}-{local.day:02} {local.hour:02}:{local.minute:02}:{local.second:02}"
+    return f"{text} {local.tzname()}" if zone else text
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return a time span in its two largest units.
+
+    Examples
+    --------
+    >>> [format_duration(each) for each in (0.012, 2.34, 75, 3700, 200000, None)]
+    ['12 ms', '2.3 s', '1 min 15 s', '1 h 1 min', '2 d 7 h', '-']
+    """
+    if seconds is None or seconds != seconds:
+        return NOTHING
+    if seconds < 0:
+        return f"-{format_duration(-seconds)}"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    if seconds < 3599.5:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    if seconds < 86_400:
+        hours, minutes = divmod(int(seconds) // 60, 60)
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(int(min(seconds, 1e15)) // 3600, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def format_size(size: float | None) -> str:
+    """Return a number of bytes in decimal units.
+
+    Examples
+    --------
+    >>> [format_size(each) for each in (0, 999, 1500, 2_000_000, 3.2e12)]
+    ['0 B', '999 B', '1.5 kB', '2.0 MB', '3.2 TB']
+    """
+    if size is None:
+        return NOTHING
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.95 or (unit == "B" and size < 1000):
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def sparkline(values: Sequence[Any], width: int = 40) -> str:
+    """Return a row of blocks whose heights are those of the values; a blank where there is no number.
+
+    Parameters
+    ----------
+    values : sequence of number, shape (n,)
+        Where there are more than `width`, a block stands for the mean of its neighbours.
+    width : int
+        The most blocks.
+
+    Examples
+    --------
+    >>> sparkline([1, 2, 3, float("nan"), 8])
+    '▁▂▃ █'
+    """
+    heights = _buckets(values, width)
+    known = [height for height in heights if height is not None]
+    if not known:
+        return " " * len(heights)
+    low, high = min(known), max(known)
+    scale = (len(_BLOCKS) - 1) / (high - low) if high > low and high - low < float("inf") else 0.0
+    middle = _BLOCKS[len(_BLOCKS) // 2 - 1]  # what does not change is no low
+
+    def block(height: float | None) -> str:
+        return " " if height is None else _BLOCKS[round((height - low) * scale)] if scale else middle
+
+    return "".join(map(block, heights))
+
+
+def _buckets(values: Sequence[Any], width: int) -> list[float | None]:
+    """Return at most `width` means of neighbours; None where none of them is a finite number."""
+    count = len(values)
+    edges = [count * place // width for place in range(width + 1)] if count > width else list(range(count + 1))
+    return [_mean(values[edges[place] : edges[place + 1]]) for place in range(len(edges) - 1)]
+
+
+def _mean(values: Sequence[Any]) -> float | None:
+    try:
+        mean = float(sum(values)) / len(values)
+        if mean - mean == 0:  # false for infinities and what is not a number
+            return mean
+    except (TypeError, OverflowError):
+        pass
+    numbers = [float(each) for each in values if isinstance(each, (int, float)) and _is_finite(each)]
+    return sum(number / len(numbers) for number in numbers) if numbers else None
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return float(value) - float(value) == 0
+    except (OverflowError, TypeError, ValueError):
+        return False
+
+
+# ---------------------------------------------------------------------------------------------------- pager, progress
+
+
+class paged:
+    """A ``with`` block whose output goes through the pager, if it is longer than the screen of a terminal.
+
+    The pager is that of CAPTURE_PAGER or PAGER, else ``less -FRX``; an empty text or ``cat`` stands for none. To
+    leave it before the end is no error.
+
+    Parameters
+    ----------
+    enabled : bool
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self._enabled = enabled
+        self._screen: _Screen | None = None
+        self._stdout: Any = None
+
+    def __enter__(self) -> paged:
+        command = pager_command() if self._enabled and is_terminal() else []
+        if command and is_terminal(sys.stdin) and os.environ.get("TERM", "") != "dumb":
+            self._stdout = sys.stdout
+            self._screen = _Screen(sys.stdout, command)
+            sys.stdout = self._screen
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        if self._screen is None:
+            return False
+        sys.stdout = self._stdout
+        self._screen.end()
+        return kind is _PagerLeft
+
+
+def pager_command() -> list[str]:
+    """Return the words of the pager's command line; none if there is no pager."""
+    import shlex
+
+    chosen = next((os.environ[name] for name in ("CAPTURE_PAGER", "PAGER") if name in os.environ), "less -FRX")
+    try:
+        words = shlex.split(chosen)
+    except ValueError as error:
+        raise CommandLineError(f"the pager {chosen!r} is not understood: {error}") from error
+    return [] if words in ([], ["cat"]) else words
+
+
+class _PagerLeft(Exception):
+    """Whoever looked has seen enough."""
+
+
+class _Screen:
+    """Standard output that is kept until it fills more than the screen; then a pager gets it, and all that follows."""
+
+    def __init__(self, terminal: Any, command: list[str]) -> None:
+        self.encoding = terminal.encoding
+        self._terminal, self._command = terminal, command
+        self._kept: list[str] = []
+        self._columns, self._lines = screen_size()
+        self._pager: Any = None
+        self._is_plain = False  # there is no such pager: to the terminal at once
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self._pager is not None:
+            self._give(text)
+        elif self._is_plain:
+            self._terminal.write(text)
+        else:
+            self._kept.append(text)
+            self._lines -= sum(1 + max(len(line) - 1, 0) // self._columns for line in text.split("\n")) - 1
+            if self._lines <= 1:
+                self._open()
+        return len(text)
+
+    def flush(self) -> None:
+        if self._is_plain:
+            self._terminal.flush()
+
+    def fileno(self) -> int:
+        return self._terminal.fileno()
+
+    def _open(self) -> None:
+        import subprocess
+
+        text = "".join(self._kept)
+        self._kept = []
+        self._terminal.flush()
+        try:
+            self._pager = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, env={"LESS": "FRX", "LV": "-c", **os.environ}
+            )
+        except OSError:  # there is no such program: what was asked for is shown all the same
+            self._is_plain = True
+            self._terminal.write(text)
+        else:
+            self._give(text)
+
+    def _give(self, text: str) -> None:
+        try:
+            self._pager.stdin.write(text.encode(self.encoding or "utf-8", "backslashreplace"))
+            self._pager.stdin.flush()
+        except (BrokenPipeError, ValueError):  # ValueError: closed
+            raise _PagerLeft from None
+
+    def end(self) -> None:
+        """Show what is still kept, or wait until the pager is left."""
+        if self._pager is None:
+            self._terminal.write("".join(self._kept))
+            self._terminal.flush()
+            return
+        try:
+            self._pager.stdin.close()
+        except BrokenPipeError:
+            pass
+        while True:
+            try:
+                self._pager.wait()
+                return
+            except KeyboardInterrupt:  # Ctrl-C belongs to the pager
+                continue
+
+
+class progress:
+    """A line on stderr that says how far something is; on a terminal only. Use it in a ``with`` block.
+
+    Parameters
+    ----------
+    text : str
+        What is done.
+    total : int, optional
+        How many steps there are.
+    """
+
+    def __init__(self, text: str, total: int | None = None) -> None:
+        self._text, self._total = escape(text), total
+        self._done, self._shown_at, self._is_shown = 0, 0.0, False
+        self._is_seen = is_terminal(sys.stderr) and os.environ.get("TERM", "") != "dumb"
+
+    def __enter__(self) -> progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.clear()
+
+    def advance(self, steps: int = 1, text: str | None = None) -> None:
+        """Count steps; `text` says what is done now."""
+        self._done += steps
+        self._text = self._text if text is None else escape(text)
+        if not self._is_seen:
+            return
+        import time
+
+        now = time.monotonic()
+        if now - self._shown_at >= 0.1:
+            self._shown_at, self._is_shown = now, True
+            of_all = f"/{self._total}" if self._total is not None else ""
+            line = fitted(f"{self._text} {self._done}{of_all}", screen_size()[0] - 1)
+            print(f"\r\x1b[K{_sayable(line, sys.stderr)}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._is_shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._is_shown = False
+
+
+def iterate(items: Iterable[Any], text: str, total: int | None = None) -> Iterator[Any]:
+    """Yield the items, and show how many there were so far."""
+    with progress(text, total) as line:
+        for item in items:
+            yield item
+            line.advance()
