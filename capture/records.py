@@ -85,8 +85,32 @@ class StoredFile:
         return f"StoredFile({self.name!r}, digest={(self.digest or '')[:12]!r}, size={self.size})"
 
 
+class Chunk:
+    """Some consecutive points of a series, as a store has them; each column is made when it is asked for.
+
+    The columns are "steps", "values" and "times", of which the last are microseconds since the epoch. What they hold
+    does not change, also where the run goes on.
+    """
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def listed(self, column: str) -> list[Any]:
+        """Return a column as a list of numbers."""
+        raise NotImplementedError
+
+    def array(self, column: str) -> Any:
+        """Return a column as `as_array` does."""
+        return as_array(self.listed(column), column)
+
+
 class Series:
     """One metric of a run.
+
+    What a store holds is turned into lists when these are asked for. `array`, `step_array` and `time_array` are made
+    without them where that is faster, and each time anew: changing one changes nothing else.
 
     Attributes
     ----------
@@ -97,13 +121,87 @@ class Series:
         Microseconds since the epoch, UTC.
     """
 
-    __slots__ = ("name", "steps", "times", "values")
+    __slots__ = ("_arrays", "_chunks", "_lists", "name")
 
     def __init__(self, name: str, steps: Any = (), values: Any = (), times: Any = ()) -> None:
         self.name = name
-        self.steps: list[Any] = list(steps)
-        self.values: list[Any] = list(values)
-        self.times: list[int] = list(times)
+        self._chunks: list[Chunk] | None = None  # in place of lists that nobody has asked for
+        self._arrays: dict[str, Any] = {}
+        self._lists: dict[str, list[Any]] = {"steps": list(steps), "values": list(values), "times": list(times)}
+
+    @classmethod
+    def of_chunks(cls, name: str, chunks: Iterable[Chunk]) -> Series:
+        """Return a series of points as its store has them."""
+        series = cls(name)
+        series._chunks, series._lists = list(chunks), {}
+        return series
+
+    def __reduce__(self) -> Any:
+        return Series, (self.name, self.steps, self.values, self.times)
+
+    @property
+    def steps(self) -> list[Any]:
+        return self._listed("steps")
+
+    @steps.setter
+    def steps(self, steps: list[Any]) -> None:
+        self._lists["steps"] = steps
+
+    @property
+    def values(self) -> list[Any]:
+        return self._listed("values")
+
+    @values.setter
+    def values(self, values: list[Any]) -> None:
+        self._lists["values"] = values
+
+    @property
+    def times(self) -> list[int]:
+        return self._listed("times")
+
+    @times.setter
+    def times(self, times: list[int]) -> None:
+        self._lists["times"] = times
+
+    def _listed(self, column: str) -> list[Any]:
+        if column not in self._lists:
+            whole: list[Any] = []
+            for chunk in self._chunks or ():
+                whole += chunk.listed(column)
+            self._lists[column] = whole
+            if len(self._lists) == 3:
+                self._chunks, self._arrays = None, {}
+        return self._lists[column]
+
+    @property
+    def array(self) -> Any:
+        """The values as a float64 `numpy.ndarray`, shape (n,); whole numbers too large for a float are infinite there.
+
+        Raises
+        ------
+        ImportError
+            If NumPy is not installed.
+        """
+        return self._array("values")
+
+    @property
+    def step_array(self) -> Any:
+        """The steps as a `numpy.ndarray`, shape (n,): int64 where all are whole numbers that it has, else float64."""
+        return self._array("steps")
+
+    @property
+    def time_array(self) -> Any:
+        """The times as a `numpy.ndarray` of ``datetime64[us]``, UTC, shape (n,)."""
+        return self._array("times").view("datetime64[us]")
+
+    def _array(self, column: str) -> Any:
+        if column in self._lists:  # which may have been changed since
+            return as_array(self._lists[column], column)
+        if column not in self._arrays:
+            numpy = _numpy()
+            parts = [chunk.array(column) for chunk in self._chunks or ()]
+            self._arrays[column] = numpy.concatenate(parts) if parts else as_array([], column)
+        return self._arrays[column].copy()
 
     def extend(self, column: Mapping[str, list[Any]], start: int) -> None:
         """Append the points of one column of a `Metrics` event."""
@@ -117,7 +215,9 @@ class Series:
         return [utc_from_microseconds(time) for time in self.times]
 
     def __len__(self) -> int:
-        return len(self.values)
+        for column in self._lists.values():
+            return len(column)
+        return sum(map(len, self._chunks or ()))
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Yield (step, value)."""
@@ -126,6 +226,51 @@ class Series:
     def __repr__(self) -> str:
         last = f", last {self.values[-1]!r} at step {self.steps[-1]!r}" if self.values else ""
         return f"Series({self.name!r}, {len(self)} points{last})"
+
+
+def as_array(column: list[Any], name: str) -> Any:
+    """Return a column of a series as an array.
+
+    Parameters
+    ----------
+    column : list of number, shape (n,)
+    name : {"steps", "values", "times"}
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,)
+        Values: float64. Steps and times: int64 if all are whole numbers of 64 bits, else float64. A whole number beyond
+        the range of floats is infinite there.
+    """
+    numpy = _numpy()
+    if name != "values" and set(map(type, column)) <= {int}:
+        try:
+            return numpy.array(column, dtype=numpy.int64)
+        except OverflowError:
+            pass
+    try:
+        return numpy.array(column, dtype=numpy.float64)
+    except OverflowError:
+        return numpy.array([_nearest(number) for number in column], dtype=numpy.float64)
+
+
+def _nearest(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+
+
+def _numpy() -> Any:
+    try:
+        import numpy
+    except ImportError as error:
+        raise ImportError(
+            "a series as an array needs NumPy, which is not installed\n  to go on: pip install numpy, or take the lists"
+            " steps, values and times",
+            name="numpy",
+        ) from error
+    return numpy
 
 
 def numbers(stored: list[Any]) -> list[Any]:

@@ -436,18 +436,15 @@ def _place_of(line: bytes) -> int:
 
 def read_series(place: Place, key: Any) -> dict[str, Series]:
     """Read all series of a run. The points of the main writer come first, then those of the others, by name."""
+    from capture.observers._series import SeriesBuilder, read_batch
+
     found = place.metrics.find({"capture.run": key, "capture.lines": {"$exists": True}}, {"capture": 1}).sort("_id", 1)
     lines = list(_lines_of(found))
     lines.sort(key=lambda each: (each[0] != "main", each[0], each[1]))
-    series: dict[str, Series] = {}
+    builder = SeriesBuilder()
     for _, _, line in lines:
-        event = plainjson.loads(line)
-        for column_key, column in event["columns"].items():
-            name = name_of(column_key)
-            if name not in series:
-                series[name] = Series(name)
-            series[name].extend(column, event["start"])
-    return series
+        builder.add(read_batch(line))
+    return builder.series()
 
 
 def read_sacred_series(place: Place, label: Any, ids: Iterable[str]) -> dict[str, Series]:

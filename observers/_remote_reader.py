@@ -258,7 +258,7 @@ class RemoteFolder(Folder):
         base, pieces = self._stream(METRICS)
         lines = [line for data in (base, *[data for _, data in pieces]) for line in data.split(b"\n") if line]
         if lines or not self._is_sacreds():
-            return series_of(batches_in(lines, f"{self.name}/{METRICS}"))
+            return series_of(batches_in(lines, f"{self.name}/{METRICS}", as_text=True))
         key = f"{self._folder}/metrics.json"
         text = self._reader.files.read_many([key]).get(key)
         return {} if text is None else sacreds_series(text, self._reader.store.describe(key))

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 from capture import plainjson
 from capture.codec import decode, encode
-from capture.observers import _atomic
+from capture.observers import _atomic, _numerals
 from capture.observers._pieces import read_copied
-from capture.records import Series, summarize
+from capture.records import Chunk, Series, as_array, numbers, summarize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LINES = "metrics.jsonl"
 JSON = "metrics.json"
+_LONG = 16 << 10  #: bytes of a line from which on its numbers may be left as text
 _HELD = 8 << 20  #: characters of metrics.json that are held in memory before they go to a temporary file
 
 _COLUMNS = ("steps", "timestamps", "values")  # in the order of sorted keys
@@ -59,11 +60,14 @@ def read_batches(path: str) -> Iterator[dict[str, Any]]:
         yield from batches_in(stream, path)
 
 
-def batches_in(lines: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
-    """Yield the batches in the lines of a ``metrics.jsonl`` that messages call `name`."""
+def batches_in(lines: Iterable[bytes], name: str, as_text: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield the batches in the lines of a ``metrics.jsonl`` that messages call `name`.
+
+    With `as_text` the numbers of a long line are left as bytes, for `series_of`.
+    """
     for number, line in enumerate(lines, 1):
         try:
-            data = plainjson.loads(line)
+            data = read_batch(line) if as_text else plainjson.loads(line)
             data["columns"], data["start"]
         except (ValueError, KeyError, TypeError):
             if line.endswith(b"\n"):
@@ -72,6 +76,34 @@ def batches_in(lines: Iterable[bytes], name: str) -> Iterator[dict[str, Any]]:
                 logging.getLogger("capture.observers").warning("%s, line %d is damaged: passed over", name, number)
             continue
         yield data
+
+
+def read_batch(line: bytes) -> dict[str, Any]:
+    """Return one batch; in a long line, each list of numbers is left as the bytes between its brackets.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON.
+    """
+    if len(line) < _LONG:
+        return plainjson.loads(line)
+    texts: list[bytes] = []
+    rest: list[bytes] = []
+    at = 0
+    # Within a string a quote has a backslash before it: so these three bytes are the end of a key and what it names.
+    while (before := line.find(b'":[', at)) >= 0:
+        end = line.find(b"]", before)
+        if end < 0 or line[before - 1 : before] == b"\\" or b"[" in line[before + 3 : end]:
+            return plainjson.loads(line)  # it was found in a string, or something else stands in there
+        rest += (line[at : before + 2], b"%d" % len(texts))
+        texts.append(line[before + 3 : end])
+        at = end + 1
+    data = plainjson.loads(b"".join((*rest, line[at:])))
+    for column in data["columns"].values():
+        for part, place in column.items():
+            column[part] = texts[place]
+    return data
 
 
 def write_metrics_json(run_dir: str, limit: int | None = None) -> bool:
@@ -262,9 +294,12 @@ def read_series(run_dir: str) -> dict[str, Series]:
     path = os.path.join(run_dir, LINES)
     copied = read_copied(run_dir, LINES)
     if copied is not None:
-        return series_of(batches_in(copied.splitlines(keepends=True), path))
-    if os.path.exists(path):
-        return series_of(read_batches(path))
+        return series_of(batches_in(copied.splitlines(keepends=True), path, as_text=True))
+    try:
+        with open(path, "rb") as stream:
+            return series_of(batches_in(stream, path, as_text=True))
+    except FileNotFoundError:
+        pass
     path = os.path.join(run_dir, JSON)
     try:
         with open(path, "rb") as stream:
@@ -273,25 +308,87 @@ def read_series(run_dir: str) -> dict[str, Series]:
         return {}
 
 
+class _Parsed(Chunk):
+    """Points that were read as numbers already."""
+
+    __slots__ = ("_columns",)
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[Any]] = {"steps": [], "values": [], "times": []}
+
+    def extend(self, column: Mapping[str, list[Any]], start: int) -> None:
+        self._columns["steps"] += numbers(column["steps"])
+        self._columns["values"] += numbers(column["values"])
+        self._columns["times"] += [start + offset for offset in column["times"]]
+
+    def __len__(self) -> int:
+        return len(self._columns["values"])
+
+    def listed(self, column: str) -> list[Any]:
+        return self._columns[column]
+
+
+class _Text(Chunk):
+    """Points whose numbers are still as they were written."""
+
+    __slots__ = ("_start", "_texts")
+
+    def __init__(self, texts: Mapping[str, bytes], start: int) -> None:
+        self._texts, self._start = texts, start
+
+    def __len__(self) -> int:
+        times = self._texts["times"]
+        return times.count(b",") + 1 if times else 0
+
+    def listed(self, column: str) -> list[Any]:
+        found = numbers(_numerals.listed(self._texts[column]))
+        return [self._start + offset for offset in found] if column == "times" else found
+
+    def array(self, column: str) -> Any:
+        text = self._texts[column]
+        found = None if column == "values" else _numerals.integers(text)
+        if found is None and column != "times":
+            found = _numerals.floats(text)
+        if found is None:
+            return as_array(self.listed(column), column)
+        return found + self._start if column == "times" else found
+
+
+class SeriesBuilder:
+    """Gathers the points of batches by metric."""
+
+    def __init__(self) -> None:
+        self.chunks: dict[str, list[Chunk]] = {}
+
+    def add(self, batch: Mapping[str, Any]) -> None:
+        """Take the points of a batch as `read_batch` returns it."""
+        for key, column in batch["columns"].items():
+            chunks = self.chunks.setdefault(_name(key), [])
+            if type(column["values"]) is bytes:
+                chunks.append(_Text(column, batch["start"]))
+                continue
+            if not chunks or type(chunks[-1]) is not _Parsed:
+                chunks.append(_Parsed())
+            chunks[-1].extend(column, batch["start"])  # type: ignore[attr-defined]
+
+    def series(self) -> dict[str, Series]:
+        """Return the series."""
+        return {name: Series.of_chunks(name, chunks) for name, chunks in self.chunks.items()}
+
+
 def series_of(batches: Iterable[dict[str, Any]]) -> dict[str, Series]:
     """Return the series that batches make: the main writer's points first, then those of the others, by name."""
-    by_writer: dict[str, dict[str, Series]] = {}
+    by_writer: dict[str, SeriesBuilder] = {}
     for batch in batches:
-        series = by_writer.setdefault(batch.get("w", "main"), {})
-        for key, column in batch["columns"].items():
-            name = _name(key)
-            if name not in series:
-                series[name] = Series(name)
-            series[name].extend(column, batch["start"])
-    order = sorted(by_writer, key=lambda writer: (writer != "main", writer))
-    merged: dict[str, Series] = by_writer[order[0]] if order else {}
-    for writer in order[1:]:
-        for name, more in by_writer[writer].items():
-            whole = merged.setdefault(name, Series(name))
-            whole.steps += more.steps
-            whole.values += more.values
-            whole.times += more.times
-    return merged
+        writer = batch.get("w", "main")
+        if writer not in by_writer:
+            by_writer[writer] = SeriesBuilder()
+        by_writer[writer].add(batch)
+    whole = SeriesBuilder()
+    for writer in sorted(by_writer, key=lambda writer: (writer != "main", writer)):
+        for name, chunks in by_writer[writer].chunks.items():
+            whole.chunks.setdefault(name, []).extend(chunks)
+    return whole.series()
 
 
 def summary_so_far(path: str, end: int, before: dict[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], int]:
