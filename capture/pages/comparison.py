@@ -1,0 +1,367 @@
+"""Why runs differ, as a page that needs nothing but itself and as Markdown for a pull request."""
+
+from __future__ import annotations
+
+from capture.filters import MISSING
+from capture.pages import markdown, plots
+from capture.pages.html import diff, element, escape, folded, page, table, together, visible
+from capture.pages.values import NOTHING, as_text, counted, cut
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from capture.pages.html import Html
+    from capture.query.differences import Comparison, Difference
+    from capture.records import RunRecord
+
+#: what each kind of difference is called
+KINDS = {
+    "config": "configuration",
+    "source": "source",
+    "input": "input file",
+    "package": "package",
+    "seed": "seed",
+    "command": "command",
+    "git": "git",
+    "environment": "environment",
+    "host": "host",
+    "status": "state",
+    "result": "result",
+    "metric": "metric",
+    "output": "output",
+    "artifact": "artifact",
+    "usage": "usage",
+}
+
+NOTHING_DIFFERS = "Nothing that was compared differs."
+NOTHING_WENT_IN_YET = "Nothing that went in is known to differ, yet what came out does."
+
+EXPLAINS = 0.3  #: a cause of less weight follows from another, or rarely changes what comes out: it is folded away
+MOST_ROWS = 300  #: differences that a page lists in one table
+MOST_RUNS = 12  #: runs whose values stand side by side
+MOST_PLOTS = 24  #: metrics whose curves are drawn
+LONGEST_VALUE = 400  #: characters of a value
+LONGEST_DIFF = 60_000  #: characters of a unified diff
+ALL_DIFFS = 600_000  #: characters of all of them
+LONGEST_MARKDOWN = 65_000  #: characters; a comment on GitHub takes 65,536
+LONGEST_MARKDOWN_VALUE = 120
+LONGEST_MARKDOWN_DIFF = 12_000
+
+
+def as_html(comparison: Comparison, title: str | None = None) -> str:
+    """Return a page that says why runs differ.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        If it knows its `runs`, the curves of metrics are drawn too.
+    title : str, optional
+
+    Returns
+    -------
+    str
+        HTML that loads nothing.
+    """
+    heading = title or f"Why {_runs(comparison.names)} differ"
+    return page(
+        heading,
+        element("header", element("h1", heading), element("p", in_a_sentence(comparison), class_="lead")),
+        element("main", sections(comparison)),
+        element("footer", element("p", "Written by capture. What differs is listed; what is equal is not.")),
+    )
+
+
+def in_a_sentence(comparison: Comparison) -> Html:
+    """Return what most likely explains the differences."""
+    causes = differing(comparison.causes)
+    outcomes = differing(comparison.outcomes)
+    if not causes:
+        return escape(NOTHING_WENT_IN_YET if outcomes else NOTHING_DIFFERS)
+    first = causes[0]
+    others = f", among {counted(len(causes), 'difference')} in what went in" if len(causes) > 1 else ""
+    return together(
+        "The likeliest cause: ", KINDS.get(first.kind, first.kind), " ", element("strong", element("code", first.name)),
+        _changed(first.values), others, "."
+    )  # fmt: skip
+
+
+def _changed(values: Sequence[Any]) -> Html | None:
+    if len(values) != 2 or any(len(as_text(value, 80)) > 40 for value in values):
+        return None
+    one, other = (element("code", as_text(value, 80)) for value in values)
+    return together(", ", one, " against ", other)
+
+
+def differing(differences: Sequence[Difference]) -> list[Difference]:
+    """Return the differences among what is listed; what is equal, or noise, is there if everything was asked for."""
+    return [each for each in differences if getattr(each, "counts", not each.same)]
+
+
+def sections(comparison: Comparison, curves: bool = True, level: int = 2) -> Html:
+    """Return the causes, the outcomes and the limits of a comparison, each under a heading.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    curves : bool
+        Whether metrics are drawn, if the comparison knows its runs.
+    level : int
+        Of the headings.
+    """
+    heading = f"h{level}"
+    runs = getattr(comparison, "runs", None)
+    drawn = _curves(comparison, runs) if curves and runs else None
+    outcomes = (
+        [element(heading, "What came out"), _rows(comparison.outcomes, comparison.names, ranked=False), drawn]
+        if comparison.outcomes or drawn
+        else None
+    )
+    limits = [element("li", said) for said in comparison.limits]
+    unknown = [element(heading, "What could not be compared"), element("ul", limits)] if limits else None
+    return together(element(heading, "What went in"), _causes(comparison), outcomes, unknown)
+
+
+def _causes(comparison: Comparison) -> Html:
+    causes = comparison.causes
+    if not causes:
+        return element("p", "No difference was found.", class_="soft")
+    strong = [each for each in causes if each.weight >= EXPLAINS and not each.same] or list(causes[:3])
+    weak = [each for each in causes if each not in strong]
+    rest = None
+    if weak:
+        rows = _rows(weak, comparison.names, ranked=True, first=len(strong) + 1)
+        rest = folded(f"{counted(len(weak), 'more', 'more')}, which rarely explain anything", rows)
+    intro = element("p", "The likeliest explanation first.", class_="soft") if len(causes) > 1 else None
+    return together(intro, _rows(strong, comparison.names, ranked=True), rest)
+
+
+def _rows(differences: Sequence[Difference], names: Sequence[str], ranked: bool, first: int = 1) -> Html:
+    """Return differences as a table, with unified diffs below it."""
+    shown, width = differences[:MOST_ROWS], min(len(names), MOST_RUNS)
+    headings = [*(["#"] if ranked else []), "What", *(f"run {name}" for name in names[:width])]
+    rows = []
+    for rank, each in enumerate(shown, first):
+        what = [
+            element("code", each.name),
+            element("span", " ", KINDS.get(each.kind, each.kind), class_="kind"),
+            element("span", each.why, class_="why") if each.why else None,
+        ]
+        values = [_value(*pair) for pair in list(zip(each.values, each.origins))[:width]]
+        rows.append([*([rank] if ranked else []), what, *values])
+    notes = []
+    if len(differences) > len(shown):
+        notes.append(f"{counted(len(differences) - len(shown), 'more difference')} left out.")
+    if len(names) > width:
+        notes.append(f"The values of {counted(len(names) - width, 'more run')} are left out.")
+    return together(
+        table(headings, rows, class_="differences full", numbers=(0,) if ranked else ()),
+        element("p", " ".join(notes), class_="soft small") if notes else None,
+        _details(shown),
+    )
+
+
+def _value(value: Any, origin: str | None) -> list[Any]:
+    if value is MISSING:
+        return [element("span", NOTHING, class_="missing")]
+    by = element("span", origin, class_="origin") if origin else None
+    return [element("code", as_text(value, LONGEST_VALUE)), by]
+
+
+def _details(differences: Sequence[Difference]) -> Html:
+    """Return the unified diffs of some differences, the first open; each is cut, and all of them together."""
+    parts, room = [], ALL_DIFFS
+    for each in differences:
+        if not each.detail:
+            continue
+        text = each.detail[: min(LONGEST_DIFF, room)]
+        room -= len(text)
+        left_out = each.detail.count("\n", len(text))
+        note = element("p", f"{counted(left_out, 'more line')} left out.", class_="soft small") if left_out else None
+        parts.append(folded(element("code", each.name), diff(text), note, opened=not parts))
+    return together(parts)
+
+
+def _curves(comparison: Comparison, runs: Sequence[RunRecord]) -> Html | None:
+    metrics = [each.name for each in comparison.outcomes if each.kind == "metric"]
+    wanted = dict.fromkeys(name for name in (metric_of(each, runs) for each in metrics) if name is not None)
+    return curves_of(list(wanted), runs, [f"run {name}" for name in comparison.names], "difference")
+
+
+def metric_of(name: str, runs: Sequence[RunRecord]) -> str | None:
+    """Return the metric that a path such as ``metrics.loss.last`` is about; None if no run has it."""
+    short = name.removeprefix("metrics.")
+    possible = (name, short, short.rpartition(".")[0])
+    return next((each for each in possible if any(each in run.metrics for run in runs)), None)
+
+
+def curves_of(metrics: Sequence[str], runs: Sequence[RunRecord], names: Sequence[str], prefix: str) -> Html | None:
+    """Return the curves of metrics, those of all runs in one picture; None if none has two points.
+
+    Parameters
+    ----------
+    metrics : sequence of str
+    runs : sequence of RunRecord
+    names : sequence of str
+        Of the runs.
+    prefix : str
+        What identities in the page begin with.
+    """
+    figures = []
+    for place, name in enumerate(metrics[:MOST_PLOTS]):
+        points = {at: plots.Points(run.metrics[name]) for at, run in enumerate(runs) if name in run.metrics}
+        points = {at: each for at, each in points.items() if len(each)}
+        if any(len(each) > 1 for each in points.values()):
+            figures.append(plots.figure(name, points, names, f"{prefix}-{place}"))
+    if not figures:
+        return None
+    more = len(metrics) - MOST_PLOTS
+    return together(
+        plots.legend(names) if len(names) > 1 else None,
+        element("div", figures, class_="plots"),
+        element("p", f"{counted(more, 'more metric')} not drawn.", class_="soft small") if more > 0 else None,
+    )
+
+
+def _runs(names: Sequence[str]) -> str:
+    """Return the names of runs as one would say them.
+
+    Examples
+    --------
+    >>> _runs(["3", "4"]), _runs(["1", "2", "3"])
+    ('runs 3 and 4', 'runs 1, 2 and 3')
+    """
+    shown = [str(name) for name in names]
+    if len(shown) > MOST_RUNS:
+        return f"{len(shown)} runs"
+    return f"runs {', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else f"run {''.join(shown)}"
+
+
+# ------------------------------------------------------------------------------------------------------------ Markdown
+
+
+def as_markdown(comparison: Comparison, longest: int = LONGEST_MARKDOWN) -> str:
+    """Return Markdown that says why runs differ, to be put under a pull request.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    longest : int
+        Characters, from 1,000 on. What finds no room is counted at the end.
+
+    Returns
+    -------
+    str
+        Text of records in it is no markup, mentions nobody and links nowhere.
+    """
+    text = _Limited(longest)
+    text.add(f"### Why {markdown.prose(_runs(comparison.names))} differ\n\n{_sentence(comparison)}\n")
+    causes = [each for each in comparison.causes if each.weight >= EXPLAINS] or comparison.causes[:3]
+    weak = [each for each in comparison.causes if each not in causes]
+    text.add_table("difference", "", causes, comparison.names, why=True)
+    for each in causes:
+        if each.detail:
+            text.add_diff(each)
+    rest = f"{counted(len(weak), 'more', 'more')}, which rarely explain anything"
+    text.add_table("difference", rest, weak, comparison.names)
+    text.add_table("outcome", "#### What came out", comparison.outcomes, comparison.names)
+    for each in (*weak, *comparison.outcomes):
+        if each.detail:
+            text.add_diff(each)
+    if comparison.limits:
+        said = "\n".join(f"- {markdown.prose(limit)}" for limit in comparison.limits)
+        limits = markdown.folded("What could not be compared", said)
+        text.add(f"\n{limits}\n", "list of what could not be compared")
+    return text.finish()
+
+
+def _sentence(comparison: Comparison) -> str:
+    causes = differing(comparison.causes)
+    if not causes:
+        return NOTHING_WENT_IN_YET if differing(comparison.outcomes) else NOTHING_DIFFERS
+    first = causes[0]
+    values = [as_text(value, 80) for value in first.values]
+    changed = ""
+    if len(values) == 2 and all(len(value) <= 40 for value in values):
+        changed = f": {markdown.code(values[0])} against {markdown.code(values[1])}"
+    kind = markdown.prose(KINDS.get(first.kind, first.kind))
+    return f"The likeliest cause is the {kind} {markdown.code(cut(first.name, 200))}{changed}."
+
+
+class _Limited:
+    """Markdown with a limit to its length: what finds no room is left out, and counted."""
+
+    def __init__(self, longest: int) -> None:
+        self._parts: list[str] = []
+        self._room = longest - 300  # for the sentence that counts
+        self._left_out: dict[str, int] = {}
+
+    def add(self, text: str, what: str = "") -> bool:
+        """Add a part, if there is room for it."""
+        if len(text) > self._room:
+            self._count(what)
+            return False
+        self._parts.append(text)
+        self._room -= len(text)
+        return True
+
+    def _count(self, what: str, count: int = 1) -> None:
+        self._left_out[what] = self._left_out.get(what, 0) + count
+
+    def add_table(
+        self, what: str, heading: str, differences: Sequence[Difference], names: Sequence[str], why: bool = False
+    ) -> None:
+        """Add differences as a table, as many as find room; folded if the heading is none of Markdown's."""
+        if not differences:
+            return
+        width = min(len(names), MOST_RUNS)
+        columns = ["what", *(f"run {markdown.prose(cut(str(name), 40))}" for name in names[:width])]
+        top = markdown.header([*columns, "why"] if why else columns)
+        rows, used = [], len(top) + len(heading) + 100
+        for each in differences:
+            row = _markdown_row(each, width, why)
+            if len(rows) >= MOST_ROWS or used + len(row) + 1 > self._room:
+                break
+            rows.append(row)
+            used += len(row) + 1
+        if len(rows) < len(differences):
+            self._count(what, len(differences) - len(rows))
+        if rows:
+            body = "\n".join([top, *rows])
+            is_folded = heading and not heading.startswith("#")
+            self.add("\n" + (markdown.folded(heading, body) if is_folded else f"{heading}\n\n{body}".lstrip()) + "\n")
+
+    def add_diff(self, difference: Difference) -> None:
+        """Add a unified diff, cut between lines if it is long or there is little room."""
+        summary = markdown.code_in_html(cut(difference.name, 200))
+        room = min(LONGEST_MARKDOWN_DIFF, self._room - len(summary) - 200)
+        lines, used = [], 0
+        every = difference.detail.rstrip("\n").split("\n")
+        for line in every:
+            line = visible(cut(line, 1000))
+            used += len(line) + 1
+            if used > room:
+                break
+            lines.append(line)
+        if not lines:
+            self._count("diff")
+            return
+        more = len(every) - len(lines)
+        note = f"\n\n{counted(more, 'more line')}" if more else ""
+        self.add("\n" + markdown.folded(summary, markdown.fenced("\n".join(lines), "diff") + note) + "\n", "diff")
+
+    def finish(self) -> str:
+        """Return it all."""
+        if self._left_out:
+            told = ", ".join(counted(count, what) for what, count in self._left_out.items())
+            self._parts.append(f"\nLeft out, since there is no room for more: {told}.\n")
+        return "".join(self._parts)
+
+
+def _markdown_row(each: Difference, width: int, why: bool) -> str:
+    cells = [f"{markdown.code(cut(each.name, 200))} {KINDS.get(each.kind) or markdown.prose(each.kind)}"]
+    for value, origin in list(zip(each.values, each.origins))[:width]:
+        shown = NOTHING if value is MISSING else markdown.code(as_text(value, LONGEST_MARKDOWN_VALUE))
+        cells.append(f"{shown}<br>{markdown.prose(cut(origin, 120))}" if origin and value is not MISSING else shown)
+    return markdown.row([*cells, markdown.prose(cut(each.why, 300))] if why else cells)
