@@ -1,6 +1,15 @@
-"""Why runs differ: what went in, ranked by what most likely explains it, and then what came out."""
+"""Why runs differ: what went in, ranked by what most likely explains it, and then what came out.
+
+Each part of a comparison has a module of its own, which gives its differences a weight by what is known of them. Here
+they are put together, and what needs all of them is said: what a seed is worth where nothing else differs, and what
+could not be compared.
+"""
 
 from __future__ import annotations
+
+from capture.query._compared import Compared, listed
+from capture.query._difference import CAUSES, OUTCOMES, Difference
+from capture.query._grounds import weight_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -9,50 +18,7 @@ if TYPE_CHECKING:
 
     from capture.records import RunRecord
 
-#: kinds of what may cause a difference, and of what came out
-CAUSES = ("config", "source", "input", "package", "seed", "command", "git", "environment", "host")
-OUTCOMES = ("status", "result", "metric", "output", "artifact", "usage")
-
-
-class Difference:
-    """One thing in which runs are not alike.
-
-    Attributes
-    ----------
-    kind : str
-        One of `CAUSES` or `OUTCOMES`.
-    name : str
-        What: a path as in a condition (``config.lr``), a file, a package, a metric.
-    values : list
-        What each run has there, in their order; `capture.filters.MISSING` where it has nothing.
-    origins : list of str or None
-        Who set each value, where that is known.
-    weight : float
-        How likely it is to explain the rest, from 0 to 1; the list of causes is in this order.
-    why : str
-        A sentence that says what the weight rests on; "" where it is plain.
-    detail : str
-        More text: a unified diff of sources; "" if there is none.
-    same : bool
-        True for what is equal, which is listed only when everything is asked for.
-    """
-
-    __slots__ = ("detail", "kind", "name", "origins", "same", "values", "weight", "why")
-
-    def __init__(
-        self,
-        kind: str,
-        name: str,
-        values: Sequence[Any],
-        origins: Sequence[str | None] | None = None,
-        weight: float = 0.0,
-        why: str = "",
-        detail: str = "",
-        same: bool = False,
-    ) -> None:
-        self.kind, self.name, self.values = kind, name, list(values)
-        self.origins = list(origins) if origins is not None else [None] * len(self.values)
-        self.weight, self.why, self.detail, self.same = weight, why, detail, same
+__all__ = ["CAUSES", "OUTCOMES", "Comparison", "Difference", "compare"]
 
 
 class Comparison:
@@ -67,7 +33,7 @@ class Comparison:
     outcomes : list of Difference
         What came out.
     limits : list of str
-        Sentences about what could not be compared.
+        Sentences about what could not be compared, and what to make of it.
     """
 
     def __init__(
@@ -77,18 +43,167 @@ class Comparison:
 
     @property
     def differ(self) -> bool:
-        """Whether anything differs."""
-        return any(not each.same for each in (*self.causes, *self.outcomes))
+        """Whether anything differs; noise, and what the runs took, does not count."""
+        return any(each.counts for each in (*self.causes, *self.outcomes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data that JSON can hold."""
+        return {
+            "names": list(self.names),
+            "differ": self.differ,
+            "causes": [each.to_dict() for each in self.causes],
+            "outcomes": [each.to_dict() for each in self.outcomes],
+            "limits": list(self.limits),
+        }
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame`: a row for each difference, a column for the values of each run."""
+        import pandas
+
+        from capture.filters import MISSING
+
+        rows = [
+            {
+                "kind": each.kind,
+                "name": each.name,
+                **{name: None if value is MISSING else value for name, value in zip(self.names, each.values)},
+                "weight": each.weight if each.kind in CAUSES else None,
+                "why": each.why,
+            }
+            for each in (*self.causes, *self.outcomes)
+        ]
+        return pandas.DataFrame(rows, columns=["kind", "name", *self.names, "weight", "why"])
+
+    def __repr__(self) -> str:
+        causes, outcomes = (sum(each.counts for each in part) for part in (self.causes, self.outcomes))
+        first = f", first {self.causes[0].kind} {self.causes[0].name}" if causes else ""
+        return f"<Comparison of {listed(self.names)}: {causes} causes{first}; {outcomes} outcomes>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        def text(value: Any) -> str:
+            from capture.filters import MISSING
+
+            told = "\N{EN DASH}" if value is MISSING else value if isinstance(value, str) else repr(value)
+            return escape(told if len(told) <= 200 else told[:199] + "\N{HORIZONTAL ELLIPSIS}")
+
+        def row(each: Difference) -> str:
+            cells = [each.kind, each.name, *each.values, each.why]
+            return "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in cells) + "</tr>"
+
+        head = "".join(f"<th>{text(name)}</th>" for name in ("", "", *self.names, "why"))
+        shown = [each for each in (*self.causes, *self.outcomes) if not each.same]
+        limits = "".join(f"<li>{text(each)}</li>" for each in self.limits)
+        table = f"<table><tr>{head}</tr>{''.join(map(row, shown))}</table>" if shown else "<p>no difference</p>"
+        return table + (f"<ul>{limits}</ul>" if limits else "")
 
 
-def compare(runs: Sequence[RunRecord], every: bool = False) -> Comparison:
+def compare(
+    runs: Sequence[RunRecord], every: bool = False, names: Sequence[str] | None = None, context: int = 3
+) -> Comparison:
     """Compare two or more runs.
 
     Parameters
     ----------
     runs : sequence of RunRecord
-        The first is what the others are compared with.
+        The first is what the others are compared with. One may be the working tree of `capture.query.working_tree`.
     every : bool
-        Whether what is equal is listed too.
+        Whether what is equal, and noise, is listed too.
+    names : sequence of str, optional
+        What the runs are called: their labels, or the ends of their uids, if left out.
+    context : int
+        Lines around changed ones in a unified diff.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two.
     """
-    raise NotImplementedError
+    from capture.query._config_differences import command_differences, config_differences
+    from capture.query._input_differences import input_differences
+    from capture.query._machine_differences import environment_differences, host_differences
+    from capture.query._outcome_differences import outcome_differences
+    from capture.query._package_differences import package_differences
+    from capture.query._source_differences import Sources, git_differences
+
+    if len(runs) < 2:
+        raise ValueError(f"a comparison takes two runs or more, got {len(runs)}")
+    compared = Compared(runs, list(names) if names is not None else names_of(runs), every, context)
+    sources = Sources(compared)
+    code = sources.differences()
+    config = config_differences(compared, sources)
+    causes = [*config, *code]
+    causes += command_differences(compared, any(not each.same for each in config))
+    causes += git_differences(compared, sources, any(not each.same for each in code))
+    causes += package_differences(compared, sources)
+    causes += input_differences(compared, [each for each in config if not each.same])
+    causes += environment_differences(compared) + host_differences(compared)
+    outcomes = outcome_differences(compared)
+    _judge_together(compared, causes, outcomes)
+    for run in runs:
+        compared.limits += getattr(run, "limits", ())
+    causes.sort(key=lambda each: (each.same, -each.weight, CAUSES.index(each.kind), each.name))
+    outcomes.sort(key=lambda each: (each.same, OUTCOMES.index(each.kind)))
+    return Comparison(compared.names, causes, outcomes, compared.limits)
+
+
+def names_of(runs: Sequence[RunRecord]) -> list[str]:
+    """Return what runs are called: label, else the end of the uid; several of one name are numbered."""
+    names = [str(run.label) if run.label is not None else run.uid[-8:] or "?" for run in runs]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[:place].count(name) + 1})"
+        for place, name in enumerate(names)
+    ]
+
+
+# ------------------------------------------------------------------------------------------- what needs the whole of it
+
+
+def _judge_together(compared: Compared, causes: list[Difference], outcomes: list[Difference]) -> None:
+    """Weigh what depends on everything else, and say what the whole amounts to."""
+    from capture.query._outcome_differences import are_close
+
+    counting = [each for each in causes if each.counts]
+    came_out = [each for each in outcomes if each.counts]
+    if not all(compared.has_run()):
+        return
+    drawn = [each for each in counting if each.kind == "seed" and each.weight == weight_of("seed, drawn")]
+    around = [each for each in counting if each.kind in ("host", "environment")]
+    if drawn and not came_out:
+        for each in drawn:
+            each.weight, each.why = weight_of("seed, follows"), f"{each.why}; what came out is the same"
+    elif drawn and not [each for each in counting if each.weight > weight_of("seed, drawn")]:
+        for each in drawn:
+            each.why = "drawn at random, and nothing else that matters differs"
+    elif drawn:
+        compared.limit("the seeds were drawn at random, so part of the difference is chance: seed=NUMBER takes it out")
+    if are_close(outcomes):
+        compared.limit("all numbers agree up to rounding, as where threads or another processor sum in another order")
+        for each in around:
+            each.weight = max(each.weight, min(0.95, each.weight * 1.5))
+    _say_what_is_left(compared, counting, came_out, outcomes)
+
+
+def _say_what_is_left(
+    compared: Compared, counting: list[Difference], came_out: list[Difference], outcomes: list[Difference]
+) -> None:
+    """Say what to think where nothing that was recorded explains what differs."""
+    if any(run.status in ("RUNNING", "QUEUED") for run in compared.runs):
+        going_on = compared.named(run.status in ("RUNNING", "QUEUED") for run in compared.runs)
+        compared.limits.insert(0, f"{going_on} had not ended when this was compared")
+    if came_out and not [each for each in counting if each.weight > weight_of("source, comments")]:
+        unseen = [
+            "nothing that was recorded differs, and yet what came out does. What no record holds: the order in which "
+            "threads and GPU kernels work, time, the network, files that went unseen, memory that was not initialised"
+        ]
+        compared.limits[:0] = unseen
+    elif not came_out and any(each.kind == "usage" and each.name == "duration" for each in outcomes):
+        from capture.query._machine_differences import machines_in_words
+
+        durations = [run.duration for run in compared.runs if run.duration]
+        if len(durations) == len(compared.runs) and max(durations) > 1.5 * min(durations) > 1.5:
+            compared.limit(
+                f"only the durations differ: the host ({machines_in_words(compared)}), and what else it was doing, "
+                "is the candidate"
+            )

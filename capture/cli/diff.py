@@ -1,0 +1,357 @@
+"""``capture diff``: why runs differ, the likeliest cause first, and what came out."""
+
+from __future__ import annotations
+
+import os
+
+from capture.cli._console import (
+    colour_enabled,
+    escape,
+    escape_output,
+    format_duration,
+    format_size,
+    format_time,
+    format_value,
+    heading,
+    paged,
+    print_table,
+    say,
+    styled,
+)
+from capture.errors import CommandLineError
+from capture.filters import MISSING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from capture.query.differences import Comparison, Difference
+    from capture.records import RunRecord
+
+USAGE = """Say why runs differ: the likeliest causes first, then what came out.
+
+Usage:
+  capture diff RUN RUN... [options]
+
+A RUN may be a folder, as . is: then the run is compared with the sources, packages, inputs, repository and machine as
+they are there now. Nothing in that folder is executed.
+
+Options:
+  --all            Show what is equal, too, and what differs in any two runs; cut nothing off.
+  --config         Show configuration, seeds and command only. The options of this kind can be combined; the exit
+                   status is that of what is shown.
+  --source         Show sources and the state of the repository only.
+  --packages       Show packages and the interpreter only.
+  --inputs         Show what was read only.
+  --metrics        Show results and metrics only.
+  --out            Show how the outputs differ, line by line.
+  --context=N      Lines around changed ones [default: 3].
+  --python=PATH    The interpreter whose packages count as those of the folder; by default that of this command.
+  --json           Print it as JSON.
+  --md             Print it as Markdown, for a pull request.
+  --html=FILE      Write it as one page of HTML that needs nothing else.
+  --no-pager       Do not page long output.
+  --store=URL      The store: a folder or URL; CAPTURE_STORE, else ./runs, if left out.
+  -h, --help       Show this text.
+
+Exit status: 0 where nothing differs, 1 where something does, 2 for a slip on the command line.
+"""
+
+#: option -> kinds of differences that it shows
+SECTIONS = {
+    "--config": ("config", "seed", "command"),
+    "--source": ("source", "git"),
+    "--packages": ("package",),
+    "--inputs": ("input",),
+    "--metrics": ("status", "result", "metric"),
+    "--out": ("output",),
+}
+MOST_DETAIL_LINES = 40  #: of one difference; --all lifts it
+MOST_SHOWN = 40  #: differences of one list
+LITTLE = 0.15  #: causes that weigh no more are gathered at the end, in a line each
+LONGEST_VALUE = 60  #: characters
+
+
+def run(arguments: dict[str, Any]) -> int:
+    """Carry it out; return the exit status."""
+    from capture.query.differences import compare
+
+    every = bool(arguments["--all"])
+    runs, names = _runs(arguments)
+    comparison = compare(runs, every, names, _context(arguments))
+    sections = [option for option in SECTIONS if arguments.get(option)]
+    if sections:
+        _keep_only(comparison, {kind for option in sections for kind in SECTIONS[option]})
+    if arguments["--html"]:
+        _write_page(comparison, arguments["--html"])
+    elif arguments["--json"]:
+        from capture import codec
+
+        say(codec.dumps(comparison.to_dict(), indent=2))
+    elif arguments["--md"]:
+        from capture.pages.comparison import as_markdown
+
+        say(as_markdown(comparison), end="")
+    else:
+        with paged(not arguments["--no-pager"]):
+            _Text(comparison, runs, every, bool(arguments["--out"])).print()
+    return 1 if comparison.differ else 0
+
+
+def _context(arguments: dict[str, Any]) -> int:
+    from capture.cli._arguments import whole_number
+
+    number = whole_number(arguments, "--context")
+    return 3 if number is None else number
+
+
+def _runs(arguments: dict[str, Any]) -> tuple[list[RunRecord], list[str]]:
+    """Return what is compared, with names: runs of the store, and at most one folder as it is now."""
+    from capture.cli._arguments import chosen_store
+    from capture.query.differences import names_of
+
+    words = [str(each) for each in arguments["RUN"]]
+    folders = [word for word in words if is_folder(word)]
+    if len(folders) > 1 or len(folders) == len(words):
+        raise CommandLineError(f"one folder is compared with runs, got {' and '.join(folders)}")
+    if len(words) < 2:
+        raise CommandLineError("name two runs or more, or a run and a folder")
+    if arguments["--python"] and not folders:
+        raise CommandLineError("--python says whose packages count as those of a folder; name one, as in: diff -1 .")
+    store = chosen_store(arguments)
+    runs: list[Any] = [None if word in folders else store.get(word) for word in words]
+    for place, word in enumerate(words):
+        if word in folders:
+            from capture.query.working_tree import working_tree
+
+            reference = next(each for each in runs if each is not None)
+            runs[place] = working_tree(reference, os.path.expanduser(word), python=arguments["--python"])
+    return runs, names_of(runs)
+
+
+def is_folder(word: str) -> bool:
+    """Say whether an argument names a folder, and no run."""
+    return word in (".", "..", "~") or "/" in word or os.sep in word
+
+
+def _keep_only(comparison: Comparison, kinds: set[str]) -> None:
+    comparison.causes = [each for each in comparison.causes if each.kind in kinds]
+    comparison.outcomes = [each for each in comparison.outcomes if each.kind in kinds]
+
+
+def _write_page(comparison: Comparison, path: str) -> None:
+    from capture.cli._console import hint
+    from capture.pages.comparison import as_html
+
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(as_html(comparison))
+    except OSError as error:
+        raise CommandLineError(f"{path} cannot be written: {error}") from error
+    hint(f"written: {escape(path)}")
+
+
+# ----------------------------------------------------------------------------------------------------------------- text
+
+
+class _Text:
+    """A comparison on a terminal, or in a pipe."""
+
+    def __init__(self, comparison: Comparison, runs: Sequence[RunRecord], every: bool, whole_output: bool) -> None:
+        self._comparison, self._runs, self._every, self._whole_output = comparison, runs, every, whole_output
+        self._is_pair = len(runs) == 2
+
+    def print(self) -> None:
+        comparison = self._comparison
+        self._print_runs()
+        causes = [each for each in comparison.causes if not each.same]
+        outcomes = [each for each in comparison.outcomes if not each.same and each.kind != "usage"]
+        if causes:
+            heading("What differs, the likeliest cause first")
+            self._print_causes(causes)
+        if outcomes:
+            heading("What came out")
+            self._print_outcomes(outcomes)
+        if not comparison.differ:
+            say()
+            say("no difference")
+        usage = [each for each in comparison.outcomes if each.kind == "usage"]
+        if usage:
+            heading("What it took")
+            self._print_outcomes(usage)
+        if self._every:
+            self._print_equal([each for each in (*comparison.causes, *comparison.outcomes) if each.same])
+        if comparison.limits:
+            heading("To know")
+            for sentence in comparison.limits:
+                say(f"- {escape(sentence)}")
+
+    def _print_runs(self) -> None:
+        rows = []
+        for name, run in zip(self._comparison.names, self._runs):
+            note = getattr(run, "description", None) or run.status
+            rows.append([name, run.name, note, format_time(run.start_time), format_duration(run.duration)])
+        print_table(["run", "experiment", "status", "started", "duration"], rows)
+
+    # ------------------------------------------------------------------------------------------------------- causes
+
+    def _print_causes(self, causes: Sequence[Difference]) -> None:
+        much = [each for each in causes if each.weight > LITTLE or self._every]
+        little = [each for each in causes if each not in much]
+        if not much:
+            much, little = little, []
+        shown = much if self._every else much[:MOST_SHOWN]
+        if self._is_pair:
+            for number, each in enumerate(shown, 1):
+                self._print_cause(number, each)
+        else:
+            self._print_columns(shown)
+            for number, each in enumerate(shown, 1):
+                self._print_reasons(number, each)
+        if len(shown) < len(much):
+            say(f"and {len(much) - len(shown):,} more; --all shows them")
+        if little:
+            heading("Less likely")
+            for each in little[:MOST_SHOWN]:
+                says = f"{each.kind} {_name(each)}  {self._values(each)}"
+                say(f"{says}  {styled(escape(each.why), 'dim')}".rstrip() if each.why else says)
+            if len(little) > MOST_SHOWN:
+                say(f"and {len(little) - MOST_SHOWN:,} more; --all shows them")
+
+    def _print_cause(self, number: int, each: Difference) -> None:
+        name = styled(f"{each.kind} {_name(each)}", "bold")
+        values = "" if each.kind == "source" and MISSING not in each.values else self._values(each)
+        say(f"{number:>2}. {name}  {values}".rstrip())
+        self._print_reason(each)
+        self._print_detail(each)
+
+    def _print_reasons(self, number: int, each: Difference) -> None:
+        if each.why or each.detail:
+            say()
+            say(f"{number:>2}. {styled(f'{each.kind} {_name(each)}', 'bold')}")
+            self._print_reason(each)
+            self._print_detail(each)
+
+    def _print_reason(self, each: Difference) -> None:
+        if each.why:
+            say(f"    {styled(escape(each.why), 'dim')}")
+
+    def _print_detail(self, each: Difference) -> None:
+        lines = each.detail.split("\n") if each.detail else []
+        shown = lines if self._every or self._whole_output else lines[:MOST_DETAIL_LINES]
+        for line in shown:
+            say(f"      {_coloured(line)}")
+        if len(shown) < len(lines):
+            say(f"      ... {len(lines) - len(shown):,} more lines; --all shows them")
+
+    def _values(self, each: Difference) -> str:
+        told = shown_values(each.values, self._every)
+        if self._is_pair:
+            return f"{told[0]} → {told[1]}"
+        groups: dict[str, list[str]] = {}
+        for name, value in zip(self._comparison.names, told):
+            groups.setdefault(value, []).append(escape(name))
+        return "   ".join(f"{value} ({', '.join(names)})" for value, names in groups.items())
+
+    # ------------------------------------------------------------------------------------------------------- tables
+
+    def _print_columns(self, differences: Sequence[Difference]) -> None:
+        """Print values in columns; runs that are alike in all of them share one."""
+        columns: dict[tuple[str, ...], list[str]] = {}
+        told = [shown_values(each.values, self._every) for each in differences]
+        for place, name in enumerate(self._comparison.names):
+            columns.setdefault(tuple(values[place] for values in told), []).append(name)
+        heads = ["", "", "", *(", ".join(names) for names in columns.values())]
+        rows = [
+            [f"{number}.", each.kind, _name(each), *(column[number - 1] for column in columns)]
+            for number, each in enumerate(differences, 1)
+        ]
+        print_table(heads, rows)
+
+    def _print_outcomes(self, outcomes: Sequence[Difference]) -> None:
+        shown = outcomes if self._every else outcomes[:MOST_SHOWN]
+        told = [shown_values(each.values, self._every, each.name) for each in shown]
+        names = self._comparison.names
+        rows = [[each.kind, _name(each), *values, each.why] for each, values in zip(shown, told)]
+        print_table(["", "", *names, ""], rows)
+        if len(shown) < len(outcomes):
+            say(f"and {len(outcomes) - len(shown):,} more; --all shows them")
+        for each in shown:
+            if each.detail and (self._every or self._whole_output):
+                say()
+                self._print_detail(each)
+
+    def _print_equal(self, equal: Sequence[Difference]) -> None:
+        if not equal:
+            return
+        heading("What is equal")
+        rows = [[each.kind, _name(each), shown_values(each.values[:1], True)[0], each.why] for each in equal]
+        print_table(["", "", "", ""], rows)
+
+
+#: what the names of a kind begin with, which its own name says already
+_PREFIXES = {"config": "config.", "seed": "config.", "package": "packages.", "git": "git."}
+
+
+def _name(each: Difference) -> str:
+    name = each.name.removeprefix(_PREFIXES.get(each.kind, ""))
+    return "" if name == each.kind else escape(name)
+
+
+def shown_values(values: Sequence[Any], every: bool = False, name: str = "") -> list[str]:
+    """Return values as short texts that differ where the values do.
+
+    Examples
+    --------
+    >>> shown_values([0.1, 0.30000000000000004]), shown_values([0.3, 0.30000000000000004])
+    (['0.1', '0.3'], ['0.3', '0.30000000000000004'])
+    """
+    if name == "duration":
+        return [format_duration(value) if value is not MISSING else "-" for value in values]
+    if name.endswith("_bytes"):
+        return [format_size(value) if value is not MISSING else "-" for value in values]
+    texts = [_text(value, None) for value in values]
+    for precision in (8, 12, 17):
+        if _tells_apart(values, texts):
+            break
+        texts = [_text(value, precision) for value in values]
+    return texts if every else _cut(texts)
+
+
+def _text(value: Any, precision: int | None) -> str:
+    if isinstance(value, str) and len(value) in (32, 40, 64) and not value.strip("0123456789abcdef"):
+        return value[:12]
+    return format_value(value, precision) if value is not None else "None"
+
+
+def _tells_apart(values: Sequence[Any], texts: Sequence[str]) -> bool:
+    from capture.query._compared import same
+
+    return all(
+        text != texts[0] or same(value, values[0]) for value, text in zip(values[1:], texts[1:])
+    )  # fmt: skip
+
+
+def _cut(texts: Sequence[str]) -> list[str]:
+    """Cut what is too long, around the place where the texts part."""
+    if max(map(len, texts)) <= LONGEST_VALUE:
+        return list(texts)
+    shortest = min(map(len, texts))
+    parting = next((i for i in range(shortest) if len({text[i] for text in texts}) > 1), shortest)
+    start = max(0, parting - LONGEST_VALUE // 3) if parting > LONGEST_VALUE // 2 else 0
+    return [
+        ("…" if start else "")
+        + text[start : start + LONGEST_VALUE]
+        + ("…" if len(text) > start + LONGEST_VALUE else "")
+        for text in texts
+    ]
+
+
+def _coloured(line: str) -> str:
+    text = escape_output(line)
+    if not colour_enabled():
+        return text
+    if line.startswith(("---", "+++")):
+        return styled(text, "bold")
+    return styled(text, {"+": "green", "-": "red", "@": "cyan"}.get(line[:1]))

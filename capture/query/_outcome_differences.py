@@ -1,0 +1,194 @@
+"""What came of the runs: how they ended, their results, metrics, files and output, and what they took."""
+
+from __future__ import annotations
+
+from capture.filters import MISSING
+from capture.query._compared import all_same, counted, same, unified
+from capture.query._difference import Difference
+from capture.query.columns import flat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from capture.query._compared import Compared
+    from capture.records import RunRecord, Series
+
+CLOSE = 1e-6  #: relative difference of results up to which rounding, in another order of sums, may be all there is
+
+
+def outcome_differences(compared: Compared) -> list[Difference]:
+    """Compare what came out; nothing where a working tree is compared, which came to nothing yet."""
+    if not all(compared.has_run()):
+        return []
+    runs = compared.runs
+    found = compared.differences("status", [{"status": run.status} for run in runs], "noise")
+    found += _plain(compared, "status", [_failure(run) for run in runs])
+    found += _plain(compared, "result", [flat(run.result, "result") for run in runs])
+    found += _plain(compared, "result", [flat(run.info, "info") if run.info else {} for run in runs])
+    found += _metric_differences(compared)
+    found += _plain(compared, "artifact", [_files(run) for run in runs])
+    found += _output_differences(compared)
+    return found + _usage_differences(compared)
+
+
+def _plain(compared: Compared, kind: str, tables: Sequence[dict[str, Any]]) -> list[Difference]:
+    """Compare values by name; numbers with how far they are apart."""
+    found = []
+    for name in dict.fromkeys(name for table in tables for name in table):
+        values = [table.get(name, MISSING) for table in tables]
+        if not all_same(values):
+            found.append(Difference(kind, name, values, why=distance(values)))
+        elif compared.every:
+            found.append(Difference(kind, name, values, same=True))
+    return found
+
+
+def distance(values: Sequence[Any]) -> str:
+    """Say how far apart numbers are; "" where they are none.
+
+    Examples
+    --------
+    >>> distance([0.8, 0.6]), distance([1, 2, 4]), distance(["a", 1])
+    ('-0.2, -25 %', 'from 1 to 4', '')
+    """
+    if not all(_is_number(value) for value in values):
+        return ""
+    if len(values) > 2:
+        return f"from {_short(min(values))} to {_short(max(values))}"
+    before, after = values
+    try:
+        change = after - before
+        relative = f", {change / abs(before) * 100:+.3g} %" if before and abs(change / before) != float("inf") else ""
+        return f"{change:+.3g}{relative}" if change == change else ""
+    except (OverflowError, ValueError):  # an integer beyond the range of floats
+        return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _short(value: Any) -> str:
+    return format(value, ".6g") if isinstance(value, float) else str(value)
+
+
+def _failure(run: RunRecord) -> dict[str, Any]:
+    """Return the last line of the traceback."""
+    lines = [line for part in run.fail_trace or () for line in str(part).splitlines() if line.strip()]
+    return {"fail_trace": lines[-1].strip()} if lines else {}
+
+
+def _files(run: RunRecord) -> dict[str, Any]:
+    """Return the digests of artifacts by name, and of files that were written and not kept."""
+    found = {stored.name: stored.digest or "digest unknown" for stored in run.artifacts}
+    lineage = run.facts.get("lineage")
+    outputs = lineage.get("outputs") if isinstance(lineage, dict) else None
+    for entry in outputs if isinstance(outputs, list) else ():
+        if isinstance(entry, dict) and not entry.get("artifact") and entry.get("digest"):
+            found.setdefault(str(entry.get("name") or entry.get("path")), entry["digest"])
+    return found
+
+
+# -------------------------------------------------------------------------------------------------------------- metrics
+
+
+def _metric_differences(compared: Compared) -> list[Difference]:
+    """Compare series point by point, exactly."""
+    runs, found = compared.runs, []
+    for name in sorted(dict.fromkeys(name for run in runs for name in run.metrics)):
+        series = [run.metrics.get(name) for run in runs]
+        values = [each.values[-1] if each else MISSING for each in series]
+        if any(each is None for each in series):
+            missing = compared.named(each is None for each in series)
+            found.append(Difference("metric", name, values, why=f"{missing} did not log it"))
+            continue
+        partings = [_parting(series[0], each) for each in series[1:]]
+        if any(each is not None for each in partings):
+            first = min((each for each in partings if each is not None), key=lambda each: each[0])
+            found.append(Difference("metric", name, values, why=_apart(values, series, first)))
+        elif compared.every:
+            found.append(Difference("metric", name, values, same=True))
+    return found
+
+
+def _parting(one: Series | None, other: Series | None) -> tuple[int, Any] | None:
+    """Return the first point in which two series part, as its place and step; None if they are equal."""
+    assert one is not None and other is not None
+    if one.values == other.values and one.steps == other.steps:
+        return None
+    for place, (before, after) in enumerate(zip(one.values, other.values)):
+        if not same(before, after) or not same(one.steps[place], other.steps[place]):
+            return place, one.steps[place]
+    if len(one) == len(other):
+        return None
+    place = min(len(one), len(other))
+    return place, (one if len(one) > len(other) else other).steps[place]
+
+
+def _apart(values: Sequence[Any], series: Sequence[Series | None], parting: tuple[int, Any]) -> str:
+    lengths = [len(each) for each in series if each is not None]
+    place, step = parting
+    points = counted(lengths[0], "point") if all_same(lengths) else " and ".join(map(str, lengths)) + " points"
+    where = f"they part at step {_short(step)}" if place else f"they part at the first point, step {_short(step)}"
+    if place and place >= min(lengths):
+        where = f"equal up to step {_short(step)}, where one of them ends"
+    told = distance(values)
+    return f"{told + '; ' if told else ''}{where}; {points}"
+
+
+# --------------------------------------------------------------------------------------------------------------- output
+
+
+def _output_differences(compared: Compared) -> list[Difference]:
+    """Compare what was printed; what the library itself says of the run's name, folder and duration is passed over."""
+    texts = [run.output for run in compared.runs]
+    lines = [_lines_that_count(text) for text in texts]
+    values = [counted(len(each), "line") for each in lines]
+    if all_same(lines):
+        return [Difference("output", "output", values, same=True)] if compared.every else []
+    other = next(place for place, each in enumerate(lines) if each != lines[0])
+    before, after = lines[0], lines[other]
+    place = next((i for i, pair in enumerate(zip(before, after)) if pair[0] != pair[1]), min(len(before), len(after)))
+    firsts = [each[place] if place < len(each) else MISSING for each in lines]
+    labels = (f"{compared.names[0]}/output", f"{compared.names[other]}/output")
+    detail = unified("\n".join(before), "\n".join(after), labels, compared.context)
+    return [Difference("output", f"line {place + 1}", firsts, detail=detail)]
+
+
+#: what the library itself prints of a run: its name, where it is stored, how long it took
+_OWN_LINES = (" - Started run with ID ", " - Completed after ", " - Running command ", " - No observers have been")
+
+
+def _lines_that_count(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not (" - " in line and any(each in line for each in _OWN_LINES))]
+
+
+# ---------------------------------------------------------------------------------------------------------------- usage
+
+
+def _usage_differences(compared: Compared) -> list[Difference]:
+    """Tell what the runs took; it differs always, and is told, not counted."""
+    tables = []
+    for run, usage in zip(compared.runs, compared.facts("usage")):
+        table: dict[str, Any] = {} if run.duration is None else {"duration": run.duration}
+        table.update({name: usage[name] for name in ("cpu_s", "peak_memory_bytes") if name in usage})
+        tables.append(table)
+    return _plain(compared, "usage", tables)
+
+
+# --------------------------------------------------------------------------------------------------- what outcomes tell
+
+
+def are_close(outcomes: Sequence[Difference]) -> bool:
+    """Say whether all results and metrics that differ are numbers that differ by rounding at most."""
+    numbers = [each.values for each in outcomes if each.kind in ("result", "metric") and not each.same]
+    return bool(numbers) and all(_close(values) for values in numbers)
+
+
+def _close(values: Sequence[Any]) -> bool:
+    if not all(_is_number(value) for value in values):
+        return False
+    largest = max(abs(value) for value in values)
+    return all(abs(value - values[0]) <= CLOSE * largest for value in values)

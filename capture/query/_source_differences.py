@@ -1,0 +1,393 @@
+"""The code of the runs: source files byte by byte, what a change in them is worth, and the state of the repository."""
+
+from __future__ import annotations
+
+import os
+
+from capture.filters import MISSING
+from capture.query._compared import all_same, changed_lines, content_of, counted, listed, rows_of, text_of, unified
+from capture.query._difference import Difference
+from capture.query._grounds import weight_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from capture.query._compared import Compared
+    from capture.records import RunRecord, StoredFile
+
+NO_BYTES = "the store lacks the bytes of it in {}, so what changed cannot be shown"
+
+
+class Statement:
+    """A statement of a config scope.
+
+    Attributes
+    ----------
+    code : str
+        What it does, whatever its layout and place.
+    names : set of str
+        Names that it reads.
+    """
+
+    __slots__ = ("code", "names")
+
+    def __init__(self, code: str, names: set[str]) -> None:
+        self.code, self.names = code, names
+
+
+class Sources:
+    """The source files of the runs, read and parsed when they are needed.
+
+    Attributes
+    ----------
+    code_differs : bool
+        Whether the code of any source differs, or may; comments and config scopes are no code. Set by `differences`.
+    complete : bool
+        Whether every run names its sources and every difference between them could be judged.
+    """
+
+    def __init__(self, compared: Compared) -> None:
+        self._compared = compared
+        self._files = [{stored.name: stored for stored in run.sources} for run in compared.runs]
+        self._digests = [_digests(run) for run in compared.runs]
+        self._trees: dict[tuple[int, str], ast.Module | None] = {}
+        self._read: set[str] | None = None
+        self.code_differs = False
+        self.complete = all(self._files)
+
+    # ------------------------------------------------------------------------------------------------- what differs
+
+    def differences(self) -> list[Difference]:
+        """Compare the files."""
+        compared = self._compared
+        if not all(self._files):
+            if any(self._files):
+                missing = compared.named(not files for files in self._files)
+                compared.limit(f"the code of {missing} is not recorded: sources cannot be compared")
+            return []
+        found = compared.differences("source", self._digests, "source, code")
+        for each in found:
+            if not each.same:
+                self._judge(each)
+        return found
+
+    def _judge(self, difference: Difference) -> None:
+        """Say what the change of one file is worth."""
+        name, compared = difference.name, self._compared
+        present = [run for run, value in enumerate(difference.values) if value is not MISSING]
+        if len(present) < len(compared.runs):
+            difference.why = f"only {compared.named(v is not MISSING for v in difference.values)} used it"
+            difference.weight = weight_of("source, more or fewer")
+            self.code_differs = True
+            return
+        firsts = self._distinct(difference)
+        contents = [content_of(self._files[run][name]) for run in firsts]
+        lacking = [compared.names[run] for run, data in zip(firsts, contents) if data is None]
+        if lacking:
+            difference.why = NO_BYTES.format(listed(lacking))
+            difference.weight, self.code_differs, self.complete = weight_of("source, code"), True, False
+            return
+        difference.detail, lines = self._diffs(name, firsts, contents)
+        verdicts = [self._verdict(name, firsts[0], run) for run in firsts[1:]]
+        ground, why = max(verdicts, key=lambda verdict: weight_of(verdict[0]))
+        self.code_differs = self.code_differs or ground == "source, code"
+        difference.weight, difference.why = weight_of(ground), f"{lines}{why}"
+
+    def _distinct(self, difference: Difference) -> list[int]:
+        """Return the first run of each content, the first run first."""
+        firsts: dict[Any, int] = {}
+        for run, value in enumerate(difference.values):
+            firsts.setdefault(value, run)
+        return list(firsts.values())
+
+    def _diffs(self, name: str, runs: Sequence[int], contents: Sequence[bytes | None]) -> tuple[str, str]:
+        """Return the unified diffs of a file with that of the first run, and how many lines they change."""
+        texts = [text_of(data) for data in contents]
+        if any(text is None for text in texts):
+            return "", "its bytes are no text in UTF-8; "
+        diffs = []
+        for run, text in zip(runs[1:], texts[1:]):
+            labels = tuple(f"{self._compared.names[each]}/{name}" for each in (runs[0], run))
+            diffs.append(unified(texts[0] or "", text or "", labels, self._compared.context))  # type: ignore[arg-type]
+        if not all(diffs):
+            return "\n".join(diffs), ""
+        added, removed = changed_lines(diffs[0])
+        return "\n".join(diffs), f"+{added} -{removed} lines; " if len(diffs) == 1 else ""
+
+    def _verdict(self, name: str, first: int, other: int) -> tuple[str, str]:
+        """Judge the change of one file between two runs by what Python makes of it."""
+        if not name.endswith((".py", ".pyi", ".pyw")):
+            return "source, code", "it is no file of Python's"
+        before, after = self.tree(first, name), self.tree(other, name)
+        if before is None or after is None:
+            return "source, code", "Python cannot parse it"
+        if _dump(before) == _dump(after):
+            return "source, comments", "comments or formatting only: the code is the same"
+        if _dump(_without(before, _is_string)) == _dump(_without(after, _is_string)):
+            return "source, comments", "docstrings, comments or formatting only"
+        changed = _changed_parts(before, after)
+        if _dump(_without(before, _is_config_scope)) == _dump(_without(after, _is_config_scope)):
+            return "source, config scopes", f"only config scopes: {listed(changed)}"
+        return "source, code", f"changes {listed(changed)}"
+
+    # ----------------------------------------------------------------------------------------- what the code tells
+
+    def tree(self, run: int, name: str) -> ast.Module | None:
+        """Return a source of a run as Python parses it; None where it cannot."""
+        import ast
+        import warnings
+
+        key = run, name
+        if key not in self._trees:
+            stored = self._files[run].get(name)
+            text = text_of(content_of(stored)) if stored is not None else None
+            tree = None
+            if text is not None:
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # about their escapes, which their own run has told of
+                        tree = ast.parse(text)
+                except (SyntaxError, ValueError, RecursionError, MemoryError):
+                    tree = None
+            self._trees[key] = tree
+        return self._trees[key]
+
+    def statement(self, run: int, origin: str) -> Statement | None:
+        """Return the statement that an origin names by file and line; None where that cannot be found."""
+        import ast
+
+        place = origin.rpartition("(")[2].rstrip(")")
+        file, _, line = place.rpartition(":")
+        if not file or not line.isdecimal():
+            return None
+        names = [name for name in self._files[run] if os.path.basename(name) == file]
+        tree = self.tree(run, names[0]) if len(names) == 1 else None
+        if tree is None:
+            return None
+        around = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.stmt) and node.lineno <= int(line) <= (node.end_lineno or node.lineno)
+        ]
+        if not around:
+            return None
+        inner = max(around, key=lambda node: node.lineno)
+        return Statement(_dump(inner), {each.id for each in ast.walk(inner) if isinstance(each, ast.Name)})
+
+    def is_read_by_nothing(self, path: str) -> str | None:
+        """Return a sentence if no recorded source mentions an entry of the configuration; None if one may read it.
+
+        A source that cannot be parsed, and anything that takes the configuration as a whole, may read it.
+        """
+        mentioned = self._mentioned()
+        if not mentioned or "_config" in mentioned or "config" in mentioned:
+            return None
+        if any(part in mentioned for part in path.split(".")):
+            return None
+        return f"no recorded source mentions {path.rpartition('.')[2]} outside of config scopes"
+
+    def _mentioned(self) -> set[str]:
+        """Return the names in the code of all runs, config scopes left out; none where some of it is not known."""
+        if self._read is None:
+            self._read = set()
+            for run, files in enumerate(self._files):
+                for name in files:
+                    tree = self.tree(run, name)
+                    if tree is None:
+                        self._read = set()
+                        return self._read
+                    self._read.update(_words_in(_without(tree, _is_config_scope)))
+        return self._read
+
+    def imported(self) -> set[str]:
+        """Return the top-level names of the modules that the sources of any run import."""
+        import ast
+
+        found: set[str] = set()
+        for run, files in enumerate(self._files):
+            for name in files:
+                for node in ast.walk(self.tree(run, name) or ast.Module([], [])):
+                    if isinstance(node, ast.Import):
+                        found.update(each.name.partition(".")[0] for each in node.names)
+                    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                        found.add(node.module.partition(".")[0])
+        return found
+
+
+def _digests(run: RunRecord) -> dict[str, str]:
+    """Return by name what tells contents of sources apart; of a file whose bytes and digest nobody has, its MD5."""
+    md5: dict[str, Any] = {}
+    for entry in run.experiment.get("sources") or []:
+        if isinstance(entry, (list, tuple)) and len(entry) == 2:
+            md5[str(entry[0])] = entry[1]
+    return {stored.name: _digest(stored, md5.get(stored.name)) for stored in run.sources}
+
+
+def _digest(stored: StoredFile, md5: Any) -> str:
+    if stored.digest:
+        return stored.digest
+    data = content_of(stored)
+    if data is None:
+        return f"md5 {md5}" if md5 else "unknown"
+    from capture.digests import digests_of
+
+    return digests_of(data, md5=False)[0]
+
+
+# ------------------------------------------------------------------------------------------------------- Python's view
+
+
+def _dump(node: ast.AST) -> str:
+    import ast
+
+    return ast.dump(node)
+
+
+def _without(tree: ast.Module, is_left_out: Any) -> ast.Module:
+    """Return a module without some of its statements, at any depth; the original stays as it is."""
+    import ast
+
+    class Leaver(ast.NodeTransformer):
+        def generic_visit(self, node: ast.AST) -> ast.AST:
+            super().generic_visit(node)
+            return node
+
+        def visit(self, node: ast.AST) -> Any:
+            return None if is_left_out(node) else super().visit(node)
+
+    import copy
+
+    return Leaver().visit(copy.deepcopy(tree))
+
+
+def _is_string(node: ast.AST) -> bool:
+    """Say whether a statement is only a text: a docstring, or one that nobody uses."""
+    import ast
+
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_config_scope(node: ast.AST) -> bool:
+    """Say whether a statement is a function that is decorated as a config scope (``@ex.config``)."""
+    import ast
+
+    if not isinstance(node, ast.FunctionDef):
+        return False
+    decorators = [each.func if isinstance(each, ast.Call) else each for each in node.decorator_list]
+    return any(isinstance(each, ast.Attribute) and each.attr in ("config", "named_config") for each in decorators)
+
+
+def _changed_parts(before: ast.Module, after: ast.Module) -> list[str]:
+    """Return the functions, classes and other parts that were changed, in the order of the file."""
+    old, new = dict(_parts(before.body)), dict(_parts(after.body))
+    changed = [name for name in new if old.get(name) != new[name]]
+    changed += [name for name in old if name not in new]
+    return changed or ["the order of its parts"]
+
+
+def _parts(body: Sequence[ast.stmt], prefix: str = "") -> Iterator[tuple[str, str]]:
+    import ast
+
+    rest = []
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield f"{prefix}{node.name}()", _dump(node)
+        elif isinstance(node, ast.ClassDef):
+            yield from _parts(node.body, f"{prefix}{node.name}.")
+            rest.append("|".join(map(_dump, [*node.bases, *node.keywords, *node.decorator_list])))
+        else:
+            rest.append(_dump(node))
+    yield (f"class {prefix[:-1]}" if prefix else "top-level code"), "\n".join(rest)
+
+
+def _words_in(tree: ast.AST) -> Iterator[str]:
+    """Yield the names, parameters, attributes and texts of code."""
+    import ast
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.keyword) and node.arg:
+            yield node.arg
+
+
+# ----------------------------------------------------------------------------------------------------- the repository
+
+
+def git_differences(compared: Compared, sources: Sources, sources_differ: bool) -> list[Difference]:
+    """Compare the states of the main repositories, and files in no commit that were kept."""
+    facts = [_main_repository(run) for run in compared.runs]
+    tables = [_repository(run, fact) for run, fact in zip(compared.runs, facts)]
+    if not any(tables):
+        return []
+    explained = "git, explained" if sources.complete else "git, unexplained"
+    if not sources.complete:
+        why = "not all sources could be compared"
+    elif sources_differ:
+        why = "the sources that changed are listed"
+    else:
+        why = "all source files that the runs used are the same"
+    found = compared.differences("git", tables, lambda name, values: (explained, why), "git.")
+    for each in found:
+        if each.name in ("git.branch", "git.url"):
+            each.weight = min(each.weight, weight_of("git, explained"))
+        elif each.name == "git.patch" and not each.same:
+            each.detail = _patches(compared, facts)
+    return found + _untracked_differences(compared, facts)
+
+
+def _main_repository(run: RunRecord) -> dict[str, Any]:
+    """Return the late facts of the repository that `RunRecord.git` is of; empty where there are none."""
+    states = [each for each in rows_of(run.facts.get("git")) if not each.get("distribution")]
+    return next((each for each in states if each.get("commit") == run.git.get("commit")), {}) if states else {}
+
+
+def _repository(run: RunRecord, fact: dict[str, Any]) -> dict[str, Any]:
+    main = run.git
+    if not main:
+        return {}
+    state = {key: value for key in ("commit", "branch", "dirty", "url") if (value := main.get(key)) is not None}
+    patch = fact.get("patch")
+    if isinstance(patch, dict) and isinstance(patch.get("digest"), str):
+        state["patch"] = patch["digest"]
+    return state
+
+
+def _patches(compared: Compared, facts: Sequence[dict[str, Any]]) -> str:
+    """Return the unified diff of two patches' contents; "" where one is not kept."""
+    texts = []
+    for run, fact in zip(compared.runs, facts):
+        try:
+            texts.append(text_of(content_of(run.kept_file(fact["patch"]["source"]))))
+        except (KeyError, TypeError):
+            texts.append("")
+    labels = (f"{compared.names[0]}/changes", f"{compared.names[1]}/changes")
+    return unified(texts[0] or "", texts[1] or "", labels, compared.context) if not all_same(texts) else ""
+
+
+def _untracked_differences(compared: Compared, facts: Sequence[dict[str, Any]]) -> list[Difference]:
+    """Compare files that are in no commit, and were kept although no run is known to have used them."""
+    tables = [
+        {
+            str(entry["path"]): entry.get("digest") or entry.get("link") or entry.get("size")
+            for entry in rows_of(fact.get("untracked"))
+            if isinstance(entry.get("path"), str) and not entry.get("used")
+        }
+        if isinstance(fact.get("untracked"), list)
+        else None
+        for fact in facts
+    ]
+    found = compared.differences("git", tables, "git, untracked", "git.untracked ")
+    for each in found:
+        if not each.same:
+            each.why = f"{counted(1, 'file')} in no commit, which no run is known to have used"
+    return found
