@@ -87,7 +87,7 @@ class MongoReader(StoreReader):
             found = self._collection(binned).find(wanted, {"capture.uid": 1})
             return [(each["capture"]["uid"], each["_id"]) for each in found if each["capture"].get("uid")]
 
-    def read(self, label: Any) -> RunRecord:
+    def read(self, label: Any, binned: bool = False) -> RunRecord:
         with self.place.explained():
             document = self._document(label)
         return StoredRecord(label, _Stored(self, label, document).load)

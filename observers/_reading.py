@@ -148,8 +148,8 @@ class StoreReader(Reader):
         """Yield uid and label of runs whose uid may begin or end with `part`: of all of them, if need be."""
         raise NotImplementedError
 
-    def read(self, label: Any) -> RunRecord:
-        """Return the record of a run, in sight or in the bin, that exists."""
+    def read(self, label: Any, binned: bool = False) -> RunRecord:
+        """Return the record of a run that exists; where a label says it all, `binned` need not be asked."""
         raise NotImplementedError
 
     def matching(self, wanted: Filter | None, limit: int | None) -> Iterable[RunRecord]:

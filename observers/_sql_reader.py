@@ -126,7 +126,7 @@ class SqlReader(StoreReader):
 
     # ----------------------------------------------------------------------------------------------------- records
 
-    def read(self, label: Any) -> RunRecord:
+    def read(self, label: Any, binned: bool = False) -> RunRecord:
         """Return the record of a run, in sight or in the bin, that exists."""
         query = self._base()
         with self._database.reading() as connection:

@@ -87,7 +87,7 @@ class TinyDbReader(StoreReader):
             if row.plain_uid.startswith(wanted) or row.plain_uid.endswith(wanted)
         ]
 
-    def read(self, label: Any) -> RunRecord:
+    def read(self, label: Any, binned: bool = False) -> RunRecord:
         return self._record(self._snapshot.row(str(label)) or self.row(label, binned=True))
 
     def matching(self, wanted: Filter | None, limit: int | None) -> Iterator[RunRecord]:
