@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
     from capture.records import RunRecord
 
+#: what is read of each run before its configuration is looked at
+LEADING = ("name", "status", "start_time", "duration")
+
+#: words of a metric's name that say that less is better
+_LESS = frozenset(
+    "loss err error errors mse mae rmse mape nll perplexity ppl cost regret distance divergence kl wer cer fid"
+    " time duration seconds latency runtime".split()
+)
+
 
 def flat(value: Any, prefix: str) -> dict[str, Any]:
     """Return the leaves of nested dicts by dotted path; lists are leaves.
@@ -27,7 +36,10 @@ def flat(value: Any, prefix: str) -> dict[str, Any]:
         return {prefix: value}
     leaves: dict[str, Any] = {}
     for key, each in value.items():
-        leaves.update(flat(each, f"{prefix}.{key}"))
+        if isinstance(each, dict) and each:
+            leaves.update(flat(each, f"{prefix}.{key}"))
+        else:
+            leaves[f"{prefix}.{key}"] = each
     return leaves
 
 
@@ -43,7 +55,111 @@ def columns_of(runs: Iterable[RunRecord]) -> list[str]:
 
 def rows_of(runs: Iterable[RunRecord], columns: Sequence[str]) -> list[list[Any]]:
     """Return a row of values for each run; `MISSING` where it has none."""
-    return [[lookup(run, column) for column in columns] for run in runs]
+    table = table_of(list(runs), columns)
+    return [list(row) for row in zip(*(table[column] for column in columns))]
+
+
+def table_of(runs: Sequence[RunRecord], columns: Sequence[str] | None = None) -> dict[str, list[Any]]:
+    """Return the values of runs, column by column.
+
+    Parameters
+    ----------
+    runs : sequence of RunRecord, shape (n,)
+    columns : sequence of str, optional
+        Paths; if none are named `LEADING`, those of `columns_of`, and tags and notes where a run has some.
+
+    Returns
+    -------
+    dict of str to list, shape (n,)
+        `MISSING` where a run has no such value.
+    """
+    # Each run's configuration is taken apart once: a path that is looked up in it, cell by cell, takes ten times longer.
+    looks_at_config = columns is None or any(column.startswith("config.") for column in columns)
+    leaves = [flat(config, "config") if (config := run.config) else {} for run in runs] if looks_at_config else []
+    if columns is None:
+        columns = _columns_with(runs, leaves)
+    known: dict[str, None] = {}
+    for each in leaves:
+        known.update(dict.fromkeys(each))
+    branches = {path[:end] for path in known for end, sign in enumerate(path) if sign == "."}
+    table = {}
+    for column in columns:
+        if column in known and column not in branches:
+            table[column] = [each.get(column, MISSING) for each in leaves]
+        else:
+            table[column] = [lookup(run, column) for run in runs]
+    return table
+
+
+def _columns_with(runs: Sequence[RunRecord], leaves: Sequence[dict[str, Any]]) -> list[str]:
+    config: dict[str, None] = {}
+    metrics: dict[str, None] = {}
+    for run, each in zip(runs, leaves):
+        config.update(dict.fromkeys(each))
+        metrics.update(dict.fromkeys(run.summary))
+    said = [name for name in ("tags", "notes") if any(getattr(run, name) for run in runs)]
+    return [*LEADING, *config, *(f"metrics.{name}.last" for name in metrics), "result", *said]
+
+
+def order(values: Sequence[Any], descending: bool = False) -> list[int]:
+    """Return the places of values in the order of these.
+
+    Numbers come before text, text before times and all else; what is missing, None or not a number comes last, whatever
+    the direction. Equal values stay in their order.
+
+    Examples
+    --------
+    >>> order([3, None, 1, "a", float("nan"), 2])
+    [2, 5, 0, 3, 1, 4]
+    >>> order([3, None, 1, 2], descending=True)
+    [0, 3, 2, 1]
+    """
+    known = [place for place, value in enumerate(values) if not _is_nothing(value)]
+    nothing = [place for place, value in enumerate(values) if _is_nothing(value)]
+    return sorted(known, key=lambda place: _rank(values[place]), reverse=descending) + nothing
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or value is MISSING or (isinstance(value, float) and value != value)
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    """Return something that sorts among all that a record may hold."""
+    if isinstance(value, (bool, int, float)):
+        return 0, value
+    if isinstance(value, str):
+        return 1, value
+    if hasattr(value, "timestamp"):
+        return 2, value.timestamp()
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return _rank(value.item())
+    return 3, str(value)
+
+
+def path_of(name: str, runs: Iterable[RunRecord]) -> str:
+    """Return the path that a short name stands for in these runs: itself, a metric's last value, or a config entry.
+
+    A name that leads nowhere is returned as it is.
+    """
+    candidates = (name, f"metrics.{name}.last", f"metrics.{name}", f"config.{name}")
+    for run in runs:
+        for path in candidates:
+            if not path.startswith("_") and lookup(run, path) is not MISSING:
+                return path
+    return name
+
+
+def is_less_better(name: str) -> bool:
+    """Say whether a number with this name is wanted small: a loss, an error, a time, by the words in its name.
+
+    Examples
+    --------
+    >>> [is_less_better(each) for each in ("result", "metrics.val_loss.last", "metrics.accuracy.max", "valError")]
+    [False, True, False, True]
+    """
+    spaced = "".join(f" {sign}" if sign.isupper() and not before.isupper() else sign for before, sign in zip(" " + name, name))
+    words = "".join(sign.lower() if sign.isalnum() else " " for sign in spaced).split()
+    return any(word in _LESS for word in words)
 
 
 def varying(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -58,8 +174,12 @@ def varying(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def _differs(one: Any, other: Any) -> bool:
+    if one is other:
+        return False
     if (one is MISSING) != (other is MISSING):
         return True
+    if isinstance(one, float) and isinstance(other, float) and one != one and other != other:
+        return False  # not a number, both
     same = one == other
     return not (same if isinstance(same, bool) else bool(getattr(same, "all", lambda: same)()))
 

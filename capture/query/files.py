@@ -1,0 +1,299 @@
+"""Files of a run, to look at and to take along: `RunFile`."""
+
+from __future__ import annotations
+
+import os
+
+from capture.errors import CaptureError, RecordError
+from capture.records import StoredFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+_CHUNK = 1 << 20  #: bytes that are copied at once
+_LONGEST_NAME = 200  #: bytes of UTF-8 of one part of a path, below what file systems take
+
+#: names that Windows keeps for devices
+_DEVICES = frozenset(("con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in range(10))))
+
+
+class FileExists(CaptureError, FileExistsError):  # noqa: N818 - named as the builtin it resembles
+    """A file that is to be saved is there already."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} exists already\n  what to do:  save under another name, or with overwrite=True", print_traceback=False
+        )
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.path,)
+
+
+class RunFile(StoredFile):
+    """A file of a run: a source, a resource, an artifact, or what is kept beside the sources.
+
+    Attributes
+    ----------
+    kind : str
+        Which list of the run it is in: "sources", "kept", "resources" or "artifacts".
+    run : object
+        Label of the run, or None.
+    """
+
+    __slots__ = ("kind", "run")
+
+    def __init__(self, stored: StoredFile, kind: str, run: Any = None) -> None:
+        super().__init__(
+            stored.name, stored.digest, stored.size, stored.metadata, stored.content_type, stored._open
+        )
+        self.kind, self.run = kind, run
+
+    def text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the content as text; line ends as they are."""
+        return self.read().decode(encoding, errors)
+
+    def json(self) -> Any:
+        """Return the content of a JSON file as plain data."""
+        from capture import plainjson
+
+        return plainjson.loads(self.read())
+
+    def to_pandas(self, **options: Any) -> Any:
+        """Return a table as a `pandas.DataFrame`: CSV, TSV, JSON, Parquet, Feather or Excel, by its name.
+
+        Parameters
+        ----------
+        options : object
+            For the function of pandas that reads such a file. Pickles are not read: to load one runs what is in it.
+
+        Raises
+        ------
+        ValueError
+            If the name is that of no table.
+        """
+        from capture.query.frames import read_table
+
+        return read_table(self, **options)
+
+    def save(self, target: str | os.PathLike[str] = ".", overwrite: bool = False) -> str:
+        """Write the file to disk.
+
+        Parameters
+        ----------
+        target : path
+            A folder that exists or ends with a separator: the file gets its own name in there, with the folders that
+            belong to the name, and never lies outside of it, whatever the name. Anything else: the path of the file.
+        overwrite : bool
+            Whether a file that is there is replaced.
+
+        Returns
+        -------
+        str
+            The path of the file.
+
+        Raises
+        ------
+        FileExistsError
+            If something is there, unless `overwrite`.
+        RecordError
+            If the stored bytes do not have the recorded digest.
+        """
+        target = os.fspath(target)
+        separators = (os.sep, "/") if os.altsep is None else (os.sep, os.altsep)
+        if os.path.isdir(target) or target.endswith(separators):
+            target = _place_in(target, self.name)
+        else:
+            os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
+        if os.path.lexists(target) and not overwrite:
+            raise FileExists(target)
+        self._write(target, overwrite)
+        return target
+
+    def _write(self, target: str, overwrite: bool) -> None:
+        """Write a file beside `target` and give it that name once it is whole."""
+        import hashlib
+
+        digest = hashlib.sha256()
+        new = os.path.join(os.path.dirname(target), f".capture-{os.urandom(8).hex()}")
+        try:
+            with self.open() as source, open(new, "xb") as sink:
+                for chunk in iter(lambda: source.read(_CHUNK), b""):
+                    digest.update(chunk)
+                    sink.write(chunk)
+            if self.digest is not None and digest.hexdigest() != self.digest:
+                raise RecordError(
+                    f"the stored bytes of {self.name!r} are not those of the run: SHA-256 {digest.hexdigest()} in place of"
+                    f" {self.digest}\n  to have them nevertheless: read()"
+                )
+            if overwrite:
+                os.replace(new, target)
+            else:
+                _rename_new(new, target)
+        except BaseException:
+            if os.path.exists(new):
+                os.unlink(new)
+            raise
+
+    def as_path(self) -> AbstractContextManager[str]:
+        """Lend the file under a path, for libraries that want one; it is a copy, which is gone afterwards.
+
+        Examples
+        --------
+        ::
+
+            with run.artifact("model.pt").as_path() as path:
+                model = torch.load(path, weights_only=True)
+        """
+        from contextlib import contextmanager
+
+        @contextmanager
+        def lent() -> Iterator[str]:
+            import tempfile
+
+            with tempfile.TemporaryDirectory(prefix="capture-") as folder:
+                yield self.save(os.path.join(folder, safe_parts(self.name)[-1]))
+
+        return lent()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        from capture.query.reprs import file_bundle
+
+        return file_bundle(self)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"a file of a store cannot be pickled: pickle the bytes, {self.name!r} has .read()")
+
+    def __repr__(self) -> str:
+        size = f", {self.size} bytes" if self.size is not None else ""
+        return f"<RunFile {self.name!r} of the {self.kind} of run {self.run}{size}>"
+
+
+class RunFiles(list):
+    """Files of a run: a list that also finds by name, ``run.artifacts["model.pt"]``."""
+
+    def __getitem__(self, which: Any) -> Any:
+        if isinstance(which, slice):
+            return RunFiles(super().__getitem__(which))
+        return super().__getitem__(which) if not isinstance(which, str) else named(self, which)
+
+    def matching(self, pattern: str) -> RunFiles:
+        """Return the files whose name, or whose name without folders, fits a pattern such as ``*.png``."""
+        return RunFiles(each for each in self if fits(each.name, pattern))
+
+    def save(self, folder: str | os.PathLike[str] = ".", overwrite: bool = False) -> list[str]:
+        """Write all files into a folder, see `RunFile.save`; return their paths."""
+        target = os.path.join(os.fspath(folder), "")
+        return [each.save(target, overwrite) for each in self]
+
+    def _repr_html_(self) -> str:
+        from capture.query.reprs import files_html
+
+        return files_html(self)
+
+
+def wrapped(files: Iterable[StoredFile], kind: str, run: Any = None) -> RunFiles:
+    """Return files of a record as files to look at."""
+    return RunFiles(RunFile(each, kind, run) for each in files)
+
+
+class FileNotInRunError(CaptureError, KeyError):
+    """The run has no file of this name.
+
+    Attributes
+    ----------
+    name : str
+    known : tuple of str
+    """
+
+    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
+        from capture.errors import suggest
+
+        self.name, self.known = name, tuple(known)
+        close = suggest(name, self.known)
+        hint = f"\n  did you mean:  {close}" if close else ""
+        more = f", and {len(self.known) - 20} more" if len(self.known) > 20 else ""
+        shown = ", ".join(self.known[:20]) + more or "none"
+        super().__init__(f"there is no file {name!r} among these.{hint}\n  there are:     {shown}", print_traceback=False)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.name, self.known)
+
+
+def named(files: Iterable[StoredFile], name: str) -> Any:
+    """Return the file of that name; the last one, where a run has several (a resource that changed)."""
+    listed = list(files)
+    for each in reversed(listed):
+        if each.name == name:
+            return each
+    raise FileNotInRunError(name, [each.name for each in listed])
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Say whether a name, or its last part, fits a pattern of the shell; the case of letters counts.
+
+    Examples
+    --------
+    >>> fits("plots/loss.png", "*.png"), fits("plots/loss.png", "plots/*"), fits("/data/in.csv", "in.csv")
+    (True, True, True)
+    """
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, pattern) or fnmatchcase(name.replace("\\", "/").rpartition("/")[2], pattern)
+
+
+def safe_parts(name: str) -> list[str]:
+    """Return the parts of a path that may be made below a folder, from the name of a file in a record.
+
+    Of an absolute path only the last part is left. Parts that lead upwards are dropped; what a file system may take
+    amiss (control characters, ``:``, device names of Windows, overlong names) is replaced.
+
+    Examples
+    --------
+    >>> safe_parts("plots/loss.png"), safe_parts("../../etc/passwd"), safe_parts("/data/in.csv"), safe_parts("..")
+    (['plots', 'loss.png'], ['etc', 'passwd'], ['in.csv'], ['file'])
+    """
+    plain = name.replace("\\", "/")
+    absolute = plain.startswith("/") or plain[1:3] == ":/"
+    parts = [part for part in plain.split("/") if part not in ("", ".", "..")]
+    return [_safe_part(part) for part in (parts[-1:] if absolute else parts)] or ["file"]
+
+
+def _safe_part(part: str) -> str:
+    part = "".join("_" if not sign.isprintable() or sign in '<>:"|?*' else sign for sign in part).rstrip(". ") or "_"
+    if part.partition(".")[0].lower() in _DEVICES:
+        part = "_" + part
+    if len(part.encode("utf-8", "replace")) > _LONGEST_NAME:
+        stem, ending = os.path.splitext(part)
+        ending = ending if len(ending) < 20 else ""
+        part = stem.encode("utf-8", "replace")[: _LONGEST_NAME - 20].decode("utf-8", "ignore") + ending
+    return part
+
+
+def _place_in(folder: str, name: str) -> str:
+    """Return where a file of that name goes in a folder, and make the folders above it."""
+    path = os.path.join(folder, *safe_parts(name))
+    above = os.path.dirname(path)
+    real = os.path.realpath(folder)
+    if os.path.commonpath([real, os.path.realpath(above)]) != real:  # by way of a symbolic link
+        raise RecordError(f"{name!r} would be saved outside of {folder}: {above} leads elsewhere")
+    os.makedirs(above, exist_ok=True)
+    return path
+
+
+def _rename_new(new: str, target: str) -> None:
+    """Give a file its name unless something has that name meanwhile."""
+    try:
+        os.link(new, target)
+    except FileExistsError:
+        raise FileExists(target) from None
+    except OSError:  # no hard links there
+        if os.path.lexists(target):
+            raise FileExists(target) from None
+        os.rename(new, target)
+        return
+    os.unlink(new)
+

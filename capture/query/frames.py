@@ -1,0 +1,139 @@
+"""Runs, metrics and files as pandas' frames. pandas is imported when one is asked for, and not before."""
+
+from __future__ import annotations
+
+from capture.errors import CaptureError
+from capture.filters import MISSING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from capture.query.files import RunFile
+    from capture.records import Series
+
+_EXACT = 2**53  #: floats tell integers apart up to here
+
+#: end of a file's name -> the function of pandas that reads it, and what it is told
+_READERS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".csv": ("read_csv", {}),
+    ".tsv": ("read_csv", {"sep": "\t"}),
+    ".json": ("read_json", {}),
+    ".jsonl": ("read_json", {"lines": True}),
+    ".parquet": ("read_parquet", {}),
+    ".feather": ("read_feather", {}),
+    ".xlsx": ("read_excel", {}),
+}
+_TYPES = {"text/csv": ".csv", "text/tab-separated-values": ".tsv", "application/json": ".json"}
+
+
+class PandasMissingError(CaptureError, ImportError):
+    """What was asked for needs pandas, which is not installed."""
+
+
+def import_pandas() -> Any:
+    """Return the module; PandasMissingError says how to install it."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise PandasMissingError(
+            f"frames need pandas, which cannot be imported: {error}\n  to install it:  pip install pandas",
+            print_traceback=False,
+        ) from None
+    return pandas
+
+
+def frame_of(table: Mapping[str, Sequence[Any]], index: Sequence[Any], name: str = "label") -> Any:
+    """Return a `pandas.DataFrame` of columns of plain values.
+
+    Numbers become numbers (whole ones with gaps floats, with NaN in the gaps), times become datetime64 in UTC, truth
+    values without gaps bool; the rest stays as it is, with None in the gaps.
+    """
+    pandas = import_pandas()
+    rows = pandas.Index(_without_gaps(index), name=name)
+    columns = {column: _typed(pandas, values, rows) for column, values in table.items()}
+    return pandas.DataFrame(columns, index=rows)
+
+
+def _without_gaps(values: Sequence[Any]) -> list[Any]:
+    return [None if value is MISSING else value for value in values]
+
+
+def _typed(pandas: Any, values: Sequence[Any], rows: Any) -> Any:
+    """Return a column as a `pandas.Series` of the type of its values."""
+    plain = _without_gaps(values)
+    kinds = {type(value) for value in plain}
+    kinds.discard(type(None))
+    if kinds and kinds <= {int, float} and not (int in kinds and _loses_digits(plain, kinds)):
+        dtype = "int64" if kinds == {int} and None not in plain else "float64"
+        return pandas.Series(plain, index=rows, dtype=dtype)
+    if kinds == {bool} and None not in plain:
+        return pandas.Series(plain, index=rows, dtype="bool")
+    if kinds == {str}:
+        return pandas.Series(plain, index=rows)
+    if kinds and all(hasattr(kind, "astimezone") for kind in kinds):
+        return pandas.Series(pandas.to_datetime(plain, utc=True), index=rows)
+    filled = pandas.Series([None] * len(plain), index=rows, dtype="object")
+    for place, value in enumerate(plain):  # one by one: pandas would take a list of equal lists for a table
+        if value is not None:
+            filled.iat[place] = value
+    return filled
+
+
+def _loses_digits(values: Iterable[Any], kinds: set[type]) -> bool:
+    """Say whether the column type that pandas has for these numbers would change an integer."""
+    listed = list(values)
+    limit = 2**63 - 1 if kinds == {int} and None not in listed else _EXACT
+    return any(type(value) is int and not -limit <= value <= limit for value in listed)
+
+
+def series_of(series: Series) -> Any:
+    """Return a metric as a `pandas.Series` of its values by step."""
+    pandas = import_pandas()
+    return pandas.Series(series.array, index=pandas.Index(series.step_array, name="step"), name=series.name)
+
+
+def series_frame(series: Iterable[Series], names: Sequence[Any] | None = None) -> Any:
+    """Return metrics side by side by step, as a `pandas.DataFrame`: NaN where one has no point at a step.
+
+    Parameters
+    ----------
+    series : iterable of Series
+    names : sequence, optional
+        What the columns are called, if not by the metrics.
+
+    Notes
+    -----
+
+    Where a metric has several points at a step, the last one counts.
+    """
+    pandas = import_pandas()
+    columns = {}
+    for number, each in enumerate(series):
+        column = series_of(each)
+        name = each.name if names is None else names[number]
+        columns[name] = column[~column.index.duplicated(keep="last")]
+    if not columns:
+        return pandas.DataFrame(index=pandas.Index([], name="step", dtype="int64"))
+    frame = pandas.concat(columns, axis=1).sort_index()
+    frame.index.name = "step"
+    return frame
+
+
+def read_table(file: RunFile, **options: Any) -> Any:
+    """Return a file that is a table as a `pandas.DataFrame`; ValueError if it is none."""
+    import os
+
+    kind = _TYPES.get(str(file.content_type)) or os.path.splitext(file.name)[1].lower()
+    if kind == ".gz":
+        kind = os.path.splitext(file.name[:-3])[1].lower()
+        options.setdefault("compression", "gzip")
+    if kind not in _READERS:
+        raise ValueError(
+            f"{file.name!r} is no table that is read here: their names end in {', '.join(_READERS)}"
+            "\n  to read it otherwise: with file.open() as stream: ..., or with file.as_path() as path: ..."
+        )
+    function, told = _READERS[kind]
+    with file.open() as stream:
+        return getattr(import_pandas(), function)(stream, **{**told, **options})

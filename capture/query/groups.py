@@ -1,0 +1,139 @@
+"""Groups of runs that are equal but for their seed: what came out of them on average, and how far it lies apart."""
+
+from __future__ import annotations
+
+from capture.filters import MISSING
+from capture.query.columns import path_of, short_names, table_of, varying
+from capture.query.grouping import Spread, group, is_number, is_seed, spread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from capture.query.client import StoredRun
+
+
+class Group:
+    """Runs that are equal in the columns by which they were grouped.
+
+    Attributes
+    ----------
+    values : dict
+        What they have in these columns, by path; `capture.filters.MISSING` where they have nothing.
+    runs : list of StoredRun
+    spreads : dict of str to Spread
+        Of result and metrics, by path: ``n``, ``mean`` and ``std`` of the runs that have a finite number there.
+    """
+
+    __slots__ = ("runs", "spreads", "values")
+
+    def __init__(self, values: dict[str, Any], runs: list[StoredRun], spreads: dict[str, Spread]) -> None:
+        self.values, self.runs, self.spreads = values, runs, spreads
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{path}={value!r}" for path, value in self.values.items())
+        return f"<Group of {len(self)} runs: {values}>"
+
+
+class Groups:
+    """Groups of runs, in the order of their first run; a sequence of `Group`.
+
+    Attributes
+    ----------
+    by : list of str
+        The columns by which they were made.
+    outcomes : list of str
+        The columns of which there are means.
+    """
+
+    def __init__(self, by: list[str], outcomes: list[str], groups: list[Group]) -> None:
+        self.by, self.outcomes, self._groups = by, outcomes, groups
+
+    @classmethod
+    def of(cls, runs: Sequence[StoredRun], columns: Sequence[str] = ()) -> Groups:
+        """Group runs by columns; if none are named, by the entries of the configuration that vary, but seeds."""
+        table = table_of(runs)
+        by = [path_of(column, runs) for column in columns] or _varying_config(table)
+        table.update(table_of(runs, [column for column in by if column not in table]))
+        outcomes = [
+            column
+            for column, values in table.items()
+            if column not in by
+            and (column == "result" or column.startswith("metrics."))
+            and any(map(is_number, values))
+        ]
+        rows = [[table[column][place] for column in by] for place in range(len(runs))]
+        groups = []
+        for values, members in group(rows, range(len(by))):
+            spreads = {column: spread(table[column][member] for member in members) for column in outcomes}
+            groups.append(Group(dict(zip(by, values)), [runs[member] for member in members], spreads))
+        return cls(by, outcomes, groups)
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self._groups)
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __getitem__(self, place: int) -> Group:
+        return self._groups[place]
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame`: a row for each group, ``n``, and mean and standard deviation of what came out.
+
+        The columns by which the runs were grouped are its index. Standard deviations are those of a sample, NaN for fewer
+        than two numbers; a run that has no number there is left out, and is counted in ``n`` nevertheless.
+        """
+        from capture.query.frames import frame_of, import_pandas
+
+        pandas = import_pandas()
+        headings, rows = self.table()
+        columns = {heading: [row[place] for row in rows] for place, heading in enumerate(headings)}
+        frame = frame_of(columns, range(len(rows)))
+        return frame.set_index(headings[: len(self.by)]) if self.by else frame.set_axis(pandas.RangeIndex(len(rows)))
+
+    def table(self) -> tuple[list[str], list[list[Any]]]:
+        """Return headings and rows: the columns grouped by, ``n``, then ``NAME_mean`` and ``NAME_std`` of each outcome."""
+        short = short_names([*self.by, *self.outcomes])
+        ends = [f"{short[column]}_{what}" for column in self.outcomes for what in ("mean", "std")]
+        rows = []
+        for each in self._groups:
+            numbers = [getattr(each.spreads[column], what) for column in self.outcomes for what in ("mean", "std")]
+            rows.append([*each.values.values(), len(each), *numbers])
+        return [*(short[column] for column in self.by), "n", *ends], rows
+
+    def _shown(self) -> tuple[list[str], list[list[Any]]]:
+        """Return a table to look at, with mean and spread in one cell."""
+        from capture.query.reprs import shown
+
+        short = short_names([*self.by, *self.outcomes])
+        rows = []
+        for each in self._groups:
+            cells = []
+            for column in self.outcomes:
+                told = each.spreads[column]
+                apart = f" ± {shown(told.std)}" if told.std is not None else ""
+                cells.append(shown(told.mean) + apart)
+            rows.append([*each.values.values(), len(each), *cells])
+        return [*(short[column] for column in self.by), "n", *(short[column] for column in self.outcomes)], rows
+
+    def __repr__(self) -> str:
+        from capture.query.reprs import text_table
+
+        return text_table(*self._shown()) if self._groups else "no groups: there are no runs"
+
+    def _repr_html_(self) -> str:
+        from capture.query.reprs import table_html
+
+        return table_html(*self._shown())
+
+
+def _varying_config(table: dict[str, list[Any]]) -> list[str]:
+    names = [name for name in table if name.startswith("config.") and not is_seed(name)]
+    if not names or not any(value is not MISSING for name in names for value in table[name]):
+        return []
+    return varying(names, list(zip(*(table[name] for name in names))))

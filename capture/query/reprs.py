@@ -1,0 +1,370 @@
+"""What notebooks show of runs: small pieces of HTML that need nothing else, in which all that a record holds is escaped.
+
+A notebook puts them into a page of its own, so styles stand in the elements. Nothing is fetched and nothing runs.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+
+from capture.errors import CaptureError
+from capture.filters import MISSING, lookup
+from capture.query.columns import short_names, table_of, varying
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from capture.query.client import Runs, StoredRun
+    from capture.query.files import RunFile
+    from capture.records import Series
+
+ROWS = 20  #: of a table of runs
+_COLUMNS = 14  #: of a table of runs, of those that vary
+_LONGEST = 120  #: characters of a value in a table
+_TEXT = 20_000  #: characters of a text file, and of output
+_LINES = 200
+_TABLE_ROWS, _TABLE_COLUMNS = 20, 20  #: of a CSV file
+_IMAGE_BYTES = 5_000_000
+_POINTS = 120  #: of a sparkline
+_METRICS = 30  #: that a run shows; the others are counted
+
+#: images by what their bytes begin with: a file is shown as what it is, not as what it is called
+_IMAGES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
+_COLOURS = {
+    "COMPLETED": "#1a7f37",
+    "FAILED": "#cf222e",
+    "DIED": "#cf222e",
+    "TIMEOUT": "#cf222e",
+    "RUNNING": "#0969da",
+    "QUEUED": "#0969da",
+}
+_CELL = "text-align:left;vertical-align:top;padding:2px 10px 2px 0"
+_NUMBER = "text-align:right;vertical-align:top;padding:2px 10px 2px 0"
+_SOFT = "opacity:.65"
+
+
+def visible(text: str) -> str:
+    r"""Return text with what cannot be seen, or turns the direction of writing, spelt out; tabs and line ends stay.
+
+    Examples
+    --------
+    >>> print(visible("a\x1b[31m" + chr(0x202E)))
+    a\x1b[31m\u202e
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else repr(sign)[1:-1] for sign in text)
+
+
+def escape(value: object) -> str:
+    """Return any text as HTML that shows it."""
+    return html.escape(visible(str(value)))
+
+
+def shown(value: Any, longest: int = _LONGEST) -> str:
+    """Return a value as short text: numbers with six digits, nothing for what is missing."""
+    if value is MISSING or value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str):
+        text = value
+    elif hasattr(value, "strftime"):
+        text = f"{value:%Y-%m-%d %H:%M:%S}"
+    elif isinstance(value, (dict, list)):
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    else:
+        text = str(value)
+    text = " ".join(text.split()) if len(text) < 10 * longest else text[: 10 * longest]
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+# ---------------------------------------------------------------------------------------------------------- tables
+
+
+def table_html(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table; cells are values, or `Markup`."""
+    top = "".join(f'<th style="{_CELL}">{escape(each)}</th>' for each in headings)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    head = f"<thead><tr>{top}</tr></thead>" if headings else ""
+    return f"<table>{head}<tbody>{body}</tbody></table>"
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Markup):
+        return f'<td style="{_CELL}">{value}</td>'
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f'<td style="{_NUMBER if is_number else _CELL}">{escape(shown(value))}</td>'
+
+
+def state_html(state: str) -> Markup:
+    """Return a status in its colour."""
+    return Markup(f'<span style="color:{_COLOURS.get(state, "inherit")}">{escape(state)}</span>')
+
+
+def chosen_columns(runs: Sequence[Any]) -> list[str]:
+    """Return the columns of a table that is looked at: those in which the runs differ, and what came out."""
+    table = table_of(runs)
+    names = [name for name in table if name.startswith(("config.", "metrics."))]
+    differing = set(varying(names, list(zip(*(table[name] for name in names))))) if names else set()
+    config = [name for name in names if name.startswith("config.") and name in differing]
+    metrics = [name for name in names if name.startswith("metrics.")]
+    result = ["result"] if any(not _is_nothing(value) for value in table["result"]) else []
+    tags = ["tags"] if "tags" in table else []
+    room = max(_COLUMNS - len(result) - len(tags), 2)
+    some = config[: max(room - len(metrics), room // 2)]
+    return [*some, *result, *metrics[: room - len(some)], *tags]
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is MISSING or value is None or isinstance(value, (dict, list))
+
+
+def runs_table(runs: Sequence[StoredRun]) -> tuple[list[str], list[list[Any]]]:
+    """Return headings and rows of a table of runs."""
+    columns = chosen_columns(runs)
+    short = short_names(columns)
+    rows = [
+        [str(run.label), run.name, run.state, run.start_time, *(lookup(run, column) for column in columns)] for run in runs
+    ]
+    return ["label", "name", "status", "start_time", *(short[column] for column in columns)], rows
+
+
+def runs_html(runs: Runs) -> str:
+    """Return a table of the first runs."""
+    first, count = runs[:ROWS], len(runs)
+    if not count:
+        return f"<div>no runs{escape(_of(runs))}</div>"
+    headings, rows = runs_table(list(first))
+    for row in rows:
+        row[2] = state_html(row[2])
+    more = f", the first {ROWS}:" if count > ROWS else ""
+    plural = "run" if count == 1 else "runs"
+    return f'<div style="{_SOFT}">{count} {plural}{escape(_of(runs))}{more}</div>{table_html(headings, rows)}'
+
+
+def _of(runs: Runs) -> str:
+    return f" of {runs.store.url}"
+
+
+def text_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return an aligned table as text."""
+    cells = [list(headings), *([visible(shown(value, 40)).replace("\n", " ") for value in row] for row in rows)]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(headings))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells)
+
+
+# ----------------------------------------------------------------------------------------------------------- a run
+
+
+def run_html(run: StoredRun) -> str:
+    """Return what one looks at first of a run: state, configuration, result, metrics, files, the end of its output."""
+    title = f"<b>{escape(run.name or 'run')} {escape(run.label if run.label is not None else run.uid[-8:])}</b>"
+    facts = [f"{title} {state_html(run.state)}"]
+    if run.start_time:
+        facts.append(escape(f"{run.start_time:%Y-%m-%d %H:%M:%S} UTC"))
+    if run.duration is not None:
+        facts.append(escape(f"{run.duration:.6g} s"))
+    facts += [escape(f"#{tag}") for tag in run.tags]
+    parts = [f"<div>{' · '.join(facts)}</div>"]
+    if run.notes:
+        parts.append(f'<div style="white-space:pre-wrap">{escape(_cut(run.notes))}</div>')
+    if run.result is not None:
+        parts.append(f"<div>result: <b>{escape(shown(run.result, 1000))}</b></div>")
+    if run.fail_trace:
+        parts.append(_folded("traceback", _pre("".join(run.fail_trace)), is_open=True))
+    if run.config:
+        parts.append(_folded(f"config ({len(run.config)})", config_html(run.config), is_open=True))
+    if run.summary:
+        parts.append(_folded(f"metrics ({len(run.summary)})", metrics_html(run), is_open=True))
+    for kind in ("artifacts", "resources", "sources"):
+        files = getattr(run, kind)
+        if files:
+            parts.append(_folded(f"{kind} ({len(files)})", files_html(files)))
+    output = run.output
+    if output:
+        parts.append(_folded("output", _pre(output[-_TEXT:])))
+    return '<div class="capture-run">' + "".join(parts) + "</div>"
+
+
+def config_html(config: Mapping[str, Any]) -> str:
+    """Return a configuration as a table of its leaves."""
+    from capture.query.columns import flat
+
+    leaves = flat(dict(config), "config")
+    return table_html((), [[Markup(f"<code>{escape(path[7:])}</code>"), value] for path, value in leaves.items()])
+
+
+def metrics_html(run: StoredRun) -> str:
+    """Return a table of metrics, each with a small curve."""
+    rows: list[list[Any]] = []
+    for name in list(run.summary)[:_METRICS]:
+        told = run.summary[name]
+        curve = Markup(sparkline_svg(run.metrics[name])) if name in run.metrics else ""
+        rows.append([Markup(f"<code>{escape(name)}</code>"), curve, *(told.get(key) for key in ("last", "min", "max", "count"))])
+    more = len(run.summary) - _METRICS
+    rest = f'<div style="{_SOFT}">and {more} more</div>' if more > 0 else ""
+    return table_html(("metric", "", "last", "min", "max", "points"), rows) + rest
+
+
+def files_html(files: Sequence[Any]) -> str:
+    """Return a table of files."""
+    rows = [[Markup(f"<code>{escape(each.name)}</code>"), size_text(each.size), (each.digest or "")[:12]] for each in files[:100]]
+    more = len(files) - 100
+    rest = f'<div style="{_SOFT}">and {more} more</div>' if more > 0 else ""
+    return table_html(("name", "size", "digest"), rows) + rest
+
+
+def size_text(size: int | None) -> str:
+    """Return a size for people.
+
+    Examples
+    --------
+    >>> size_text(999), size_text(12_345_678), size_text(None)
+    ('999 B', '12.3 MB', '')
+    """
+    if size is None:
+        return ""
+    number = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
+def _folded(summary: str, content: str, is_open: bool = False) -> str:
+    return f"<details{' open' if is_open else ''}><summary>{escape(summary)}</summary>{content}</details>"
+
+
+def _pre(text: str) -> str:
+    return f'<pre style="max-height:30em;overflow:auto;white-space:pre-wrap">{escape(_cut(text))}</pre>'
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _TEXT else text[:_TEXT] + "\n…"
+
+
+def sparkline_svg(series: Series, width: int = 160, height: int = 28) -> str:
+    """Return a small curve of a series as SVG that stands in a line; "" if there is nothing to draw."""
+    values = thinned([value for value in series.values if isinstance(value, (int, float)) and value - value == 0], _POINTS)
+    if len(values) < 2:
+        return ""
+    low, high = min(values), max(values)
+    # Halved first, since the difference of two floats may be beyond their range.
+    span = high / 2 - low / 2 or 1
+    points = " ".join(
+        f"{2 + (width - 4) * place / (len(values) - 1):.1f},{height - 2 - (height - 4) * ((value / 2 - low / 2) / span):.1f}"
+        for place, value in enumerate(values)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
+        f'<polyline points="{points}" fill="none" stroke="#0969da" stroke-width="1.5"/></svg>'
+    )
+
+
+def thinned(values: Sequence[Any], most: int) -> list[Any]:
+    """Return at most `most` values that keep the outline: of each stretch its smallest and largest, in their order.
+
+    Examples
+    --------
+    >>> thinned([0, 1, 2, 9, 0, 1, 1, 1], 4)
+    [0, 9, 0, 1]
+    """
+    if len(values) <= most:
+        return list(values)
+    stretches = max(most // 2, 1)
+    kept: list[Any] = []
+    for number in range(stretches):
+        some = values[number * len(values) // stretches : (number + 1) * len(values) // stretches]
+        low, high = min(range(len(some)), key=some.__getitem__), max(range(len(some)), key=some.__getitem__)
+        kept += [some[place] for place in sorted({low, high})]
+    return kept
+
+
+# ---------------------------------------------------------------------------------------------------------- a file
+
+
+def file_bundle(file: RunFile) -> dict[str, Any]:
+    """Return what a notebook shows of a file: images, tables and text, up to some size; of all else, what it is called.
+
+    HTML and SVG can hold scripts; they are never shown as what they are, but as text.
+    """
+    plain = repr(file)
+    caption = f'<div style="{_SOFT}">{escape(file.name)} · {escape(size_text(file.size))}</div>'
+    try:
+        with file.open() as stream:
+            head = stream.read(_TEXT * 4)
+            kind = image_type(head)
+            if kind is not None:
+                whole = head + stream.read(_IMAGE_BYTES + 1 - len(head))
+                return _image_bundle(plain, caption, kind, whole)
+    except (OSError, CaptureError) as error:
+        return {"text/plain": f"{plain}: {error}", "text/html": f"{caption}<div>{escape(error)}</div>"}
+    text = text_of(head)
+    if text is None:
+        return {"text/plain": plain, "text/html": caption}
+    lines = text.splitlines(keepends=True)
+    short = "".join(lines[:_LINES])[:_TEXT]
+    if file.name.lower().endswith((".csv", ".tsv")) or file.content_type == "text/csv":
+        body = csv_html(text, "\t" if file.name.lower().endswith(".tsv") else ",")
+    else:
+        body = _pre(short)
+    return {"text/plain": f"{plain}\n{visible(short)}", "text/html": caption + body}
+
+
+def image_type(data: bytes) -> str | None:
+    """Return the type of an image by its first bytes; None for all else, SVG too."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for start, kind in _IMAGES if data.startswith(start)), None)
+
+
+def _image_bundle(plain: str, caption: str, kind: str, data: bytes) -> dict[str, Any]:
+    if len(data) > _IMAGE_BYTES:
+        return {"text/plain": plain, "text/html": caption + f"<div>too large to be shown here: {kind}</div>"}
+    import base64
+
+    encoded = base64.b64encode(data).decode("ascii")
+    picture = f'<img src="data:{kind};base64,{encoded}" style="max-width:100%"/>'
+    return {"text/plain": plain, "text/html": caption + picture}
+
+
+def text_of(data: bytes) -> str | None:
+    """Return bytes as text, or None if they are none; the last character may be cut in two."""
+    if b"\x00" in data:
+        return None
+    import codecs
+
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return None
+
+
+def csv_html(text: str, separator: str) -> str:
+    """Return the first rows of a CSV file as a table."""
+    import csv
+    from itertools import islice
+
+    try:
+        rows = list(islice(csv.reader(text.splitlines(), delimiter=separator), _TABLE_ROWS + 2))
+    except csv.Error:
+        return _pre(text)
+    more = f'<div style="{_SOFT}">…</div>' if len(rows) > _TABLE_ROWS + 1 else ""
+    rows = [row[:_TABLE_COLUMNS] for row in rows[: _TABLE_ROWS + 1]]
+    return table_html(rows[0] if rows else (), rows[1:]) + more
