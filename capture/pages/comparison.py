@@ -50,13 +50,15 @@ LONGEST_MARKDOWN_VALUE = 120
 LONGEST_MARKDOWN_DIFF = 12_000
 
 
-def as_html(comparison: Comparison, title: str | None = None) -> str:
+def as_html(comparison: Comparison, runs: Sequence[RunRecord] | None = None, title: str | None = None) -> str:
     """Return a page that says why runs differ.
 
     Parameters
     ----------
     comparison : Comparison
-        If it knows its `runs`, the curves of metrics are drawn too.
+    runs : sequence of RunRecord, optional
+        Those that were compared, so that the curves of their metrics are drawn; the `runs` of the comparison, if it has
+        that attribute, if they are left out.
     title : str, optional
 
     Returns
@@ -68,7 +70,7 @@ def as_html(comparison: Comparison, title: str | None = None) -> str:
     return page(
         heading,
         element("header", element("h1", heading), element("p", in_a_sentence(comparison), class_="lead")),
-        element("main", sections(comparison)),
+        element("main", sections(comparison, getattr(comparison, "runs", None) if runs is None else runs)),
         element("footer", element("p", "Written by capture. What differs is listed; what is equal is not.")),
     )
 
@@ -99,20 +101,19 @@ def differing(differences: Sequence[Difference]) -> list[Difference]:
     return [each for each in differences if getattr(each, "counts", not each.same)]
 
 
-def sections(comparison: Comparison, curves: bool = True, level: int = 2) -> Html:
+def sections(comparison: Comparison, runs: Sequence[RunRecord] | None = None, level: int = 2) -> Html:
     """Return the causes, the outcomes and the limits of a comparison, each under a heading.
 
     Parameters
     ----------
     comparison : Comparison
-    curves : bool
-        Whether metrics are drawn, if the comparison knows its runs.
+    runs : sequence of RunRecord, optional
+        Those that were compared, if their metrics are to be drawn.
     level : int
         Of the headings.
     """
     heading = f"h{level}"
-    runs = getattr(comparison, "runs", None)
-    drawn = _curves(comparison, runs) if curves and runs else None
+    drawn = _curves(comparison, runs) if runs else None
     outcomes = (
         [element(heading, "What came out"), _rows(comparison.outcomes, comparison.names, ranked=False), drawn]
         if comparison.outcomes or drawn

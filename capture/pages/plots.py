@@ -128,13 +128,11 @@ class Points:
     __slots__ = ("numpy", "steps", "values")
 
     def __init__(self, series: Series) -> None:
-        array = getattr(series, "array", None)
         self.numpy = _numpy() if len(series) > _MANY else None
-        values = series.values if array is None or self.numpy is None else array
         if self.numpy is None:
-            self.steps, self.values = _in_order(_numbers(series.steps), _numbers(values))
+            self.steps, self.values = _in_order(_numbers(series.steps), _numbers(series.values))
         else:
-            self.steps, self.values = _arrays_in_order(_array(series.steps), _array(values), self.numpy)
+            self.steps, self.values = _arrays_in_order(series.step_array, series.array, self.numpy)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -159,16 +157,6 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-def _array(values: Any) -> Any:
-    import numpy
-
-    try:
-        array = numpy.asarray(values, dtype=float)
-    except (TypeError, ValueError, OverflowError):  # something is no number, or beyond all floats
-        return numpy.array(_numbers(values))
-    return array if array.ndim == 1 else numpy.array(_numbers(values))
-
-
 def _in_order(steps: list[float], values: list[float]) -> tuple[list[float], list[float]]:
     steps = [step if math.isfinite(step) else float(place) for place, step in enumerate(steps)]
     if any(map(operator.lt, steps[1:], steps)):  # a run that went on from an earlier step
@@ -178,6 +166,7 @@ def _in_order(steps: list[float], values: list[float]) -> tuple[list[float], lis
 
 
 def _arrays_in_order(steps: Any, values: Any, numpy: Any) -> tuple[Any, Any]:
+    steps = steps.astype(float)
     finite = numpy.isfinite(steps)
     if not finite.all():
         steps = numpy.where(finite, steps, numpy.arange(len(steps), dtype=float))

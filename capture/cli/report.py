@@ -1,0 +1,116 @@
+"""``capture report``: a page about runs that needs nothing but itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from capture.errors import CommandLineError, RunNotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from capture.query.client import Store, StoredRun
+
+USAGE = """\
+Write a page in HTML about runs that needs nothing else.
+
+Usage:
+  capture report RUN... [options]
+
+Instead of runs a condition such as "config.lr < 0.1" may be named. The page has configuration, metrics, result, output,
+files and environment of each run, and why they differ; it loads nothing, so that it can be sent, kept, or put on a
+server as it is.
+
+Options:
+  -o FILE, --output=FILE  Where it is written; - is standard output. By default run-LABEL.html, or runs-....html.
+  --title=TEXT            The heading; the names of the runs by default.
+  --force                 Overwrite the file if it is there.
+  --store=URL             The store: a folder or URL; CAPTURE_STORE, else ./runs, if left out.
+  -h, --help              Show this text.
+"""
+
+
+def run(arguments: dict[str, Any]) -> int:
+    """Carry it out; return the exit status."""
+    from capture.cli._arguments import chosen_store
+    from capture.pages.report import report
+
+    with chosen_store(arguments) as store:
+        runs = _chosen(store, arguments["RUN"])
+        path = arguments["--output"] or file_name([str(each.label or each.uid[-8:]) for each in runs])
+        if path != "-":
+            _check(path, arguments["--force"])
+        data = report(runs, arguments["--title"]).encode("utf-8")
+    if path == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return 0
+    _write(path, data)
+    from capture.cli._console import escape, format_size, hint
+
+    hint(f"written: {escape(path)}, {format_size(len(data))}")
+    return 0
+
+
+def _chosen(store: Store, words: list[str]) -> list[StoredRun]:
+    """Return the runs that words name, each once: in the order of the words, those of a condition oldest first."""
+    from itertools import islice
+
+    from capture.pages.report import MOST_RUNS
+
+    found: dict[str, StoredRun] = {}
+    for word in words:
+        try:
+            named = [store.get(word)]
+        except RunNotFoundError as error:
+            if not any(sign in word for sign in "<>=!( "):
+                raise CommandLineError(str(error)) from error
+            named = list(islice(store.runs(word), MOST_RUNS + 1))[::-1]
+        found.update((str(each.label), each) for each in named)
+        if len(found) > MOST_RUNS:
+            raise CommandLineError(
+                f"a page about more than {MOST_RUNS} runs cannot be read, and more are named\n"
+                "  what to do:  name fewer, narrow the condition, or list them: capture ls --csv"
+            )
+    if not found:
+        raise CommandLineError(f"no run fulfils {' '.join(words)}")
+    return list(found.values())
+
+
+def file_name(labels: list[str]) -> str:
+    """Return the name of the file that a page about runs is written to.
+
+    Examples
+    --------
+    >>> file_name(["7"]), file_name(["1", "2"]), file_name(["../a b"])
+    ('run-7.html', 'runs-1-2.html', 'run-.._a_b.html')
+    """
+    import re
+
+    plain = [re.sub(r"[^A-Za-z0-9._+-]", "_", label)[:60] for label in labels]
+    if len(plain) == 1:
+        return f"run-{plain[0]}.html"
+    return f"runs-{'-'.join(plain[:4])}{f'-and-{len(plain) - 4}-more' if len(plain) > 4 else ''}.html"
+
+
+def _check(path: str, force: bool) -> None:
+    """Say what is in the way before the work is done."""
+    if os.path.isdir(path):
+        raise CommandLineError(f"{path} is a folder: name a file in it")
+    if os.path.lexists(path) and not force:
+        raise CommandLineError(f"{path} is there already\n  what to do:  --force overwrites it, -o FILE names another")
+
+
+def _write(path: str, data: bytes) -> None:
+    """Write a file in one step: who opens it meanwhile sees the old page or the new one, never half of it."""
+    beside = f"{path}.{os.getpid()}.part"
+    try:
+        with open(beside, "xb") as stream:
+            stream.write(data)
+        os.replace(beside, path)
+    except OSError as error:
+        if os.path.lexists(beside):
+            os.remove(beside)
+        raise CommandLineError(f"{path} cannot be written: {error}") from error

@@ -1,0 +1,563 @@
+"""A page about one or several runs that needs nothing but itself.
+
+Each part has a limit, and so has the page: what is left out is said where it would stand.
+"""
+
+from __future__ import annotations
+
+from capture.codec import Opaque
+from capture.errors import CaptureError
+from capture.filters import MISSING
+from capture.pages.comparison import curves_of, in_a_sentence, sections
+from capture.pages.html import Cell, element, folded, image, image_type, page, table, together
+from capture.pages.values import (
+    NOTHING,
+    as_duration,
+    as_number,
+    as_size,
+    as_text,
+    as_time,
+    at,
+    counted,
+    cut,
+    printed,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from capture.pages.html import Html
+    from capture.query.differences import Comparison
+    from capture.records import RunRecord, StoredFile
+
+MOST_RUNS = 50  #: a page with more cannot be read
+MOST_COLUMNS = 12  #: entries of the configuration that the table of runs shows
+MOST_ENTRIES = 500  #: of the configuration, packages, files, tags of a run
+LONGEST_OUTPUT = 100_000  #: characters of a run's output: the beginning and, mostly, the end
+LONGEST_SOURCE = 60_000  #: characters of a source file
+LONGEST_TRACE = 20_000
+LONGEST_NOTES = 20_000
+LARGEST_IMAGE = 2_000_000  #: bytes
+
+#: characters and bytes that all runs of a page share
+ALL_OUTPUT, ALL_SOURCES, ALL_IMAGES = 1_000_000, 1_000_000, 12_000_000
+
+
+class _Budget:
+    """What is left of the space that the runs of a page share."""
+
+    def __init__(self, runs: int) -> None:
+        self.output = min(LONGEST_OUTPUT, ALL_OUTPUT // runs)
+        self.sources = ALL_SOURCES
+        self.images = ALL_IMAGES
+
+
+def report(runs: Sequence[RunRecord], title: str | None = None, comparison: Comparison | None = None) -> str:
+    """Return a page about runs.
+
+    Parameters
+    ----------
+    runs : sequence of RunRecord
+        One to fifty; they are shown in this order.
+    title : str, optional
+    comparison : Comparison, optional
+        Why they differ; two or more are compared if none is given.
+
+    Returns
+    -------
+    str
+        HTML that loads nothing and runs no script of a record's; a few megabytes at most, where images are kept.
+
+    Raises
+    ------
+    ValueError
+        If there are no runs, or more than fifty.
+    """
+    if not 1 <= len(runs) <= MOST_RUNS:
+        raise ValueError(f"a report is about 1 to {MOST_RUNS} runs, got {len(runs)}")
+    names = [name_of(run) for run in runs]
+    if comparison is None and len(runs) > 1:
+        from capture.query.differences import compare
+
+        comparison = compare(list(runs))
+    budget = _Budget(len(runs))
+    parts = _one(runs[0], budget) if comparison is None else _several(runs, names, comparison, budget)
+    heading = title or _title(runs, names)
+    links = [element("a", text, href=f"#{identity}") for identity, text, _ in parts]
+    return page(
+        heading,
+        element(
+            "header",
+            element("h1", heading),
+            _lead(runs[0]) if len(runs) == 1 else _lead_of_several(runs),
+            element("nav", links, aria_label="Parts of this page"),
+        ),
+        element("main", [element("section", _heading(text), body, id=identity) for identity, text, body in parts]),
+        element("footer", element("p", _closing())),
+    )
+
+
+def name_of(run: RunRecord) -> str:
+    """Return what a run is called: its label, else the end of its uid."""
+    label = run.label if run.label is not None else run.uid[-8:]
+    return cut(str(label), 60)
+
+
+def _title(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
+    experiments = list(dict.fromkeys(run.name for run in runs if run.name))
+    about = f" of {cut(experiments[0], 80)}" if len(experiments) == 1 else ""
+    if len(runs) == 1:
+        return f"Run {names[0]}{about}"
+    shown = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) <= 6 else f"{len(names)} of them"
+    return f"Runs {shown}{about}" if len(names) <= 6 else f"{len(names)} runs{about}"
+
+
+def _heading(text: str) -> Html | None:
+    return element("h2", text) if text else None
+
+
+def _closing() -> str:
+    from datetime import datetime, timezone
+
+    return f"Written by capture, {as_time(datetime.now(timezone.utc))}. The page holds all it shows; it loads nothing."
+
+
+def _left_out(count: int, thing: str, things: str | None = None) -> Html | None:
+    """Return what is said of what finds no room; nothing if there is room for all."""
+    return element("p", f"{counted(count, thing, things)} left out.", class_="soft small") if count > 0 else None
+
+
+# ----------------------------------------------------------------------------------------------------------- overviews
+
+
+def _state(run: RunRecord) -> Html:
+    state = str(getattr(run, "state", run.status))
+    known = state if state.isalpha() and state.isascii() else None
+    return element("span", cut(state, 40), class_=f"state {known}" if known else "state")
+
+
+def _lead(run: RunRecord) -> Html:
+    took = run.duration
+    parts: list[Any] = [_state(run)]
+    if run.start_time is not None:
+        parts += [" · ", as_time(run.start_time)]
+    if took is not None:
+        parts += [" · ", as_duration(took)]
+    return together(element("p", parts, class_="lead"), _tags(run), _notes(run))
+
+
+def _lead_of_several(runs: Sequence[RunRecord]) -> Html:
+    times = sorted(run.start_time for run in runs if run.start_time is not None)
+    between = f" · {as_time(times[0])} to {as_time(times[-1])}" if times else ""
+    return element("p", f"{counted(len(runs), 'run')}{between}", class_="lead")
+
+
+def _tags(run: RunRecord) -> Html | None:
+    tags = [element("span", cut(str(tag), 100), class_="tag") for tag in run.tags[:MOST_ENTRIES]]
+    return element("p", tags) if tags else None
+
+
+def _notes(run: RunRecord) -> Html | None:
+    return element("p", cut(str(run.notes), LONGEST_NOTES), class_="note") if run.notes else None
+
+
+def _several(
+    runs: Sequence[RunRecord], names: Sequence[str], comparison: Comparison, budget: _Budget
+) -> list[tuple[str, str, Html]]:
+    metrics = list(dict.fromkeys(name for run in runs for name in run.metrics))
+    curves = curves_of(metrics, runs, [f"run {name}" for name in names], "metric")
+    parts = [("runs", "Runs", _overview(runs, names))]
+    if curves:
+        parts.append(("metrics", "Metrics", curves))
+    told = together(element("p", in_a_sentence(comparison)), sections(comparison, level=3))
+    parts.append(("differences", "Why they differ", told))
+    each = [
+        element(
+            "details",
+            element("summary", f"Run {name} ", _state(run)),
+            _tags(run),
+            _notes(run),
+            [
+                element("section", element("h3", text) if text else None, body)
+                for _, text, body in _one(run, budget, f"run-{place}-", curves=False)
+            ],
+            id=f"run-{place}",
+            class_="run",
+        )
+        for place, (run, name) in enumerate(zip(runs, names))
+    ]
+    return [*parts, ("each", "Run by run", together(each))]
+
+
+def _overview(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
+    """Return a table of the runs: what varies of their configuration, and the last value of each metric."""
+    from capture.query.columns import columns_of, rows_of, short_names, varying
+
+    columns = [column for column in columns_of(runs) if column != "result"]
+    differing = varying(columns, rows_of(runs, columns))
+    config = [column for column in differing if column.startswith("config.")][:MOST_COLUMNS]
+    metrics = [column for column in columns if column.startswith("metrics.")][:MOST_COLUMNS]
+    shown = [*config, *metrics]
+    short = short_names(shown)
+    rows = []
+    for place, (run, name, values) in enumerate(zip(runs, names, rows_of(runs, shown))):
+        rows.append(
+            [
+                element("a", name, href=f"#run-{place}"),
+                _state(run),
+                Cell(as_time(run.start_time), run.start_time.timestamp() if run.start_time else ""),
+                Cell(as_duration(run.duration), run.duration if run.duration is not None else ""),
+                *(_cell(value) for value in values),
+                _cell(run.result if run.result is not None else MISSING),
+            ]
+        )
+    headings = ["run", "state", "started", "took", *(element("code", short[column]) for column in shown), "result"]
+    left_out = len([column for column in differing if column.startswith("config.")]) - len(config)
+    note = _left_out(left_out, "more entry that differs", "more entries that differ")
+    return together(table(headings, rows, "sorts", numbers=range(3, len(headings))), note)
+
+
+def _cell(value: Any) -> Cell:
+    if value is MISSING:
+        return Cell(element("span", NOTHING, class_="missing"), "")
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return Cell(as_number(value) if is_number else cut(as_text(value, 80), 80), repr(value) if is_number else None)
+
+
+# ------------------------------------------------------------------------------------------------------------- one run
+
+
+def _one(run: RunRecord, budget: _Budget, prefix: str = "", curves: bool = True) -> list[tuple[str, str, Html]]:
+    """Return the parts of a run that there are: an identity in the page, a heading, and what it says."""
+    parts = [
+        ("failure", "Failure", _failure(run)),
+        ("result", "Result", _result(run)),
+        ("metrics", "Metrics", _metrics(run, curves)),
+        ("configuration", "Configuration", _configuration(run)),
+        ("images", "Images", _images(run, budget)),
+        ("files", "Files", _files(run, budget)),
+        ("output", "Output", _output(run, budget)),
+        ("info", "Info", _info(run)),
+        ("lineage", "Lineage", _lineage(run)),
+        ("code", "Code version", _git(run)),
+        ("environment", "Environment", _environment(run)),
+    ]
+    return [(prefix + identity, heading, body) for identity, heading, body in parts if body]
+
+
+def _failure(run: RunRecord) -> Html | None:
+    if not run.fail_trace:
+        return None
+    lines = run.fail_trace if isinstance(run.fail_trace, (list, tuple)) else [run.fail_trace]
+    text = "".join(str(line) for line in lines)
+    if len(text) > LONGEST_TRACE:
+        text = f"… ({len(text) - LONGEST_TRACE:,} characters left out)\n{text[-LONGEST_TRACE:]}"
+    said = text.rstrip().rpartition("\n")[2]
+    return together(
+        element("p", element("strong", element("code", cut(said, 500)))),
+        element("pre", element("code", text), class_="trace"),
+    )
+
+
+def _result(run: RunRecord) -> Html | None:
+    if run.result is None:
+        return None
+    if isinstance(run.result, (int, float, str)) and len(str(run.result)) <= 60:
+        exact = as_text(run.result)
+        return element("p", as_number(run.result, 6), class_="result", title=exact)
+    return _value(run.result)
+
+
+def _value(value: Any) -> Html:
+    """Return any value: a table of its entries, if it has names for them, else as Python writes it."""
+    if isinstance(value, dict) and 0 < len(value) <= 100:
+        rows = [[element("code", cut(str(key), 200)), _inline(each)] for key, each in value.items()]
+        return table([], rows, "pairs", row_heading=True)
+    return element("p", _inline(value))
+
+
+def _inline(value: Any) -> Html:
+    return element("code", value.type if isinstance(value, Opaque) and not repr(value) else as_text(value))
+
+
+def _metrics(run: RunRecord, curves: bool) -> Html | None:
+    if not run.metrics:
+        return None
+    summary = run.summary
+    drawn = curves_of(list(run.metrics), [run], [f"run {name_of(run)}"], "metric") if curves else None
+    rows = []
+    for name in list(summary)[:MOST_ENTRIES]:
+        told = summary[name]
+        numbers = [_cell(told.get(part, MISSING)) for part in ("last", "min", "max", "step", "count")]
+        rows.append([element("code", cut(name, 200)), *numbers])
+    more = len(summary) - len(rows)
+    note = _left_out(more, "more metric")
+    headings = ["metric", "last", "least", "greatest", "last step", "points"]
+    values = together(table(headings, rows, "sorts", range(1, 6), row_heading=True), note)
+    return together(drawn, folded("Values", values) if drawn else values)
+
+
+def _configuration(run: RunRecord) -> Html | None:
+    from capture.query.columns import flat
+
+    if not run.config:
+        return None
+    entries: dict[str, Any] = {}
+    for key, value in run.config.items():
+        entries.update(flat(value, str(key)))
+    origins, docs = (at(run.facts, "config", part) for part in ("origins", "docs"))
+    rows = [
+        [
+            [
+                element("code", cut(path, 200)),
+                element("span", cut(str(at(docs, path)), 300), class_="origin") if at(docs, path) else None,
+            ],
+            element("code", as_text(value)),
+            element("span", cut(str(at(origins, path)), 300), class_="origin") if at(origins, path) else None,
+        ]
+        for path, value in list(entries.items())[:MOST_ENTRIES]
+    ]
+    more = len(entries) - len(rows)
+    note = _left_out(more, "more entry", "more entries")
+    known = isinstance(origins, dict) and origins
+    headings = ["entry", "value", *(["set by"] if known else [])]
+    return together(table(headings, [row if known else row[:2] for row in rows], row_heading=True), note)
+
+
+def _output(run: RunRecord, budget: _Budget) -> Html | None:
+    text = _said(lambda: run.output)
+    if text is None:
+        return element("p", "The store cannot read its output.", class_="soft")
+    if not text:
+        return None
+    text = printed(text)
+    lines = counted(text.count("\n") + (not text.endswith("\n")), "line")
+    if len(text) > budget.output:
+        first = budget.output // 4
+        head, tail = text[:first], text[len(text) - (budget.output - first) :]
+        left_out = len(text) - budget.output
+        gap = element("p", f"… {left_out:,} characters left out …", class_="soft small")
+        return folded(
+            f"{lines}, of which the beginning and the end are shown",
+            element("pre", element("code", head)),
+            gap,
+            element("pre", element("code", tail)),
+        )
+    return folded(lines, element("pre", element("code", text)), opened=text.count("\n") <= 30)
+
+
+def _said(read: Any) -> Any:
+    """Return what `read` returns; None if the store has not got it, or cannot read it."""
+    try:
+        return read()
+    except (OSError, CaptureError, KeyError, ValueError) as error:
+        import logging
+
+        logging.getLogger("capture").warning("a part of a run is left out of the report: %s", error)
+        return None
+
+
+# --------------------------------------------------------------------------------------------------------------- files
+
+
+def _start_of(stored: StoredFile, longest: int) -> bytes | None:
+    """Return the beginning of a file's bytes; None if the store has not got them."""
+
+    def read() -> bytes:
+        with stored.open() as stream:
+            return stream.read(longest)
+
+    return _said(read)
+
+
+def _images(run: RunRecord, budget: _Budget) -> Html | None:
+    figures, left_out = [], 0
+    for stored in run.artifacts[:MOST_ENTRIES]:
+        first = _start_of(stored, 16) or b""
+        if image_type(first) is None:
+            continue
+        data = _start_of(stored, LARGEST_IMAGE + 1) if budget.images > 0 else None
+        if data is None or len(data) > min(LARGEST_IMAGE, budget.images):
+            left_out += 1
+            continue
+        budget.images -= len(data)
+        name = cut(stored.name, 200)
+        figures.append(element("figure", image(data, name), element("figcaption", name)))
+    note = _left_out(left_out, "image too large for the page", "images too large for the page")
+    return together(element("div", figures, class_="images"), note) if figures or note else None
+
+
+def _files(run: RunRecord, budget: _Budget) -> Html | None:
+    kinds = (("Artifacts", run.artifacts), ("Resources", run.resources))
+    listed = [_listed(heading, files) for heading, files in kinds if files]
+    sources = [_source(stored, budget) for stored in run.sources[:MOST_ENTRIES]]
+    more = len(run.sources) - len(sources)
+    note = _left_out(more, "more source")
+    code = [element("h4", "Sources"), sources, note] if sources else None
+    return together(listed, code) if listed or code else None
+
+
+def _listed(heading: str, files: Sequence[StoredFile]) -> Html:
+    shown = files[:MOST_ENTRIES]
+    names = [element("code", cut(stored.name, 300)) for stored in shown]
+    sizes = [Cell(as_size(stored.size), stored.size) for stored in shown]
+    rows = [list(row) for row in zip(names, sizes, map(_digest, shown), map(_type, shown))]
+    more = len(files) - len(rows)
+    note = _left_out(more, "more file")
+    headings = ["name", "size", "SHA-256", *(["type"] if any(stored.content_type for stored in files) else [])]
+    listed = table(headings, [row[: len(headings)] for row in rows], "sorts", (1,))
+    return together(element("h4", heading), listed, note)
+
+
+def _digest(stored: StoredFile) -> Html:
+    if not stored.digest:
+        return element("span", NOTHING, class_="missing")
+    return element("code", str(stored.digest)[:16], title=stored.digest, class_="digest")
+
+
+def _type(stored: StoredFile) -> str:
+    return cut(str(stored.content_type or ""), 100)
+
+
+def _source(stored: StoredFile, budget: _Budget) -> Html:
+    name = element("code", cut(stored.name, 300))
+    size = element("span", f" {as_size(stored.size)} " if stored.size is not None else " ", class_="soft small")
+    room = min(LONGEST_SOURCE, budget.sources)
+    data = _start_of(stored, room * 4 + 1) if room > 0 else b""
+    if data is None:
+        return element("p", name, size, element("span", "its bytes are not in the store", class_="soft small"))
+    if not room or b"\x00" in data:
+        why = "left out: there is no room for more sources" if not room else "no text"
+        return element("p", name, size, element("span", why, class_="soft small"), _digest(stored))
+    text = data.decode("utf-8", "replace")
+    shown = text[:room]
+    budget.sources -= len(shown)
+    is_whole = len(shown) == len(text) and len(data) <= room * 4
+    note = None if is_whole else element("p", f"Cut after {len(shown):,} characters.", class_="soft small")
+    return folded([name, size], element("pre", element("code", shown)), note)
+
+
+# --------------------------------------------------------------------------------------------------------------- facts
+
+
+def _pairs(pairs: Iterable[tuple[str, Any]]) -> Html | None:
+    """Return a table of what is known; what is not known is left out."""
+    rows = [[name, value] for name, value in pairs if value is not None and value != ""]
+    return table([], rows, "pairs", row_heading=True) if rows else None
+
+
+def _plain(value: Any, longest: int = 300) -> str | None:
+    """Return a fact as text; None if it is not known, or says why it is not."""
+    if value is None or (isinstance(value, dict) and "unavailable" in value):
+        return None
+    return cut(value if isinstance(value, str) else as_text(value, longest), longest)
+
+
+def _info(run: RunRecord) -> Html | None:
+    told = {key: value for key, value in run.info.items() if key != "metrics"}  # where Sacred keeps their places
+    parts = [_value(told) if told else None]
+    params = run.params
+    if isinstance(params, dict) and params:
+        parts += [element("h4", "Parameters"), _value(params)]
+    return together(parts) if told or params else None
+
+
+def _git(run: RunRecord) -> Html | None:
+    late, repositories = run.facts.get("git"), run.experiment.get("repositories")
+    more = {str(each.get("commit")): each for each in _dicts(late)}
+    parts = [_repository(each, more.get(str(each.get("commit"))) or {}) for each in _dicts(repositories)[:20]]
+    return together(parts) if any(parts) else None
+
+
+def _dicts(listed: Any) -> list[dict[str, Any]]:
+    """Return the dicts of a list; none if it is no list."""
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, (list, tuple)) else []
+
+
+def _repository(told: dict[str, Any], late: dict[str, Any]) -> Html | None:
+    dirty, untracked = told.get("dirty"), late.get("untracked")
+    return _pairs(
+        [
+            ("Repository", _plain(told.get("url") or late.get("root"))),
+            ("Commit", element("code", cut(str(told["commit"]), 80)) if told.get("commit") else None),
+            ("Branch", _plain(late.get("branch"))),
+            ("Uncommitted changes", {True: "yes", False: "none"}.get(dirty) if isinstance(dirty, bool) else None),
+            ("Untracked files", f"{len(untracked):,}" if isinstance(untracked, list) and untracked else None),
+        ]
+    )
+
+
+def _environment(run: RunRecord) -> Html | None:
+    facts, host = run.facts, run.host if isinstance(run.host, dict) else {}
+    machine, process, usage = facts.get("machine"), facts.get("process"), facts.get("usage")
+    system = host.get("os")
+    argv = at(process, "argv")
+    memory = at(machine, "memory", "total_bytes")
+    known = _pairs(
+        [
+            ("Command", _plain(run.command)),
+            ("Command line", element("code", cut(_words(argv), 1000)) if isinstance(argv, list) and argv else None),
+            ("Host", _plain(host.get("hostname"))),
+            ("User", _plain(_said(lambda: run.user))),
+            ("System", _plain(system[-1] if isinstance(system, (list, tuple)) and system else system)),
+            ("Processor", _plain(host.get("cpu"))),
+            ("Cores", _plain(at(machine, "cores", "usable"))),
+            ("Memory", as_size(memory) if memory is not None else None),
+            ("GPU", _gpus(facts.get("gpu") or host.get("gpus"))),
+            ("Python", _plain(host.get("python_version") or at(facts, "environment", "python", "version"))),
+            ("CPU time", as_duration(at(usage, "cpu_s")) if at(usage, "cpu_s") is not None else None),
+            ("Peak memory", as_size(at(usage, "peak_memory_bytes")) if at(usage, "peak_memory_bytes") else None),
+        ]
+    )
+    return together(known, _packages(run)) if known or run.experiment.get("dependencies") else None
+
+
+def _words(words: Sequence[Any]) -> str:
+    import shlex
+
+    return shlex.join(str(word) for word in words[:200])
+
+
+def _gpus(told: Any) -> str | None:
+    """Return the names of GPUs, in the form of our facts and in that of Sacred."""
+    devices = at(told, "devices") or at(told, "gpus") or (told if isinstance(told, list) else None)
+    if not isinstance(devices, list):
+        return None
+    names = [str(each.get("name") or each.get("model") or "") for each in devices if isinstance(each, dict)]
+    return cut(", ".join(name for name in names if name), 300) or None
+
+
+def _packages(run: RunRecord) -> Html | None:
+    listed = run.experiment.get("dependencies") or []
+    if not isinstance(listed, (list, tuple)) or not listed:
+        return None
+    shown = sorted(str(each) for each in listed)[:MOST_ENTRIES]
+    more = len(listed) - len(shown)
+    note = _left_out(more, "more package")
+    text = element("pre", element("code", "\n".join(cut(each, 200) for each in shown)))
+    return folded(f"{counted(len(listed), 'package')} imported", text, note)
+
+
+def _lineage(run: RunRecord) -> Html | None:
+    facts = run.facts.get("lineage")
+    parts = []
+    for heading, topic in (("Read", "inputs"), ("Written", "outputs")):
+        files = _dicts(at(facts, topic))
+        if files:
+            rows = [
+                [
+                    element("code", cut(str(each.get("path") or each.get("name") or ""), 300)),
+                    Cell(as_size(each.get("size")), _plain(each.get("size"))),
+                    element("code", cut(str(each.get("digest") or ""), 16), class_="digest"),
+                ]
+                for each in files[:MOST_ENTRIES]
+            ]
+            more = len(files) - len(rows)
+            note = _left_out(more, "more file")
+            parts.append([element("h4", heading), table(["file", "size", "SHA-256"], rows, "sorts", (1,)), note])
+    coverage = _plain(at(facts, "coverage", "text"), 3000)
+    if not parts:
+        return None
+    return together(parts, element("p", coverage, class_="soft small") if coverage else None)
