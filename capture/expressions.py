@@ -1,4 +1,7 @@
-"""Conditions on runs as text: ``config.lr < 0.1 and "good" in tags``. Parsed as Python, and never evaluated."""
+"""Conditions on runs as text: ``config.lr < 0.1 and "good" in tags``. Parsed as Python, and never evaluated.
+
+docs/filtering.md describes the language.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,27 @@ import ast
 import operator
 
 from capture.errors import CaptureError, suggest
-from capture.filters import Either, Every, Filter, Not, Test
+from capture.filters import TEXT_OPERATORS, Either, Every, Filter, Not, Test, meant, unless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
     from typing import Any
 
 _SIGNS: dict[type, str] = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _NAMES = (
-    *("config", "status", "metrics", "result", "name", "command", "tags", "notes", "git", "packages", "host", "user"),
-    *("start_time", "duration", "info", "meta", "facts"),
+    *("config", "status", "metrics", "result", "project", "name", "command", "tags", "notes", "git", "packages"),
+    *("host", "user", "start_time", "duration", "info", "meta", "facts"),
 )
+#: words of the language that stand for a condition on something else
+_WORDS = ("project", "state")
 _DEEPEST = 100  #: levels of brackets, which nobody writes by hand
+_LONGEST = 20_000  #: characters: Python's parser needs some memory for each
+#: how others write what Python calls
+_OTHER_LANGUAGES = {"true": "True", "false": "False", "null": "None", "none": "None", "nil": "None"}
+_OTHER_SIGNS = {"&&": "and", "||": "or", "<>": "!=", "===": "==", "=~": '.matches("...")', "!": "not"}
 
 
 class ExpressionError(CaptureError, ValueError):
@@ -39,15 +50,22 @@ class ExpressionError(CaptureError, ValueError):
         return type(self), (self.text, self.column, self.problem)
 
 
-def parse(text: str) -> Filter:
+def parse(
+    text: str, now: datetime | None = None, known: Callable[[], Iterable[str]] | None = None
+) -> Filter:
     """Return the filter that an expression describes.
 
     Parameters
     ----------
     text : str
         Comparisons of a path (``config.lr``, ``metrics.loss.last``, ``status``, ``config["a-b"]``) with a value, as
-        Python writes them, ``VALUE in PATH``, ``PATH in [VALUES]``, a path alone for "there is such a value that is not
-        empty or zero"; joined by ``and``, ``or``, ``not`` and brackets.
+        Python writes them, ``VALUE in PATH``, ``PATH in [VALUES]``, ``PATH.startswith(TEXT)``, ``.endswith(TEXT)``,
+        ``.matches(PATTERN)``, a path alone for "there is such a value that is not empty or zero"; joined by ``and``,
+        ``or``, ``not`` and brackets. `capture.filters.meant` says what times and others are compared with.
+    now : datetime, optional
+        Aware; the time that it is, for ``"7 days ago"``.
+    known : callable, optional
+        Returns paths that there are, for a hint in an error.
 
     Raises
     ------
@@ -59,18 +77,42 @@ def parse(text: str) -> Filter:
     >>> parse('config.lr < 0.1 and not "bad" in tags')
     (field('config.lr') < 0.1 & ~field('tags') contains 'bad')
     """
+    text = text.strip()
+    if len(text) > _LONGEST:
+        raise ExpressionError(text[:60] + "...", 0, f"a condition has at most {_LONGEST} characters")
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-        return _Parser(text.strip()).filter(tree.body, 0)
+        return _Parser(text, now, known).filter(_tree(text), 0)
     except SyntaxError as error:
-        column = (error.offset or 0) - 1
-        column = column if 0 <= column < len(text.strip()) and error.lineno == 1 else len(text.strip())
-        hint = "write == to compare" if text.strip()[column : column + 1] == "=" else str(error.msg)
-        raise ExpressionError(text.strip(), column, f"this condition is not understood: {hint}") from None
+        raise _misunderstood(text, error) from None
     except (ValueError, TypeError, RecursionError, MemoryError) as error:  # {[]: 1} is a TypeError
         if isinstance(error, ExpressionError):
             raise
-        raise ExpressionError(text.strip(), 0, f"this condition is not understood: {error}") from None
+        raise ExpressionError(text, 0, f"this condition is not understood: {error}") from None
+
+
+def _tree(text: str) -> ast.AST:
+    import warnings
+
+    if "\\" not in text:
+        return ast.parse(text, mode="eval").body
+    with warnings.catch_warnings():  # Python's opinion on "\d" is not asked
+        warnings.simplefilter("ignore")
+        return ast.parse(text, mode="eval").body
+
+
+def _misunderstood(text: str, error: SyntaxError) -> ExpressionError:
+    column = (error.offset or 0) - 1
+    column = column if 0 <= column < len(text) and error.lineno == 1 else len(text)
+    rest, hint = text[column:], str(error.msg)
+    for sign in sorted(_OTHER_SIGNS, key=len, reverse=True):
+        place = next((at for at in range(max(column - 2, 0), column + 2) if text.startswith(sign, at)), None)
+        if place is not None and not text.startswith("!=", place):
+            column, hint = place, f"write {_OTHER_SIGNS[sign]} in place of {sign}"
+            break
+    else:
+        if rest[:1] == "=":
+            hint = "write == to compare"
+    return ExpressionError(text, column, f"this condition is not understood: {hint}")
 
 
 def parts_of_a_run() -> list[str]:
@@ -81,9 +123,14 @@ def parts_of_a_run() -> list[str]:
     return [*stored, "name", "git", "user", "duration", "packages", "output", "params", "summary"]
 
 
+_EXAMPLES = {"project": '"vision"', "state": '"DIED"'}
+_FROM = f", from {', '.join(_NAMES)}"
+_METHODS = 'PATH.startswith("..."), PATH.endswith("...") and PATH.matches("*...*")'
+
+
 class _Parser:
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, now: datetime | None, known: Callable[[], Iterable[str]] | None) -> None:
+        self.text, self.now, self.known = text, now, known
 
     def _error(self, node: ast.AST, problem: str) -> ExpressionError:
         offset = getattr(node, "col_offset", 0)  # in bytes of UTF-8
@@ -102,47 +149,74 @@ class _Parser:
             sides = [node.left, *node.comparators]
             tests = [self._compared(*each) for each in zip(sides, node.ops, sides[1:])]
             return tests[0] if len(tests) == 1 else Every(tests)
+        if isinstance(node, ast.Call):
+            return self._asked_of_text(node)
         path = self._path(node)
         if path is not None:  # there, and not empty, false, zero
             nothing: list[Any] = [None, False, 0, "", [], {}]
+            if path in _WORDS:
+                raise self._error(node, f"here should be a comparison, such as {path} == {_EXAMPLES[path]}")
             return Every([Test(path, "exists"), Not(Test(path, "in", nothing))])
         raise self._error(node, "here should be a comparison, such as config.lr < 0.1")
 
+    def _asked_of_text(self, node: ast.Call) -> Filter:
+        """Return what ``PATH.startswith(TEXT)`` and the like mean: it is read, and nothing is called."""
+        called = node.func
+        if not isinstance(called, ast.Attribute) or called.attr not in TEXT_OPERATORS:
+            raise self._error(node, f"here should be a comparison: nothing is called, but {_METHODS}")
+        path = self._some_path(called.value)
+        if len(node.args) != 1 or node.keywords:
+            raise self._error(node, f"{called.attr} takes one text in quotes")
+        given = self._value(node.args[0])
+        texts = list(given) if isinstance(given, tuple) else [given]
+        if not texts or not all(isinstance(each, str) for each in texts):
+            raise self._error(node.args[0], f"{called.attr} takes text in quotes")
+        terms = [self._meant(node.args[0], path, called.attr, each) for each in texts]
+        return terms[0] if len(terms) == 1 else Either(terms)
+
+    def _meant(self, node: ast.AST, path: str, word: str, value: Any) -> Filter:
+        """Return what a comparison means; a value that makes no sense there is pointed at."""
+        try:
+            return meant(path, word, value, self.now)
+        except ValueError as error:
+            raise self._error(node, str(error)) from None
+
     def _compared(self, left: ast.AST, sign: ast.cmpop, right: ast.AST) -> Filter:
         if isinstance(sign, (ast.In, ast.NotIn)):
-            found = self._contained(left, right)
-            return found if isinstance(sign, ast.In) else Not(found)
+            place, found = self._contained(left, right)
+            return found if isinstance(sign, ast.In) else unless(place, found)
         if isinstance(sign, (ast.Is, ast.IsNot)):
-            test = Test(self._some_path(left), "==", self._value(right))
-            return test if isinstance(sign, ast.Is) else Not(test)
+            return self._meant(
+                right, self._some_path(left), "==" if isinstance(sign, ast.Is) else "!=", self._value(right)
+            )
         word = _SIGNS[type(sign)]
         path = self._path(left)
         if path is not None:
-            return Test(path, word, self._value(right))
-        return Test(self._some_path(right), _MIRRORED[word], self._value(left))
+            return self._meant(right, path, word, self._value(right))
+        return self._meant(left, self._some_path(right), _MIRRORED[word], self._value(left))
 
-    def _contained(self, left: ast.AST, right: ast.AST) -> Filter:
+    def _contained(self, left: ast.AST, right: ast.AST) -> tuple[str, Filter]:
         path = self._path(right)
         if path is not None:
-            return Test(path, "contains", self._value(left))
+            return path, self._meant(right, path, "contains", self._value(left))
         values = self._value(right)
         if not isinstance(values, (list, tuple, set)):
             raise self._error(right, "after `in` comes a list, or the path of a list, such as tags")
-        return Test(self._some_path(left), "in", list(values))
+        place = self._some_path(left)
+        return place, self._meant(right, place, "in", list(values))
 
     def _some_path(self, node: ast.AST) -> str:
         path = self._path(node)
         if path is None:
-            raise self._error(node, f"here should be the path of a value of the run, from {', '.join(_NAMES)}")
+            called = f": nothing is called, but {_METHODS}" if isinstance(node, ast.Call) else ""
+            raise self._error(node, f"here should be the path of a value of the run{called or _FROM}")
         return path
 
     def _path(self, node: ast.AST) -> str | None:
         """Return the dotted path that a node names, or None if it is no path."""
         if isinstance(node, ast.Name):
-            if node.id not in parts_of_a_run():
-                close = suggest(node.id, parts_of_a_run())
-                hint = f"did you mean {close}?" if close else f"it begins with {', '.join(_NAMES)}"
-                raise self._error(node, f"no path begins with {node.id!r}: {hint}")
+            if node.id not in parts_of_a_run() and node.id not in _WORDS:
+                raise self._error(node, f"no path begins with {node.id!r}: {self._better(node.id)}")
             return node.id
         if isinstance(node, ast.Attribute):
             before = self._path(node.value)
@@ -154,6 +228,21 @@ class _Parser:
                 raise self._error(node.slice, "in brackets comes a name in quotes, or a number")
             return None if before is None else f"{before}.{key}"
         return None
+
+    def _better(self, name: str) -> str:
+        """Return what may have been meant by a word that no path begins with."""
+        known = list(self.known()) if self.known is not None else []
+        ends = [path for path in known if path.removesuffix(".last").endswith("." + name)]
+        if ends:
+            return f"did you mean {' or '.join(ends[:3])}?"
+        close = suggest(name, (*parts_of_a_run(), *_WORDS))
+        if close:
+            return f"did you mean {close}?"
+        short = {path.split(".", 1)[-1].removesuffix(".last"): path for path in known}
+        close = suggest(name, short)
+        if close:
+            return f"did you mean {short[close]}?"
+        return f"config.{name}? metrics.{name}.last? it begins with {', '.join(_NAMES)}"
 
     def _value(self, node: ast.AST) -> Any:
         """Return a value that is written out: nothing is looked up, called or computed."""
@@ -169,5 +258,11 @@ class _Parser:
             if isinstance(value, (int, float)):
                 return operator.neg(value) if isinstance(node.op, ast.USub) else value
         if isinstance(node, ast.Name):
+            if node.id in _OTHER_LANGUAGES:
+                raise self._error(node, f"here should be a value: write {_OTHER_LANGUAGES[node.id]}, or {node.id!r}")
             raise self._error(node, f"here should be a value: text stands in quotes, as {node.id!r}")
+        if isinstance(node, (ast.Attribute, ast.Subscript)):
+            raise self._error(node, "here should be a value, in quotes if it is text: two paths are not compared")
+        if isinstance(node, ast.Call):
+            raise self._error(node, f"here should be a value: nothing is called, but {_METHODS}")
         raise self._error(node, "here should be a value: a number, text in quotes, True, None, a list")

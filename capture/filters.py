@@ -7,7 +7,9 @@
     store.find((field("config.lr") < 0.1) & (field("metrics.loss.last") < 0.3) & ~field("tags").contains("bad"))
 
 A store may give back more runs than match; `Filter.matches` decides. A path that leads nowhere matches nothing, nor do
-values that cannot be compared.
+values that cannot be compared. What some paths are compared with has a meaning of its own (``start_time`` with
+``"7 days ago"``, ``git.commit`` with the beginning of one): see `meant`. A store meets plain `Test` objects only, whose
+values are then aware times, numbers and texts.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import operator
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
     from typing import Any
 
     from capture.records import RunRecord
@@ -31,8 +34,13 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
     "in": lambda found, given: any(_equal(found, each) for each in given),
     "contains": lambda found, given: given in found,
+    "startswith": lambda found, given: any(text.startswith(given) for text in _texts(found)),
+    "endswith": lambda found, given: any(text.endswith(given) for text in _texts(found)),
+    "matches": lambda found, given: any(_fits(text, given) for text in _texts(found)),
     "exists": lambda found, given: True,
 }
+TEXT_OPERATORS = ("startswith", "endswith", "matches")  #: they are about text, and of a list about each text in it
+TIMES = ("start_time", "stop_time", "queue_time", "heartbeat")  #: paths whose values are times
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING", "__bool__": lambda self: False})()
 
@@ -80,7 +88,10 @@ class Test(Filter):
         self.value = [_plain(each) for each in value] if operator == "in" and is_list else _plain(value)
 
     def matches(self, record: RunRecord) -> bool:
-        found = lookup(record, self.path)
+        return self.holds(lookup(record, self.path))
+
+    def holds(self, found: Any) -> bool:
+        """Say whether the condition holds for the value that was found at the path, which may be `MISSING`."""
         if found is MISSING:
             return False
         try:
@@ -89,7 +100,7 @@ class Test(Filter):
             return False
 
     def __repr__(self) -> str:
-        return f"field({self.path!r}) {self.operator} {self.value!r}"
+        return f"field({self.path!r}) {self.operator}" + ("" if self.operator == "exists" else f" {self.value!r}")
 
 
 class Every(Filter):
@@ -139,6 +150,22 @@ class Not(Filter):
         return f"~{self.term!r}"
 
 
+class Died(Filter):
+    """That a run says RUNNING and its process is known to be gone, as seen from this machine."""
+
+    __slots__ = ()
+
+    def matches(self, record: RunRecord) -> bool:
+        from capture.liveness import is_alive
+
+        if record.status != "RUNNING" or not record.writers:
+            return False
+        return all(is_alive(host) is False for host in record.writers.values())
+
+    def __repr__(self) -> str:
+        return "field('state') == 'DIED'"
+
+
 class Field:
     """A value of a run, to be compared; see `field`."""
 
@@ -149,38 +176,52 @@ class Field:
         self.path = path
 
     def __eq__(self, value: object) -> Filter:  # type: ignore[override]
-        return Test(self.path, "==", value)
+        return meant(self.path, "==", value)
 
     def __ne__(self, value: object) -> Filter:  # type: ignore[override]
-        return Test(self.path, "!=", value)
+        return meant(self.path, "!=", value)
 
     def __lt__(self, value: Any) -> Filter:
-        return Test(self.path, "<", value)
+        return meant(self.path, "<", value)
 
     def __le__(self, value: Any) -> Filter:
-        return Test(self.path, "<=", value)
+        return meant(self.path, "<=", value)
 
     def __gt__(self, value: Any) -> Filter:
-        return Test(self.path, ">", value)
+        return meant(self.path, ">", value)
 
     def __ge__(self, value: Any) -> Filter:
-        return Test(self.path, ">=", value)
+        return meant(self.path, ">=", value)
 
     def one_of(self, values: Sequence[Any]) -> Filter:
         """Return the condition that the value is one of these."""
-        return Test(self.path, "in", list(values))
+        return meant(self.path, "in", list(values))
 
     def contains(self, value: Any) -> Filter:
         """Return the condition that the value, a list, a dict or text, contains this."""
-        return Test(self.path, "contains", value)
+        return meant(self.path, "contains", value)
+
+    def startswith(self, text: str) -> Filter:
+        """Return the condition that the value, or one of a list, is text that begins so."""
+        return meant(self.path, "startswith", text)
+
+    def endswith(self, text: str) -> Filter:
+        """Return the condition that the value, or one of a list, is text that ends so."""
+        return meant(self.path, "endswith", text)
+
+    def matches(self, pattern: str) -> Filter:
+        """Return the condition that the value, or one of a list, is like this text: ``*`` is any, ``?`` a letter."""
+        return meant(self.path, "matches", pattern)
 
     def exists(self) -> Filter:
         """Return the condition that there is a value."""
-        return Test(self.path, "exists")
+        return meant(self.path, "exists", None)
 
 
 def field(path: str) -> Field:
     """Name a value of a run by its dotted path.
+
+    What it is compared with means the same as in a condition that is written as text, see `meant`.
 
     Examples
     --------
@@ -203,8 +244,162 @@ def as_filter(where: Mapping[str, Any] | Filter | None) -> Filter | None:
     if not hasattr(where, "items"):
         hint = f"; text is read by capture.expressions.parse({where!r})" if isinstance(where, str) else ""
         raise TypeError(f"a condition is a Filter or a mapping of dotted paths to values, got {where!r}{hint}")
-    tests = [Test(path, "==", value) for path, value in where.items()]
+    tests = [meant(path, "==", value) for path, value in where.items()]
     return tests[0] if len(tests) == 1 else Every(tests)
+
+
+# ------------------------------------------------------------------------------------------------------ meanings
+
+
+def meant(path: str, operator: str, value: Any, now: datetime | None = None) -> Filter:
+    """Return the filter that a comparison stands for, made of plain tests that every store can read.
+
+    Parameters
+    ----------
+    path, operator, value
+        As for `Test`. A meaning of their own have
+
+        - ``start_time stop_time queue_time heartbeat``, compared with text: see `capture.dates.when`;
+        - ``duration``, compared with text: ``"2 h"`` is 7200;
+        - ``git.commit``, equal to four or more hexadecimal digits: a commit that begins so;
+        - ``packages.NAME``: versions, of which 1.10 is greater than 1.9;
+        - ``project``, equal to ``vision``: experiments called ``vision`` or ``vision/...``;
+        - ``state``, or ``status`` equal to ``DIED``: what readers infer of a run that says RUNNING;
+        - ``label``, equal to a number or its digits: stores have one or the other.
+    now : datetime, optional
+        Aware; the time that it is.
+
+    Raises
+    ------
+    ValueError
+        If no value like this can stand there; it says what could.
+
+    Examples
+    --------
+    >>> meant("git.commit", "==", "ab12")
+    (field('git.commit') >= 'ab12' & field('git.commit') < 'ab12g')
+    >>> meant("duration", ">", "2 h")
+    field('duration') > 7200
+    """
+    root, _, rest = path.partition(".")
+    meaning = _MEANINGS.get(path) or (_MEANINGS["packages"] if root == "packages" and rest else None)
+    place = _PLACES.get(path, path)
+    if meaning is None or operator == "exists":
+        return Test(place, operator, value)
+    if operator == "!=":
+        same = meant(path, "==", value, now)
+        is_plain = isinstance(same, Test) and same.operator == "=="
+        return Test(place, "!=", same.value) if is_plain else unless(path, same)  # type: ignore[attr-defined]
+    if operator == "in":
+        values = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
+        return _any([meant(path, "==", each, now) for each in values], place)
+    return meaning(place, operator, value, now)
+
+
+def unless(path: str, term: Filter) -> Filter:
+    """Return the opposite of a condition on one path, for runs that have a value there: of others nothing is said."""
+    return Every([Test(_PLACES.get(path, path), "exists"), Not(term)])
+
+
+def _on_time(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
+    from capture.dates import TIMES as POSSIBLE
+    from capture.dates import when, when_of
+
+    if value is None and operator == "==":
+        return Test(path, operator, None)
+    meaning = when(value, now) if isinstance(value, str) else when_of(value)
+    if meaning is None or operator not in ("==", "<", "<=", ">", ">="):
+        asked = f"{operator} {value!r} says nothing of it" if meaning is None else f"it is not asked with {operator!r}"
+        raise ValueError(f"{path} is a time, and {asked}: compare it (== < <= > >=) with one in quotes: {POSSIBLE}")
+    if operator != "==":
+        if meaning.moment is not None:
+            return Test(path, operator, meaning.moment)
+        sign = {"<": "<", "<=": "<", ">": ">=", ">=": ">="}[operator]  # a day is before another or after it, as a whole
+        return Test(path, sign, meaning.end if operator in ("<=", ">") else meaning.start)
+    if meaning.start is None:
+        raise ValueError(f"nothing happens at exactly {value!r}: compare with < or >, or with a day")
+    if meaning.start == meaning.end:
+        return Test(path, operator, meaning.start)
+    return Every([Test(path, ">=", meaning.start), Test(path, "<", meaning.end)])
+
+
+def _on_duration(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
+    if isinstance(value, str):
+        from capture.dates import seconds
+
+        value = seconds(value)
+    return Test(path, operator, value)
+
+
+def _on_commit(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
+    if operator == "==" and isinstance(value, str) and 4 <= len(value) <= 40 and not value.lower().strip(_HEX):
+        start = value.lower()
+        if len(start) == 40:
+            return Test(path, operator, start)
+        return Every([Test(path, ">=", start), Test(path, "<", start + "g")])  # g comes after all digits
+    return Test(path, operator, value)
+
+
+def _on_version(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
+    from capture.versions import Version
+
+    is_compared = isinstance(value, str) and operator in ("==", "<", "<=", ">", ">=")
+    return Test(path, operator, Version(value) if is_compared else value)
+
+
+def _on_project(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
+    name = value.strip("/") if isinstance(value, str) else ""
+    if operator != "==" or not name:
+        raise ValueError('a project is named as a folder is: project == "vision", project in ["vision", "text/small"]')
+    # In the order of characters 0 comes next after /.
+    return Either([Test("name", "==", name), Every([Test("name", ">=", name + "/"), Test("name", "<", name + "0")])])
+
+
+def _on_state(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
+    if operator == "==" and value == "RUNNING":
+        return Every([Test("status", "==", "RUNNING"), Not(Died())])
+    return _on_status(path, operator, value, now)
+
+
+def _on_status(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
+    if operator == "==" and value == "DIED":
+        return Every([Test("status", "==", "RUNNING"), Died()])
+    return Test("status", operator, value)
+
+
+def _on_label(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
+    if operator == "==" and type(value) in (int, str):
+        other: Any = str(value) if type(value) is int else int(value) if value.isdecimal() and len(value) < 18 else None
+        if other is not None and str(other) == str(value):
+            return Test(path, "in", [value, other])
+    return Test(path, operator, value)
+
+
+def _any(terms: list[Filter], path: str) -> Filter:
+    """Return the condition that one of the terms holds, as a single test where they are tests of equality."""
+    if all(isinstance(each, Test) and each.path == path and each.operator in ("==", "in") for each in terms):
+        values: list[Any] = []
+        for each in terms:
+            values += each.value if each.operator == "in" else [each.value]  # type: ignore[attr-defined]
+        return Test(path, "in", values)
+    return Either(terms)
+
+
+_HEX = "0123456789abcdef"
+_PLACES = {"project": "name", "state": "status"}  #: words of the language -> the value of the run that they are about
+_MEANINGS: dict[str, Callable[[str, str, Any, datetime | None], Filter]] = {
+    **dict.fromkeys(TIMES, _on_time),
+    "duration": _on_duration,
+    "git.commit": _on_commit,
+    "packages": _on_version,
+    "project": _on_project,
+    "state": _on_state,
+    "status": _on_status,
+    "label": _on_label,
+}
+
+
+# -------------------------------------------------------------------------------------------------------- values
 
 
 def lookup(record: RunRecord, path: str) -> Any:
@@ -216,7 +411,17 @@ def lookup(record: RunRecord, path: str) -> Any:
     value = getattr(record, name, MISSING) if not name.startswith("_") else MISSING
     if callable(value):  # a method is no value of the run
         return MISSING
+    if name == "packages" and rest and rest not in value:
+        return _package(value, rest)
     return _descend(value, rest) if rest else value
+
+
+def _package(versions: Mapping[str, str], name: str) -> Any:
+    """Return the version of a package whose name may be spelt in several ways."""
+    from capture.versions import package_name
+
+    wanted = package_name(name)
+    return next((version for each, version in versions.items() if package_name(each) == wanted), MISSING)
 
 
 def _descend(value: Any, path: str) -> Any:
@@ -235,6 +440,17 @@ def _descend(value: Any, path: str) -> Any:
         if index.isdecimal() and int(index) < len(value):
             return _descend(value[int(index)], rest) if rest else value[int(index)]
     return MISSING
+
+
+def _texts(found: Any) -> list[str]:
+    """Return the texts that a condition on text is about: the value, or those in a list."""
+    return [each for each in (found if isinstance(found, (list, tuple)) else [found]) if isinstance(each, str)]
+
+
+def _fits(text: str, pattern: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(text, pattern)
 
 
 def _plain(value: Any) -> Any:

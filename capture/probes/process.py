@@ -185,7 +185,7 @@ def process_facts(
         "base_prefix": sys.base_prefix,
         "pid": os.getpid(),
         "ppid": os.getppid(),
-        "user": _user(environ, root),
+        "user": user_facts(environ, root),
         "umask": _umask(root),
         "nice": os.nice(0) if hasattr(os, "nice") else Unavailable(f"{sys.platform} has no such number"),
         "hash_randomization": hash_randomization(environ),
@@ -315,7 +315,9 @@ def _cwd() -> str | Unavailable:
         return Unavailable(f"{type(error).__name__}: {error}")
 
 
-def _user(environ: Mapping[str, str], root: str) -> dict[str, Any]:
+def user_facts(environ: Mapping[str, str] | None = None, root: str = "") -> dict[str, Any]:
+    """Return who this process belongs to: ``name``, ``uid``, ``by``; see `process_facts` for the parameters."""
+    environ = os.environ if environ is None else environ
     if sys.platform == "win32":
         name = environ.get("USERNAME")
         return {"name": name, "by": "USERNAME"} if name else {"name": Unavailable("USERNAME is not set")}

@@ -20,7 +20,7 @@ import capture
 from capture import events
 from capture.calls import hooks_of
 from capture.errors import ObserverError, RecordError, RunNotFoundError
-from capture.filters import field
+from capture.filters import Test, field
 from capture.observers import TinyDbCurator, TinyDbObserver, TinyDbReader, _atomic
 from capture.observers._tinydb_file import _places, read_lines
 from capture.observers.tinydb import path_of
@@ -549,10 +549,10 @@ def test_filters_are_answered_as_records_answer_them(tmp_path, root):
     ]
     records = list(reader.find())
     for path in paths:
-        tests = [field(path).exists(), field(path).contains("a"), field(path).one_of([1, "a"])]
+        tests = [Test(path, "exists"), Test(path, "contains", "a"), Test(path, "in", [1, "a"])]
         for value in values:
-            here = field(path)
-            tests += [here == value, here != value, here < value, here >= value, (here > value) | (here == value)]
+            tests += [Test(path, sign, value) for sign in ("==", "!=", "<", ">=")]
+            tests.append(Test(path, ">", value) | Test(path, "==", value))
         for wanted in [
             *tests,
             *[~each for each in tests],

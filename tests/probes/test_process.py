@@ -180,14 +180,14 @@ def test_users_of_a_cluster_are_named_without_asking_a_server(tmp_path, monkeypa
     """Directory servers take seconds when they are ill, and every run would wait for them."""
     monkeypatch.setattr(os, "getuid", lambda: 1234)
     root = write_tree(tmp_path, {"/etc/passwd": passwd})
-    assert process._user(environ, root) == {"name": name, "uid": 1234, "by": by}
+    assert process.user_facts(environ, root) == {"name": name, "uid": 1234, "by": by}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="users have no numbers there")
 def test_a_user_without_a_name_is_a_number(tmp_path, monkeypatch):
     """Containers are started with any number."""
     monkeypatch.setattr(os, "getuid", lambda: 987654)
-    user = process._user({}, str(tmp_path))
+    user = process.user_facts({}, str(tmp_path))
     assert user["uid"] == 987654 and isinstance(user["name"], Unavailable)
 
 

@@ -26,8 +26,8 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
     (
         "language",
         [
-            *("errors", "codec", "events", "expressions", "filters", "records"),
-            *("settings", "hooks", "secrets", "masking"),
+            *("errors", "codec", "dates", "events", "expressions", "filters", "records"),
+            *("settings", "hooks", "secrets", "masking", "versions"),
         ],
         ["ground"],
     ),

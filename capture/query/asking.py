@@ -1,0 +1,266 @@
+"""What people ask for: the words of a command line as a condition on runs, and what is odd about one that finds none.
+
+Each word is, in this order:
+
+1. an expression, if something in it is no letter, digit, ``_ - . /``: ``'config.lr < 0.1'``;
+2. a project, if it ends with a slash: ``vision/``;
+3. a state, in capitals or not: ``FAILED``, ``running``, ``died``;
+4. an expression, if it is a path of a run: ``config.debug``, ``notes`` (runs in which there is such a value);
+5. a project, or a part of one: ``vision``, ``vision/resnet``.
+
+Several words are conditions that hold together. An expression that the shell took apart (``config.lr == 1`` without
+quotes) is put together again if one of its words is an operator.
+"""
+
+from __future__ import annotations
+
+from capture.errors import CommandLineError, suggest
+from capture.expressions import parse, parts_of_a_run
+from capture.filters import MISSING, Either, Every, Filter, Not, Test, lookup, meant
+from capture.records import STATES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+    from typing import Any
+
+    from capture.records import RunRecord
+
+LOOKED_AT = 200  #: runs that are asked which paths there are
+_OPERATORS = frozenset({"==", "!=", "<", "<=", ">", ">=", "=", "and", "or", "not", "in", "is"})
+_SHOWN = 8  #: paths that are listed
+
+
+def condition(
+    words: Sequence[str] | str | None,
+    mine: bool = False,
+    user: str | None = None,
+    now: datetime | None = None,
+    known: Callable[[], Iterable[str]] | None = None,
+) -> Filter | None:
+    """Return the condition that words of a command line make; None if there is none.
+
+    Parameters
+    ----------
+    words : sequence of str, or str
+        See the module.
+    mine : bool
+        Whether only runs of this user are meant: those whose process ran under the name of the one who asks. Records
+        of Sacred's do not say whose they are, nor do those of a process whose user had no name: they are left out.
+    user : str, optional
+        Whose runs are meant, in place of this user's.
+    now : datetime, optional
+        Aware; the time that it is.
+    known : callable, optional
+        Returns paths that there are, such as `known_paths` does; asked only for a hint in an error.
+
+    Raises
+    ------
+    ExpressionError
+        It shows the place, and says what is possible there.
+    CommandLineError
+        If a word is the name of a run, or `mine` is asked for by nobody known.
+
+    Examples
+    --------
+    >>> condition(["failed", "config.lr < 0.1"])
+    (field('status') == 'FAILED' & field('config.lr') < 0.1)
+    """
+    parts = [words] if isinstance(words, str) else list(words or ())
+    if any(part in _OPERATORS for part in parts):
+        parts = [" ".join(parts)]
+    terms = [_meaning(part.strip(), now, known) for part in parts if part.strip()]
+    if mine or user:
+        terms.append(Test("user", "==", user or me()))
+    return None if not terms else terms[0] if len(terms) == 1 else Every(terms)
+
+
+def me() -> str:
+    """Return the name of the user who asks, as it is recorded with the runs of this user.
+
+    Raises
+    ------
+    CommandLineError
+        If the user has no name.
+    """
+    from capture.probes.process import user_facts
+
+    name = user_facts().get("name")
+    if not isinstance(name, str):
+        raise CommandLineError("the user who asks has no name here: give one with --user=NAME")
+    return name
+
+
+def _meaning(word: str, now: datetime | None, known: Callable[[], Iterable[str]] | None) -> Filter:
+    if not word.replace("_", "").replace("-", "").replace(".", "").replace("/", "").isalnum():
+        return parse(word, now, known)
+    if word.endswith("/"):
+        return meant("project", "==", word)
+    if word.upper() in _WORDS:
+        return meant("state", "==", word.upper())
+    if word.lstrip("-").isdecimal():
+        raise CommandLineError(
+            f"{word} is the name of a run: capture show {word} shows it. For a project of that name, write {word}/"
+        )
+    if word.partition(".")[0] in parts_of_a_run() and "/" not in word and "-" not in word:
+        return parse(word, now, known)
+    return meant("project", "==", word)
+
+
+# ------------------------------------------------------------------------------------------- what is odd about it
+
+
+class Unknown:
+    """Something in a condition that no run has.
+
+    Attributes
+    ----------
+    path : str
+        As in the condition.
+    value : str or None
+        The name, state, tag or user that no run has; None if none has anything at `path`.
+    closest : str or None
+        What there is that it is probably a slip of.
+    known : list of str
+        What there is in its place: paths that begin alike, or names.
+    """
+
+    __slots__ = ("closest", "known", "path", "value")
+
+    def __init__(self, path: str, value: str | None, closest: str | None, known: list[str]) -> None:
+        self.path, self.value, self.closest, self.known = path, value, closest, known
+
+    def __str__(self) -> str:
+        lines = [f"no run has {self.path}" if self.value is None else _NONE[self.path].format(self.value)]
+        if self.closest is not None:
+            lines.append(f"did you mean {self.closest}?")
+        if self.known:
+            more = f", and {len(self.known) - _SHOWN} more" if len(self.known) > _SHOWN else ""
+            lines.append(f"there are: {', '.join(self.known[:_SHOWN])}{more}")
+        return "; ".join(lines).replace("?; there", "? There")
+
+    def __repr__(self) -> str:
+        return f"<Unknown {self}>"
+
+
+def unknown_paths(wanted: Filter | None, records: Iterable[RunRecord], limit: int = LOOKED_AT) -> list[Unknown]:
+    """Return what in a condition no run has: asked where it matched nothing, to be told to who wrote it.
+
+    Parameters
+    ----------
+    wanted : Filter or None
+    records : iterable of RunRecord
+        Of the store, newest first; only `limit` of them are looked at.
+    limit : int
+    """
+    from itertools import islice
+
+    runs = list(islice(records, limit))
+    if not runs:
+        return []
+    found: dict[tuple[str, Any], Unknown] = {}
+    paths: list[str] | None = None
+    for test in _tests(wanted):
+        if test.path in _VALUES and test.operator in ("==", "contains") and isinstance(test.value, str):
+            odd = _unknown_value(test.path, test.value, runs)
+            if odd is not None:
+                found[test.path, test.value] = odd
+        elif all(lookup(run, test.path) is MISSING for run in runs):
+            paths = known_paths(runs) if paths is None else paths
+            found[test.path, None] = _unknown(test.path, paths)
+    return list(found.values())
+
+
+def known_paths(records: Iterable[RunRecord], limit: int = LOOKED_AT) -> list[str]:
+    """Return the paths that runs have values at, in config, metrics, info, packages and elsewhere, in no order.
+
+    Examples
+    --------
+    >>> from capture.records import RunRecord
+    >>> record = RunRecord()
+    >>> record.config = {"lr": 0.1, "net": {"depth": 3}}
+    >>> known_paths([record])
+    ['config.lr', 'config.net.depth']
+    """
+    from itertools import islice
+
+    found: dict[str, None] = {}
+    for run in islice(records, limit):
+        for name in ("config", "info", "host", "meta"):
+            found.update(dict.fromkeys(_leaves(getattr(run, name), name)))
+        for metric, parts in run.summary.items():
+            found.update(dict.fromkeys(f"metrics.{metric}.{part}" for part in parts))
+        found.update(dict.fromkeys(f"packages.{name}" for name in run.packages))
+        found.update(dict.fromkeys(f"git.{name}" for name in run.git))
+        found.update(dict.fromkeys(_leaves(run.result, "result") if isinstance(run.result, dict) else ()))
+    return list(found)
+
+
+def _leaves(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _leaves(each, f"{path}.{key}")
+    elif "." in path:
+        yield path
+
+
+def _tests(wanted: Filter | None) -> Iterator[Test]:
+    """Yield the tests that are asked to hold, and those that are asked not to."""
+    if isinstance(wanted, Test):
+        yield wanted
+    elif isinstance(wanted, (Every, Either)):
+        for term in wanted.terms:
+            yield from _tests(term)
+    elif isinstance(wanted, Not):
+        yield from _tests(wanted.term)
+
+
+def _unknown(path: str, paths: list[str]) -> Unknown:
+    root, _, rest = path.partition(".")
+    alike = sorted(each for each in paths if each.startswith(root + "."))
+    last = path.rpartition(".")[2]
+    elsewhere = [each for each in paths if each.partition(".")[2].removesuffix(".last") == rest]
+    ends = [each for each in alike if each.rpartition(".")[2] == last]
+    if root == "metrics":
+        metrics = sorted({each.rpartition(".")[0] for each in alike})
+        if path in metrics:
+            return Unknown(path, None, f"{path}.last", metrics)
+        close = suggest(path.rpartition(".")[0] if last in _PARTS else path, metrics)
+        return Unknown(path, None, close and f"{close}.{last if last in _PARTS else 'last'}", metrics)
+    closest = suggest(path, alike) or next(iter(elsewhere or ends), None) or suggest(path, paths)
+    return Unknown(path, None, closest, alike)
+
+
+def _unknown_value(path: str, value: str, runs: list[RunRecord]) -> Unknown | None:
+    """Return what there is in place of a name, a state, a tag or a user that none of these runs has."""
+    known = sorted({each for run in runs for each in _VALUES[path](run) if each})
+    if any(each == value or (path == "name" and each.startswith(value + "/")) for each in known):
+        return None
+    folders = {each[:end] for each in known for end, mark in enumerate(each) if mark == "/"} if path == "name" else set()
+    lower = {each.lower(): each for each in (*sorted(folders), *reversed(known))}
+    closest = lower.get(suggest(value.lower(), lower) or "")
+    if closest is None and path in ("name", "status"):
+        state = suggest(value.upper(), _WORDS)
+        closest = state if path == "status" or state is None else f"the state {state}"
+    if path == "status" and value in STATES:  # there may well be none that failed
+        return None
+    return Unknown(path, value, closest, known)
+
+
+_WORDS = (*STATES, "DIED")
+_PARTS = ("count", "last", "step", "time", "min", "max")
+_VALUES: dict[str, Callable[[RunRecord], Sequence[str]]] = {
+    "name": lambda run: (run.name,),
+    "status": lambda run: (run.status,),
+    "tags": lambda run: run.tags,
+    "user": lambda run: (run.user or "",),
+    "command": lambda run: (run.command,),
+}
+_NONE = {
+    "name": "no experiment is called {!r}",
+    "status": "no run is in the state {!r}",
+    "tags": "no run has the tag {!r}",
+    "user": "no run says that it is of the user {!r}",
+    "command": "no run is of the command {!r}",
+}

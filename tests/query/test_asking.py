@@ -1,0 +1,144 @@
+"""What people ask for in words: of the command line, and of the client."""
+
+from __future__ import annotations
+
+import pytest
+
+from capture.errors import CommandLineError
+from capture.expressions import ExpressionError
+from capture.probes.process import user_facts
+from capture.query.asking import condition, known_paths, me, unknown_paths
+from capture.records import RunRecord, Series
+
+
+def a_run(name="vision/resnet", status="COMPLETED", user="ann", tags=("good",), **config):
+    """Return a run as a store would."""
+    run = RunRecord(uid="0f", label="3")
+    run.status, run.tags, run.config = status, list(tags), config
+    run.experiment = {"name": name, "dependencies": ["numpy==2.1.0"]}
+    run.facts = {"process": {"user": {"name": user}}}
+    run.metrics = {"loss": Series("loss", [0], [0.5], [1])}
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "run"),
+    [
+        (["vision"], a_run()),
+        (["vision"], a_run(name="vision")),
+        (["vision/"], a_run()),
+        (["vision/resnet"], a_run()),
+        (["vision/resnet"], a_run(name="vision/resnet/50")),
+        (["completed"], a_run()),
+        (["FAILED"], a_run(status="FAILED")),
+        (["vision", "completed", "config.lr < 1"], a_run(lr=0.1)),
+        ("config.lr < 1", a_run(lr=0.1)),
+        (["config.lr", "<", "1"], a_run(lr=0.1)),
+        (["not", "config.debug"], a_run(debug=False)),
+        (["config.debug"], a_run(debug=True)),
+        (["tags"], a_run()),
+        (["result/"], a_run(name="result")),
+        (["resnet-50"], a_run(name="resnet-50")),
+        (["größe"], a_run(name="größe")),
+    ],
+)
+def test_words_that_hold(words, run):
+    """People write what is shortest, and quote only what their shell would eat."""
+    assert condition(words).matches(run)
+
+
+@pytest.mark.parametrize(
+    ("words", "run"),
+    [
+        (["vision"], a_run(name="visionary")),
+        (["vision/res"], a_run()),
+        (["resnet"], a_run()),  # a folder is named from the top
+        (["FAILED"], a_run()),
+        (["vision", "failed"], a_run()),
+        (["config.debug"], a_run()),
+        (["result"], a_run(name="result")),
+        (["12/"], a_run()),
+    ],
+)
+def test_words_that_do_not_hold(words, run):
+    """A part of a name is no folder, and several words hold together."""
+    assert not condition(words).matches(run)
+
+
+@pytest.mark.parametrize("words", [None, [], "", ["  "]])
+def test_no_words_are_no_condition(words):
+    """All runs are meant, and the store is not asked to look at each."""
+    assert condition(words) is None
+
+
+def test_a_run_is_no_condition():
+    """`capture ls 12` means another command."""
+    for word in ("12", "-1"):
+        with pytest.raises(CommandLineError, match=f"capture show {word}"):
+            condition([word])
+
+
+def test_my_runs_are_those_of_the_user_who_asks():
+    """On a shared store the name is the one that the run recorded; who does not say so is nobody's."""
+    assert me() == user_facts()["name"]
+    assert condition([], mine=True).matches(a_run(user=me()))
+    assert not condition([], mine=True).matches(a_run(user="somebody else"))
+    assert not condition([], mine=True).matches(RunRecord())
+    assert condition(["vision"], user="ann").matches(a_run())
+    assert not condition(["text"], mine=True, user="ann").matches(a_run())
+
+
+def test_a_word_without_its_beginning_is_completed():
+    """People forget `config.`: what there is says what they mean, at its column."""
+    with pytest.raises(ExpressionError, match=r"no path begins with 'lr': config\.lr\?") as error:
+        condition("config.x == 1 or lr < 0.1")
+    assert error.value.column == 17
+    with pytest.raises(ExpressionError, match=r"did you mean config\.opt\.lr or"):
+        condition("lr < 0.1", known=lambda: ["config.opt.lr", "config.lr", "metrics.lr.last"])
+    with pytest.raises(ExpressionError, match=r"did you mean metrics\.loss\.last\?"):
+        condition("los < 0.1", known=lambda: known_paths([a_run()]))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("config.lrr < 1", "no run has config.lrr; did you mean config.lr? There are: config.epochs, config.lr"),
+        ("config.depth > 1", "did you mean config.net.depth?"),
+        ("not config.lrr", "no run has config.lrr;"),
+        ("metrics.los.last < 1", "no run has metrics.los.last; did you mean metrics.loss.last? There are: metrics.loss"),
+        ("metrics.loss < 1", "did you mean metrics.loss.last?"),
+        ("packages.nunpy == '2.1.0'", "did you mean packages.numpy?"),
+        ("vison", "no experiment is called 'vison'; did you mean vision? There are: vision/resnet"),
+        ("FAILD", "did you mean the state FAILED?"),
+        ("status == 'completed'", "no run is in the state 'completed'; did you mean COMPLETED?"),
+        ("'goood' in tags", "no run has the tag 'goood'; did you mean good?"),
+        ("user == 'eve'", "no run says that it is of the user 'eve'; there are: ann"),
+    ],
+)
+def test_what_no_run_has_is_named(asked, said):
+    """A misspelt path matches nothing, quietly; the one who asked is told why."""
+    run = a_run(lr=0.1, epochs=3) if "depth" not in asked else a_run(net={"depth": 3})
+    (odd,) = unknown_paths(condition(asked), iter([run]))
+    assert said in str(odd)
+
+
+@pytest.mark.parametrize("asked", ["config.lr > 100", "vision", "FAILED", "start_time > '1 h ago'", "git.commit == 'abcd'"])
+def test_nothing_is_said_of_what_runs_have(asked):
+    """That none fulfils it is an answer."""
+    run = a_run(lr=0.1)
+    run.experiment["repositories"] = [{"url": "x", "commit": "f" * 40, "dirty": False}]
+    assert unknown_paths(condition(asked), [run]) == []
+
+
+def test_few_runs_are_looked_at():
+    """A store may hold a million, and it is about a hint."""
+    seen = []
+
+    def newest():
+        for number in range(1000):
+            seen.append(number)
+            yield a_run(lr=number)
+
+    unknown_paths(condition("config.lrr < 1"), newest(), limit=20)
+    assert len(seen) == 20
+    assert unknown_paths(condition("config.lrr < 1"), []) == []
