@@ -237,8 +237,8 @@ def _unknown_value(path: str, value: str, runs: list[RunRecord]) -> Unknown | No
     known = sorted({each for run in runs for each in _VALUES[path](run) if each})
     if any(each == value or (path == "name" and each.startswith(value + "/")) for each in known):
         return None
-    folders = {each[:end] for each in known for end, mark in enumerate(each) if mark == "/"} if path == "name" else set()
-    lower = {each.lower(): each for each in (*sorted(folders), *reversed(known))}
+    folders = [each[:end] for each in known for end, mark in enumerate(each) if mark == "/" and path == "name"]
+    lower = {each.lower(): each for each in (*folders, *reversed(known))}
     closest = lower.get(suggest(value.lower(), lower) or "")
     if closest is None and path in ("name", "status"):
         state = suggest(value.upper(), _WORDS)
