@@ -1,0 +1,78 @@
+"""What commands that change something have in common: the runs that are meant, and asking before it is done."""
+
+from __future__ import annotations
+
+import sys
+
+from capture.errors import CommandLineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from capture.filters import Filter
+    from capture.query.client import Store, StoredRun
+
+
+def where_of(arguments: dict[str, Any]) -> Filter | None:
+    """Return the condition of ``--where``; None if there is none.
+
+    Raises
+    ------
+    CommandLineError
+        If it is empty, which a variable of the shell that is not set leaves: it would mean every run.
+    """
+    text = arguments.get("--where")
+    if text is None:
+        return None
+    from capture.query.asking import condition
+
+    found = condition(text)
+    if found is None:
+        raise CommandLineError("the condition of --where is empty: is a variable not set?")
+    return found
+
+
+def chosen_runs(store: Store, arguments: dict[str, Any]) -> list[StoredRun]:
+    """Return the runs that ``RUN...`` names and those for which ``--where`` holds."""
+    from capture.query.keeping import chosen
+
+    return chosen(store, arguments.get("RUN") or (), where_of(arguments))
+
+
+def label_of(run: Any) -> str:
+    """Return what a run is called, for a sentence."""
+    from capture.cli._console import escape
+
+    return escape(str(run.label))
+
+
+def list_of(runs: Sequence[Any]) -> str:
+    """Return the names of runs for a sentence; of many, the first and the last."""
+    labels = [label_of(run) for run in runs]
+    return ", ".join(labels if len(labels) <= 10 else [*labels[:5], f"... ({len(labels) - 8} more)", *labels[-3:]])
+
+
+def can_ask() -> bool:
+    """Say whether somebody is there to be asked."""
+    from capture.cli._console import is_terminal
+
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
+
+
+def confirmed(question: str) -> bool:
+    """Ask on the terminal; anything but yes is no."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def count_of(number: int, noun: str = "run") -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> count_of(1), count_of(3, "file")
+    ('1 run', '3 files')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

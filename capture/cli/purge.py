@@ -1,0 +1,103 @@
+"""``capture purge``: delete what is in the bin."""
+
+from __future__ import annotations
+
+import sys
+
+from capture.cli._arguments import chosen_store
+from capture.cli._console import format_duration, format_size, format_value, hint, print_table, say
+from capture.cli._runs import can_ask, confirmed, count_of, label_of, list_of
+from capture.errors import CaptureError, CommandLineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from capture.query.client import Store, StoredRun
+
+USAGE = """\
+Delete runs that are in the bin for good, and their files.
+
+Usage:
+  capture purge [--store=URL]
+  capture purge [--store=URL] [--yes] RUN...
+  capture purge [--store=URL] [--yes] --all
+  capture purge [--store=URL] [--yes] --older-than=AGE
+
+Files that other runs use stay. Without a run the bin is listed, and nothing is deleted.
+
+Options:
+  --all             All runs that are in the bin.
+  --older-than=AGE  Runs in the bin that ended so long ago: "30 days", "12 h".
+  -y, --yes         Do not ask. Where nobody can be asked it has to be given.
+  --store=URL       The store that the runs are in.
+"""
+
+
+def run(arguments: dict[str, Any]) -> int:
+    """Delete runs; 1 if one of them is not deleted, or none is meant."""
+    from capture.query.keeping import binned, stored_bytes
+
+    with chosen_store(arguments) as store:
+        everything = not arguments["RUN"] and not arguments["--all"] and arguments["--older-than"] is None
+        runs = binned(store, arguments["RUN"] or None)
+        if everything:
+            return _list(store, runs)
+        if arguments["--older-than"] is not None:
+            runs = _older(runs, arguments["--older-than"])
+        if not runs:
+            print("nothing in the bin is meant", file=sys.stderr)
+            return 1
+        size = sum(map(stored_bytes, runs))
+        what = f"{count_of(len(runs))} for good ({list_of(runs)}), with files of up to {format_size(size)}"
+        if not arguments["--yes"]:
+            if not can_ask():
+                raise CommandLineError(f"this would delete {what}. With --yes it does.")
+            if not confirmed(f"Delete {what}?"):
+                hint("nothing was done")
+                return 1
+        return _purge(store, runs)
+
+
+def _purge(store: Store, runs: list[StoredRun]) -> int:
+    from capture.query.keeping import stored_bytes
+
+    done, freed = 0, 0
+    for each in runs:
+        size = stored_bytes(each)
+        try:
+            store.curator.purge(each.label)
+        except CaptureError as error:
+            print(f"run {label_of(each)}: {error}", file=sys.stderr)
+        else:
+            done, freed = done + 1, freed + size
+    say(f"deleted {count_of(done)}; their files had {format_size(freed)}, of which what other runs use stays")
+    return 0 if done == len(runs) else 1
+
+
+def _list(store: Store, runs: list[StoredRun]) -> int:
+    from capture.query.keeping import age, stored_bytes
+
+    rows = [
+        [label_of(each), each.name, each.status, format_duration(age(each)), format_size(stored_bytes(each))]
+        for each in runs
+    ]
+    if rows:
+        print_table(["run", "name", "state", "ended before", "files"], rows, ["left", "left", "left", "right", "right"])
+        hint("capture purge RUN... deletes some of them, capture purge --all all of them")
+    else:
+        hint(f"the bin of {format_value(store.url)} is empty")
+    return 0
+
+
+def _older(runs: list[StoredRun], text: str) -> list[StoredRun]:
+    """Return the runs that ended long enough ago; those whose records have no time are not among them."""
+    from capture.dates import NotATime, seconds
+    from capture.query.keeping import age
+
+    try:
+        wanted = seconds(text)
+    except NotATime as error:
+        raise CommandLineError(f"--older-than: {error}") from error
+    ages = [(each, age(each)) for each in runs]
+    return [each for each, found in ages if found is not None and found > wanted]

@@ -1,0 +1,63 @@
+"""``capture rm``: runs into the bin."""
+
+from __future__ import annotations
+
+import sys
+
+from capture.cli._arguments import chosen_store
+from capture.cli._console import hint, say
+from capture.cli._runs import can_ask, chosen_runs, confirmed, count_of, label_of, list_of
+from capture.errors import CaptureError, CommandLineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+USAGE = """\
+Put runs into the bin, from which they can be brought back.
+
+Usage:
+  capture rm [--store=URL] [--yes] [--force] RUN...
+  capture rm [--store=URL] [--yes] [--force] --where=EXPR
+
+A run that is still going on is refused. capture ls --bin shows what is in the bin, capture restore brings it back,
+capture purge deletes it.
+
+Options:
+  --where=EXPR  The runs for which a condition holds: "config.lr < 0.1", "status == 'FAILED'".
+  -y, --yes     Do not ask, where more than one run is meant.
+  --force       Also a run of another machine that gave a sign of life lately.
+  --store=URL   The store that the runs are in.
+"""
+
+
+def run(arguments: dict[str, Any]) -> int:
+    """Bin runs; 1 if one of them is not binned, or none is meant."""
+    from capture.query.keeping import check_over
+
+    with chosen_store(arguments) as store:
+        runs = chosen_runs(store, arguments)
+        if not runs:
+            print("no run is meant", file=sys.stderr)
+            return 1
+        for each in runs:
+            check_over(each, arguments["--force"])
+        if len(runs) > 1 and not arguments["--yes"]:
+            if can_ask():
+                if not confirmed(f"Put {count_of(len(runs))} into the bin: {list_of(runs)}?"):
+                    hint("nothing was done")
+                    return 1
+            elif arguments["--where"] is not None:
+                raise CommandLineError(
+                    f"{count_of(len(runs))} would go into the bin: {list_of(runs)}. With --yes they do, without asking."
+                )
+        failed = 0
+        for each in runs:
+            try:
+                each.bin()
+            except CaptureError as error:
+                failed += 1
+                print(f"run {label_of(each)}: {error}", file=sys.stderr)
+            else:
+                say(f"run {label_of(each)} is in the bin")
+    return 1 if failed else 0

@@ -1,0 +1,52 @@
+"""``capture tag``: tags of runs."""
+
+from __future__ import annotations
+
+from capture.cli._arguments import chosen_store
+from capture.cli._console import print_table
+from capture.cli._runs import chosen_runs, label_of
+from capture.errors import CommandLineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+USAGE = """\
+Add or take away tags of runs, or list them.
+
+Usage:
+  capture tag [--store=URL] [--add=TAG]... [--remove=TAG]... RUN...
+  capture tag [--store=URL] [--add=TAG]... [--remove=TAG]... --where=EXPR
+  capture tag [--store=URL]
+
+With neither --add nor --remove, the tags of these runs are listed; without a run, all tags of the store, with the
+number of runs that have each.
+
+Options:
+  -a TAG, --add=TAG     Add a tag; may be given several times.
+  -r TAG, --remove=TAG  Take a tag away; may be given several times.
+  --where=EXPR          The runs for which a condition holds: "config.lr < 0.1", "status == 'FAILED'".
+  --store=URL           The store that the runs are in.
+"""
+
+
+def run(arguments: dict[str, Any]) -> int:
+    """Change or list tags; 1 if no run was meant."""
+    from capture.query.keeping import change_tags, tag_counts
+
+    add, remove = arguments["--add"], arguments["--remove"]
+    if not all(tag.strip() for tag in (*add, *remove)):
+        raise CommandLineError("a tag is at least one character that is no blank")
+    with chosen_store(arguments) as store:
+        if not arguments["RUN"] and arguments["--where"] is None:
+            counts = tag_counts(store.find())
+            print_table(["tag", "runs"], [[tag, str(count)] for tag, count in counts.items()], ["left", "right"])
+            return 0
+        runs = chosen_runs(store, arguments)
+        rows = []
+        for each in runs:
+            tags = change_tags(each, add, remove) if add or remove else each.tags
+            rows.append([label_of(each), ", ".join(tags)])
+    if rows:
+        print_table(["run", "tags"], rows)
+    return 0 if rows else 1

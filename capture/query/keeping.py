@@ -1,0 +1,212 @@
+"""Changing what people may change: tags, notes, what is in the bin. `StoredRun` does it to one run; here is the rest."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+from capture.errors import CaptureError, RunNotFoundError
+from capture.query.client import StoredRun
+from capture.records import FILES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
+
+    from capture.filters import Filter
+    from capture.query.client import Store
+    from capture.records import RunRecord
+
+PATIENCE_S = 10.0  #: how long one waits for another who tags runs of the same store
+SILENT_S = 600.0  #: a run of elsewhere that gave no sign for so long is taken to have ended
+
+
+class RunAliveError(CaptureError, RuntimeError):
+    """A run is still written, or may be.
+
+    Attributes
+    ----------
+    run : object
+        Its label.
+    known : bool
+        Whether its process is known to live; else the run has only given a sign of life lately.
+    """
+
+    def __init__(self, run: Any, known: bool, because: str) -> None:
+        self.run, self.known = run, known
+        what = "stop it first" if known else "if it is over all the same: --force"
+        super().__init__(f"run {run} is still going on: {because}\n  what to do:  {what}", print_traceback=False)
+        self.because = because
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.run, self.known, self.because)
+
+
+# ----------------------------------------------------------------------------------------------------- which runs
+
+
+def chosen(store: Store, names: Iterable[Any], where: Filter | None = None) -> list[StoredRun]:
+    """Return the runs that are named, in that order, and those for which a condition holds; each once.
+
+    Raises
+    ------
+    RunNotFoundError
+        If one of those that are named is not there: then nothing is to be done to the others.
+    """
+    found = [store.get(name) for name in names]
+    if where is not None:
+        found += store.find(where)
+    return list({str(run.label): run for run in found}.values())
+
+
+def binned(store: Store, names: Iterable[Any] | None = None) -> list[StoredRun]:
+    """Return runs that are in the bin: all of them, oldest first, or those that are named.
+
+    Raises
+    ------
+    RunNotFoundError
+        If one of those that are named is not in the bin.
+    """
+    reader: Any = store.reader
+    if names is None:
+        labels: list[Any] = store.curator.binned()
+    elif hasattr(reader, "resolve"):
+        labels = [reader.resolve(name, binned=True) for name in names]
+    else:  # a reader of another package, which knows no more than labels
+        labels = list(names)
+        missing = [label for label in labels if str(label) not in map(str, store.curator.binned())]
+        if missing:
+            there = ", ".join(map(str, store.curator.binned())) or "none"
+            raise RunNotFoundError(f"run {missing[0]!r} is not in the bin of {store.url}; there are: {there}")
+    return [_from_bin(store, label) for label in {str(label): label for label in labels}.values()]
+
+
+def _from_bin(store: Store, label: Any) -> StoredRun:
+    from capture.records import RunRecord
+
+    reader: Any = store.reader
+    return StoredRun(reader.read(label, binned=True) if hasattr(reader, "read") else RunRecord(label=label), store)
+
+
+# ----------------------------------------------------------------------------------------------------- tags, notes
+
+
+def change_tags(run: StoredRun, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[str]:
+    """Add tags to a run and take others away; return those that it has then.
+
+    The tags are read anew just before they are written. Processes of one user on one machine do that one after the
+    other, so that none loses what another has added; between machines the later writer wins.
+
+    Parameters
+    ----------
+    run : StoredRun
+    add, remove : sequence of str
+        A tag that is there is not added again, and one that is not there need not be taken away. What stands in both
+        is added.
+
+    Raises
+    ------
+    ValueError
+        If a tag is empty.
+    """
+    if not all(tag.strip() for tag in (*add, *remove)):
+        raise ValueError("a tag is at least one character that is no blank")
+    with only_one(run.store):
+        run.refresh()
+        kept = [tag for tag in run.tags if tag in add or tag not in remove]
+        tags = list(dict.fromkeys((*kept, *add)))
+        if tags != run.tags:
+            run.annotate(tags=tags)
+    return tags
+
+
+def append_note(run: StoredRun, text: str) -> str:
+    """Add a paragraph to the notes of a run; return all of them."""
+    with only_one(run.store):
+        run.refresh()
+        notes = f"{run.notes.rstrip()}\n\n{text}" if run.notes.strip() else text
+        run.annotate(notes=notes)
+    return notes
+
+
+def tag_counts(runs: Iterable[RunRecord]) -> dict[str, int]:
+    """Return how many runs have each tag, the most frequent first."""
+    counts: dict[str, int] = {}
+    for run in runs:
+        for tag in run.tags:
+            counts[tag] = counts.get(tag, 0) + 1
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
+
+
+@contextmanager
+def only_one(store: Store) -> Iterator[None]:
+    """Keep other processes of this user on this machine from changing tags and notes of a store meanwhile.
+
+    Where the file system of the state folder has no locks, or another holds on for more than `PATIENCE_S` seconds, it
+    goes on without.
+    """
+    from time import monotonic, sleep
+
+    from capture.journal import state_dir
+    from capture.locks import LocksUnsupportedError, try_lock
+
+    descriptor = os.open(os.path.join(state_dir(), "curating.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        until = monotonic() + PATIENCE_S
+        try:
+            while not try_lock(descriptor) and monotonic() < until:
+                sleep(0.01)
+        except LocksUnsupportedError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)  # which frees the lock
+
+
+# ----------------------------------------------------------------------------------------------------- the bin
+
+
+def check_over(run: StoredRun, force: bool = False) -> None:
+    """Refuse a run that is still written.
+
+    Raises
+    ------
+    RunAliveError
+        If its process lives; unless `force`, also if that cannot be told from here and it gave a sign of life within
+        the last `SILENT_S` seconds.
+    """
+    if run.status != "RUNNING":
+        return
+    alive = run.store.is_alive(run)
+    if alive:
+        raise RunAliveError(run.label, True, "its process lives")
+    age = silence(run)
+    if alive is None and not force and age is not None and age < SILENT_S:
+        raise RunAliveError(run.label, False, f"its last sign of life is {age:.0f} s old, and it runs elsewhere")
+
+
+def silence(run: RunRecord) -> float | None:
+    """Return the seconds since the last sign of life of a run; None if there never was one.
+
+    It is negative where the clock of the other machine is ahead of this one's.
+    """
+    from capture.moments import datetime, timezone
+
+    sign = run.heartbeat or run.start_time
+    return (datetime.now(timezone.utc) - sign).total_seconds() if sign is not None else None
+
+
+def age(run: RunRecord) -> float | None:
+    """Return the seconds since a run ended, or since its last sign of life; None if its record has no time."""
+    from capture.moments import datetime, timezone
+
+    end = run.stop_time or run.heartbeat or run.start_time or run.queue_time
+    return (datetime.now(timezone.utc) - end).total_seconds() if end is not None else None
+
+
+def stored_bytes(run: RunRecord) -> int:
+    """Return the bytes of all files of a run, as its record says; content that several names share counts once."""
+    files = [each for kind in FILES for each in getattr(run, kind)]
+    sizes = {each.digest or id(each): each.size or 0 for each in files}
+    return sum(sizes.values())
