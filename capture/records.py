@@ -203,6 +203,11 @@ class Series:
             self._arrays[column] = numpy.concatenate(parts) if parts else as_array([], column)
         return self._arrays[column].copy()
 
+    def to_pandas(self) -> Any:
+        """Return the values by step as a `pandas.Series` of this name; ImportError if pandas is not installed."""
+        pandas = import_pandas()
+        return pandas.Series(self.array, index=pandas.Index(self.step_array, name="step"), name=self.name)
+
     def extend(self, column: Mapping[str, list[Any]], start: int) -> None:
         """Append the points of one column of a `Metrics` event."""
         self.steps += numbers(column["steps"])
@@ -271,6 +276,17 @@ def _numpy() -> Any:
             name="numpy",
         ) from error
     return numpy
+
+
+def import_pandas() -> Any:
+    """Return the module; an ImportError says how to install it."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            f"this needs pandas, which cannot be imported: {error}\n  to install it:  pip install pandas", name="pandas"
+        ) from error
+    return pandas
 
 
 def numbers(stored: list[Any]) -> list[Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from capture.query.groups import Groups
 
     Condition: TypeAlias = Mapping[str, Any] | Filter | str | None
+    Columns: TypeAlias = Sequence[str] | Mapping[str, str | Callable[["StoredRun"], Any]] | None
 
 
 class NoSuchValueError(CaptureError, KeyError):
@@ -116,9 +117,9 @@ class StoredRun(RunRecord):
     def lineage(self) -> dict[str, Any]:
         """Files that the run read and wrote.
 
-        ``inputs``, ``outputs``, ``intermediates`` and ``urls`` are lists of dict (``path``, ``name``, ``size``, ``digest``,
-        ...), ``coverage`` is a dict: ``complete``, and in ``text`` what was watched, and what could not be seen. All of it
-        is as `facts` has it; in records without lineage the lists are empty, and ``coverage`` says so.
+        ``inputs``, ``outputs``, ``intermediates`` and ``urls`` are lists of dict (``path``, ``name``, ``size``,
+        ``digest``, ...), ``coverage`` is a dict: ``complete``, and in ``text`` what was watched, and what could not be
+        seen. All of it is as `facts` has it; in records without lineage the lists are empty, and ``coverage`` says so.
         """
         told = self.facts.get("lineage")
         none = {"complete": False, "text": "this record does not tell which files the run used"}
@@ -360,8 +361,9 @@ class Store(Reader):
         self.reader.close()
         with self._lock:
             curator, self._curator = self._curator, None
-        if hasattr(curator, "close"):
-            curator.close()
+        end = getattr(curator, "close", None)
+        if end is not None:
+            end()
 
     def __enter__(self) -> Store:
         return self
@@ -458,11 +460,11 @@ class Runs:
         Parameters
         ----------
         metric : str
-            A path (``result``, ``result.accuracy``, ``metrics.loss.min``), or the name of a metric, which stands for its
-            last value.
+            A path (``result``, ``result.accuracy``, ``metrics.loss.min``), or the name of a metric, which stands for
+            its last value.
         smallest : bool, optional
-            Whether the smallest number is the best. If it is not said, it is so for names in which a word says so (loss,
-            error, mse, time, ...), and for others, as for ``result``, the largest is.
+            Whether the smallest number is the best. If it is not said, it is so for names in which a word says so
+            (loss, error, mse, time, ...), and for others, as for ``result``, the largest is.
 
         Raises
         ------
@@ -533,7 +535,7 @@ class Runs:
         """Return the columns that `to_pandas` has: paths, as in a condition."""
         return list(table_of(self._all()))
 
-    def to_pandas(self, columns: Sequence[str] | Mapping[str, str | Callable[[StoredRun], Any]] | None = None) -> Any:
+    def to_pandas(self, columns: Columns = None) -> Any:
         """Return a `pandas.DataFrame`, one row for each run, in their order; its index is the labels.
 
         Parameters
@@ -553,11 +555,13 @@ class Runs:
         runs = self._all()
         return frame_of(self._table(columns), [run.label for run in runs])
 
-    def _table(self, columns: Sequence[str] | Mapping[str, str | Callable[[StoredRun], Any]] | None) -> dict[str, list[Any]]:
+    def _table(self, columns: Columns) -> dict[str, list[Any]]:
+        from collections.abc import Mapping
+
         runs = self._all()
         if isinstance(columns, str):
             raise TypeError(f"columns are a list of paths, got {columns!r}; one column is [{columns!r}]")
-        if columns is None or not hasattr(columns, "items"):
+        if not isinstance(columns, Mapping):
             return table_of(runs, columns)
         paths = table_of(runs, [path for path in columns.values() if isinstance(path, str)])
         return {
@@ -569,7 +573,7 @@ class Runs:
         """Return a dict for each run: ``label`` and the columns in which it has a value, see `to_pandas`."""
         table = self._table(columns)
         return [
-            {"label": run.label, **{name: values[place] for name, values in table.items() if values[place] is not MISSING}}
+            {"label": run.label, **{name: each[place] for name, each in table.items() if each[place] is not MISSING}}
             for place, run in enumerate(self._all())
         ]
 
@@ -599,7 +603,7 @@ class Runs:
         return compare(self._all(), every)
 
     def files(self, pattern: str = "*", kind: str | None = "artifacts") -> RunFiles:
-        """Return the files of all these runs whose name fits a pattern, see `StoredRun.files`; only artifacts by default."""
+        """Return the files of all these runs whose name fits a pattern; artifacts, if no other kind is named."""
         return RunFiles(each for run in self._all() for each in run.files(pattern, kind))
 
     # What people may change.
@@ -713,9 +717,9 @@ class _Limited(_Step):
 def condition(where: Condition) -> Filter | None:
     """Return the filter that a condition stands for: text, exact values by path, or a filter itself."""
     if isinstance(where, str):
-        from capture.expressions import parse
+        from capture.query import asking
 
-        return parse(where)
+        return asking.condition(where)
     return as_filter(where)
 
 

@@ -19,8 +19,10 @@ LEADING = ("name", "status", "start_time", "duration")
 
 #: words of a metric's name that say that less is better
 _LESS = frozenset(
-    "loss err error errors mse mae rmse mape nll perplexity ppl cost regret distance divergence kl wer cer fid"
-    " time duration seconds latency runtime".split()
+    (
+        *("loss", "err", "error", "errors", "mse", "mae", "rmse", "mape", "nll", "perplexity", "ppl", "cost", "regret"),
+        *("distance", "divergence", "kl", "wer", "cer", "fid", "time", "duration", "seconds", "latency", "runtime"),
+    )
 )
 
 
@@ -73,7 +75,7 @@ def table_of(runs: Sequence[RunRecord], columns: Sequence[str] | None = None) ->
     dict of str to list, shape (n,)
         `MISSING` where a run has no such value.
     """
-    # Each run's configuration is taken apart once: a path that is looked up in it, cell by cell, takes ten times longer.
+    # Each run's configuration is taken apart once: looking a path up in it, cell by cell, takes ten times longer.
     looks_at_config = columns is None or any(column.startswith("config.") for column in columns)
     leaves = [flat(config, "config") if (config := run.config) else {} for run in runs] if looks_at_config else []
     if columns is None:
@@ -141,7 +143,7 @@ def path_of(name: str, runs: Iterable[RunRecord]) -> str:
 
     A name that leads nowhere is returned as it is.
     """
-    candidates = (name, f"metrics.{name}.last", f"metrics.{name}", f"config.{name}")
+    candidates = (name, f"metrics.{name}.last", f"metrics.{name}", f"config.{name}", f"result.{name}")
     for run in runs:
         for path in candidates:
             if not path.startswith("_") and lookup(run, path) is not MISSING:
@@ -157,8 +159,9 @@ def is_less_better(name: str) -> bool:
     >>> [is_less_better(each) for each in ("result", "metrics.val_loss.last", "metrics.accuracy.max", "valError")]
     [False, True, False, True]
     """
-    spaced = "".join(f" {sign}" if sign.isupper() and not before.isupper() else sign for before, sign in zip(" " + name, name))
-    words = "".join(sign.lower() if sign.isalnum() else " " for sign in spaced).split()
+    pairs = zip(" " + name, name)
+    apart = "".join(f" {sign}" if sign.isupper() and not before.isupper() else sign for before, sign in pairs)
+    words = "".join(sign.lower() if sign.isalnum() else " " for sign in apart).split()
     return any(word in _LESS for word in words)
 
 

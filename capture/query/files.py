@@ -11,23 +11,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
-    from typing import Any
+    from typing import Any, SupportsIndex, overload
 
 _CHUNK = 1 << 20  #: bytes that are copied at once
 _LONGEST_NAME = 200  #: bytes of UTF-8 of one part of a path, below what file systems take
 
 #: names that Windows keeps for devices
-_DEVICES = frozenset(("con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in range(10))))
+_DEVICES = frozenset(("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))))
 
 
-class FileExists(CaptureError, FileExistsError):  # noqa: N818 - named as the builtin it resembles
+class SavedAlreadyError(CaptureError, FileExistsError):
     """A file that is to be saved is there already."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(
-            f"{path} exists already\n  what to do:  save under another name, or with overwrite=True", print_traceback=False
-        )
         self.path = path
+        todo = "save under another name, or with overwrite=True"
+        super().__init__(f"{path} exists already\n  what to do:  {todo}", print_traceback=False)
 
     def __reduce__(self) -> Any:
         return type(self), (self.path,)
@@ -109,7 +108,7 @@ class RunFile(StoredFile):
         else:
             os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
         if os.path.lexists(target) and not overwrite:
-            raise FileExists(target)
+            raise SavedAlreadyError(target)
         self._write(target, overwrite)
         return target
 
@@ -126,8 +125,8 @@ class RunFile(StoredFile):
                     sink.write(chunk)
             if self.digest is not None and digest.hexdigest() != self.digest:
                 raise RecordError(
-                    f"the stored bytes of {self.name!r} are not those of the run: SHA-256 {digest.hexdigest()} in place of"
-                    f" {self.digest}\n  to have them nevertheless: read()"
+                    f"the stored bytes of {self.name!r} are not those of the run: SHA-256 {digest.hexdigest()},"
+                    f" which was {self.digest}\n  to have them nevertheless: read()"
                 )
             if overwrite:
                 os.replace(new, target)
@@ -172,22 +171,39 @@ class RunFile(StoredFile):
         return f"<RunFile {self.name!r} of the {self.kind} of run {self.run}{size}>"
 
 
-class RunFiles(list):
+class RunFiles(list["RunFile"]):
     """Files of a run: a list that also finds by name, ``run.artifacts["model.pt"]``."""
 
-    def __getitem__(self, which: Any) -> Any:
-        if isinstance(which, slice):
-            return RunFiles(super().__getitem__(which))
-        return super().__getitem__(which) if not isinstance(which, str) else named(self, which)
+    if TYPE_CHECKING:  # `typing` takes longer to import than all of this module
+
+        @overload
+        def __getitem__(self, which: SupportsIndex | str) -> RunFile: ...
+        @overload
+        def __getitem__(self, which: slice) -> RunFiles: ...
+        def __getitem__(self, which: Any) -> Any: ...
+
+    else:
+
+        def __getitem__(self, which):
+            if isinstance(which, slice):
+                return RunFiles(super().__getitem__(which))
+            return super().__getitem__(which) if not isinstance(which, str) else named(self, which)
 
     def matching(self, pattern: str) -> RunFiles:
         """Return the files whose name, or whose name without folders, fits a pattern such as ``*.png``."""
         return RunFiles(each for each in self if fits(each.name, pattern))
 
     def save(self, folder: str | os.PathLike[str] = ".", overwrite: bool = False) -> list[str]:
-        """Write all files into a folder, see `RunFile.save`; return their paths."""
-        target = os.path.join(os.fspath(folder), "")
-        return [each.save(target, overwrite) for each in self]
+        """Write all files into a folder, see `RunFile.save`; return their paths.
+
+        Those of several runs go into a folder for each, which is called as its run.
+        """
+        runs = {str(each.run) for each in self}
+        paths = []
+        for each in self:
+            target = os.fspath(folder) if len(runs) < 2 else os.path.join(folder, *safe_parts(str(each.run))[-1:])
+            paths.append(each.save(os.path.join(target, ""), overwrite))
+        return paths
 
     def _repr_html_(self) -> str:
         from capture.query.reprs import files_html
@@ -217,13 +233,14 @@ class FileNotInRunError(CaptureError, KeyError):
         hint = f"\n  did you mean:  {close}" if close else ""
         more = f", and {len(self.known) - 20} more" if len(self.known) > 20 else ""
         shown = ", ".join(self.known[:20]) + more or "none"
-        super().__init__(f"there is no file {name!r} among these.{hint}\n  there are:     {shown}", print_traceback=False)
+        text = f"there is no file {name!r} among these.{hint}\n  there are:     {shown}"
+        super().__init__(text, print_traceback=False)
 
     def __reduce__(self) -> Any:
         return type(self), (self.name, self.known)
 
 
-def named(files: Iterable[StoredFile], name: str) -> Any:
+def named(files: Iterable[RunFile], name: str) -> RunFile:
     """Return the file of that name; the last one, where a run has several (a resource that changed)."""
     listed = list(files)
     for each in reversed(listed):
@@ -289,10 +306,10 @@ def _rename_new(new: str, target: str) -> None:
     try:
         os.link(new, target)
     except FileExistsError:
-        raise FileExists(target) from None
+        raise SavedAlreadyError(target) from None
     except OSError:  # no hard links there
         if os.path.lexists(target):
-            raise FileExists(target) from None
+            raise SavedAlreadyError(target) from None
         os.rename(new, target)
         return
     os.unlink(new)

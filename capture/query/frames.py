@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from capture.errors import CaptureError
 from capture.filters import MISSING
+from capture.records import import_pandas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,22 +26,6 @@ _READERS: dict[str, tuple[str, dict[str, Any]]] = {
     ".xlsx": ("read_excel", {}),
 }
 _TYPES = {"text/csv": ".csv", "text/tab-separated-values": ".tsv", "application/json": ".json"}
-
-
-class PandasMissingError(CaptureError, ImportError):
-    """What was asked for needs pandas, which is not installed."""
-
-
-def import_pandas() -> Any:
-    """Return the module; PandasMissingError says how to install it."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise PandasMissingError(
-            f"frames need pandas, which cannot be imported: {error}\n  to install it:  pip install pandas",
-            print_traceback=False,
-        ) from None
-    return pandas
 
 
 def frame_of(table: Mapping[str, Sequence[Any]], index: Sequence[Any], name: str = "label") -> Any:
@@ -88,12 +72,6 @@ def _loses_digits(values: Iterable[Any], kinds: set[type]) -> bool:
     return any(type(value) is int and not -limit <= value <= limit for value in listed)
 
 
-def series_of(series: Series) -> Any:
-    """Return a metric as a `pandas.Series` of its values by step."""
-    pandas = import_pandas()
-    return pandas.Series(series.array, index=pandas.Index(series.step_array, name="step"), name=series.name)
-
-
 def series_frame(series: Iterable[Series], names: Sequence[Any] | None = None) -> Any:
     """Return metrics side by side by step, as a `pandas.DataFrame`: NaN where one has no point at a step.
 
@@ -111,7 +89,7 @@ def series_frame(series: Iterable[Series], names: Sequence[Any] | None = None) -
     pandas = import_pandas()
     columns = {}
     for number, each in enumerate(series):
-        column = series_of(each)
+        column = each.to_pandas()
         name = each.name if names is None else names[number]
         columns[name] = column[~column.index.duplicated(keep="last")]
     if not columns:

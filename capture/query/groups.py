@@ -85,19 +85,18 @@ class Groups:
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame`: a row for each group, ``n``, and mean and standard deviation of what came out.
 
-        The columns by which the runs were grouped are its index. Standard deviations are those of a sample, NaN for fewer
-        than two numbers; a run that has no number there is left out, and is counted in ``n`` nevertheless.
+        The columns by which the runs were grouped are its index. Standard deviations are those of a sample, NaN for
+        fewer than two numbers; a run that has no number there is left out, and is counted in ``n`` nevertheless.
         """
-        from capture.query.frames import frame_of, import_pandas
+        from capture.query.frames import frame_of
 
-        pandas = import_pandas()
         headings, rows = self.table()
         columns = {heading: [row[place] for row in rows] for place, heading in enumerate(headings)}
         frame = frame_of(columns, range(len(rows)))
-        return frame.set_index(headings[: len(self.by)]) if self.by else frame.set_axis(pandas.RangeIndex(len(rows)))
+        return frame.set_index(headings[: len(self.by)]) if self.by else frame.reset_index(drop=True)
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
-        """Return headings and rows: the columns grouped by, ``n``, then ``NAME_mean`` and ``NAME_std`` of each outcome."""
+        """Return headings and rows: the columns grouped by, ``n``, then ``NAME_mean`` and ``NAME_std`` of outcomes."""
         short = short_names([*self.by, *self.outcomes])
         ends = [f"{short[column]}_{what}" for column in self.outcomes for what in ("mean", "std")]
         rows = []

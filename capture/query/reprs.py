@@ -1,4 +1,4 @@
-"""What notebooks show of runs: small pieces of HTML that need nothing else, in which all that a record holds is escaped.
+"""What notebooks show of runs: pieces of HTML that need nothing else, in which all that a record holds is escaped.
 
 A notebook puts them into a page of its own, so styles stand in the elements. Nothing is fetched and nothing runs.
 """
@@ -11,6 +11,7 @@ import json
 from capture.errors import CaptureError
 from capture.filters import MISSING, lookup
 from capture.query.columns import short_names, table_of, varying
+from capture.query.grouping import is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 
 ROWS = 20  #: of a table of runs
 _COLUMNS = 14  #: of a table of runs, of those that vary
+_ALWAYS = ("name", "state", "start_time")
 _LONGEST = 120  #: characters of a value in a table
 _TEXT = 20_000  #: characters of a text file, and of output
 _LINES = 200
 _TABLE_ROWS, _TABLE_COLUMNS = 20, 20  #: of a CSV file
 _IMAGE_BYTES = 5_000_000
 _POINTS = 120  #: of a sparkline
-_METRICS = 30  #: that a run shows; the others are counted
+_METRICS, _FILES = 30, 100  #: that a run shows; the others are counted
 
 #: images by what their bytes begin with: a file is shown as what it is, not as what it is called
 _IMAGES = (
@@ -79,6 +81,8 @@ def shown(value: Any, longest: int = _LONGEST) -> str:
         text = value
     elif hasattr(value, "strftime"):
         text = f"{value:%Y-%m-%d %H:%M:%S}"
+    elif isinstance(value, list) and all(isinstance(each, str) for each in value):
+        text = ", ".join(value)
     elif isinstance(value, (dict, list)):
         text = json.dumps(value, ensure_ascii=False, default=str)
     else:
@@ -102,6 +106,10 @@ class Markup(str):
     """Text that is HTML already."""
 
     __slots__ = ()
+
+
+def _code(text: str) -> Markup:
+    return Markup(f"<code>{escape(text)}</code>")
 
 
 def _cell(value: Any) -> str:
@@ -138,9 +146,7 @@ def runs_table(runs: Sequence[StoredRun]) -> tuple[list[str], list[list[Any]]]:
     """Return headings and rows of a table of runs."""
     columns = chosen_columns(runs)
     short = short_names(columns)
-    rows = [
-        [str(run.label), run.name, run.state, run.start_time, *(lookup(run, column) for column in columns)] for run in runs
-    ]
+    rows = [[str(run.label), *(lookup(run, path) for path in (*_ALWAYS, *columns))] for run in runs]
     return ["label", "name", "status", "start_time", *(short[column] for column in columns)], rows
 
 
@@ -206,7 +212,7 @@ def config_html(config: Mapping[str, Any]) -> str:
     from capture.query.columns import flat
 
     leaves = flat(dict(config), "config")
-    return table_html((), [[Markup(f"<code>{escape(path[7:])}</code>"), value] for path, value in leaves.items()])
+    return table_html((), [[_code(path[7:]), value] for path, value in leaves.items()])
 
 
 def metrics_html(run: StoredRun) -> str:
@@ -215,7 +221,7 @@ def metrics_html(run: StoredRun) -> str:
     for name in list(run.summary)[:_METRICS]:
         told = run.summary[name]
         curve = Markup(sparkline_svg(run.metrics[name])) if name in run.metrics else ""
-        rows.append([Markup(f"<code>{escape(name)}</code>"), curve, *(told.get(key) for key in ("last", "min", "max", "count"))])
+        rows.append([_code(name), curve, *(told.get(key) for key in ("last", "min", "max", "count"))])
     more = len(run.summary) - _METRICS
     rest = f'<div style="{_SOFT}">and {more} more</div>' if more > 0 else ""
     return table_html(("metric", "", "last", "min", "max", "points"), rows) + rest
@@ -223,8 +229,8 @@ def metrics_html(run: StoredRun) -> str:
 
 def files_html(files: Sequence[Any]) -> str:
     """Return a table of files."""
-    rows = [[Markup(f"<code>{escape(each.name)}</code>"), size_text(each.size), (each.digest or "")[:12]] for each in files[:100]]
-    more = len(files) - 100
+    rows = [[_code(each.name), size_text(each.size), (each.digest or "")[:12]] for each in files[:_FILES]]
+    more = len(files) - _FILES
     rest = f'<div style="{_SOFT}">and {more} more</div>' if more > 0 else ""
     return table_html(("name", "size", "digest"), rows) + rest
 
@@ -261,14 +267,15 @@ def _cut(text: str) -> str:
 
 def sparkline_svg(series: Series, width: int = 160, height: int = 28) -> str:
     """Return a small curve of a series as SVG that stands in a line; "" if there is nothing to draw."""
-    values = thinned([value for value in series.values if isinstance(value, (int, float)) and value - value == 0], _POINTS)
+    values = thinned([value for value in series.values if is_number(value)], _POINTS)
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)
     # Halved first, since the difference of two floats may be beyond their range.
     span = high / 2 - low / 2 or 1
+    across, up = (width - 4) / (len(values) - 1), height - 4
     points = " ".join(
-        f"{2 + (width - 4) * place / (len(values) - 1):.1f},{height - 2 - (height - 4) * ((value / 2 - low / 2) / span):.1f}"
+        f"{2 + across * place:.1f},{height - 2 - up * ((value / 2 - low / 2) / span):.1f}"
         for place, value in enumerate(values)
     )
     return (
