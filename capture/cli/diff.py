@@ -69,6 +69,7 @@ SECTIONS = {
 }
 MOST_DETAIL_LINES = 40  #: of one difference; --all lifts it
 MOST_SHOWN = 40  #: differences of one list
+MOST_TOGETHER = 5  #: unlikely causes of one kind and reason
 LITTLE = 0.15  #: causes that weigh no more are gathered at the end, in a line each
 LONGEST_VALUE = 60  #: characters
 
@@ -190,8 +191,8 @@ class _Text:
     def _print_runs(self) -> None:
         rows = []
         for name, run in zip(self._comparison.names, self._runs):
-            note = getattr(run, "description", None) or run.status
-            rows.append([name, run.name, note, format_time(run.start_time), format_duration(run.duration)])
+            note = getattr(run, "description", None) or getattr(run, "state", run.status)
+            rows.append([name, run.name, str(note), format_time(run.start_time), format_duration(run.duration)])
         print_table(["run", "experiment", "status", "started", "duration"], rows)
 
     # ------------------------------------------------------------------------------------------------------- causes
@@ -213,11 +214,20 @@ class _Text:
             say(f"and {len(much) - len(shown):,} more; --all shows them")
         if little:
             heading("Less likely")
-            for each in little[:MOST_SHOWN]:
-                says = f"{each.kind} {_name(each)}  {self._values(each)}"
-                say(f"{says}  {styled(escape(each.why), 'dim')}".rstrip() if each.why else says)
-            if len(little) > MOST_SHOWN:
-                say(f"and {len(little) - MOST_SHOWN:,} more; --all shows them")
+            self._print_little(little)
+
+    def _print_little(self, little: Sequence[Difference]) -> None:
+        """Print unlikely causes, a line for those of one kind that share a reason."""
+        groups: dict[tuple[str, str], list[Difference]] = {}
+        for each in little:
+            groups.setdefault((each.kind, each.why), []).append(each)
+        for (kind, why), group in groups.items():
+            told = [f"{_name(each)} {self._values(each)}".strip() for each in group[:MOST_TOGETHER]]
+            if len(group) > MOST_TOGETHER:
+                told.append(f"{len(group) - MOST_TOGETHER:,} more (--all shows them)")
+            say(f"{kind} {', '.join(told)}")
+            if why:
+                say(f"    {styled(escape(why), 'dim')}")
 
     def _print_cause(self, number: int, each: Difference) -> None:
         name = styled(f"{each.kind} {_name(each)}", "bold")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capture.filters import MISSING
 from capture.query._difference import Difference
-from capture.query._grounds import weight_of
+from capture.query._grounds import GROUNDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class Compared:
                     found.append(Difference(kind, prefix + name, values, same=True))
                 continue
             because, why = (ground, "") if isinstance(ground, str) else ground(name, values)
-            difference = Difference(kind, prefix + name, values, weight=weight_of(because), why=why)
+            weight, reason = GROUNDS[because]
+            difference = Difference(kind, prefix + name, values, weight=weight, why=why or reason)
             if difference.weight or self.every:
                 found.append(difference)
         return found
@@ -165,6 +166,18 @@ def content_of(stored: StoredFile) -> bytes | None:
     except (OSError, LookupError):
         return None
     return data if len(data) <= MOST_READ_BYTES else None
+
+
+def digest_of(stored: StoredFile) -> str | None:
+    """Return the SHA-256 of a file, computed where an old record does not know it; None where that cannot be."""
+    if stored.digest:
+        return stored.digest
+    data = content_of(stored)
+    if data is None:
+        return None
+    from capture.digests import digests_of
+
+    return digests_of(data, md5=False)[0]
 
 
 def text_of(data: bytes | None) -> str | None:

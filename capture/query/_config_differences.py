@@ -7,6 +7,7 @@ from capture.query._compared import all_same, listed
 from capture.query._difference import Difference
 from capture.query._grounds import weight_of
 from capture.query.columns import flat
+from capture.secrets import masked_entries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ def config_differences(compared: Compared, sources: Sources) -> list[Difference]
         each.kind = "seed" if path.rpartition(".")[2] == "seed" else "config"
         found.append(each)
     _weigh(compared, [each for each in found if not each.same], sources)
+    masked = sorted({path for run in compared.runs for path in masked_entries(run.config)})
+    if masked:
+        compared.limit(f"what {listed(masked)} held is masked in the records, and cannot be compared")
     return found
 
 
@@ -138,10 +142,14 @@ def _who(compared: Compared, entry: Difference) -> str:
     setters: dict[str, list[str]] = {}
     for name, origin, value in zip(compared.names, entry.origins, entry.values):
         if value is not MISSING:
-            setters.setdefault(_by(origin) if origin else "somebody, the record does not tell who", []).append(name)
-    if len(setters) == 1:
+            setters.setdefault(_by(origin) if origin else "", []).append(name)
+    untold = setters.pop("", [])
+    if not setters:
+        return "the record does not tell who set it"
+    if len(setters) == 1 and not untold:
         return f"set by {next(iter(setters))}"
-    return "set by " + ", ".join(f"{setter} in {listed(names)}" for setter, names in setters.items())
+    told = [f"{setter} in {listed(names)}" for setter, names in setters.items()]
+    return "set by " + ", ".join([*told, f"not told for {listed(untold)}"] if untold else told)
 
 
 def _by(origin: str) -> str:

@@ -28,7 +28,7 @@ GROUNDS: dict[str, tuple[float, str]] = {
     "command, arguments": (0.35, "the script got other arguments that are no config updates"),
     "environment": (0.33, "the variable, or a switch of the interpreter, was another"),
     "seed, drawn": (0.30, "it was drawn at random; any two runs differ in it, so it tells little beside other causes"),
-    "package, not imported by all": (0.28, "only some of the runs imported it, which mostly follows from other code"),
+    "package, not imported by all": (0.28, "only some of the runs imported it, or had it"),
     "config, follows": (0.25, "computed in a config scope from another entry that differs"),
     "input, follows": (0.24, "another entry of the configuration names another file"),
     "source, config scopes": (0.22, "only config scopes were changed; what they set is compared as configuration"),

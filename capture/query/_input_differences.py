@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capture.filters import MISSING
-from capture.query._compared import changed_lines, content_of, counted, listed, rows_of, text_of, unified
+from capture.query._compared import changed_lines, content_of, counted, digest_of, listed, rows_of, text_of, unified
 from capture.query._difference import Difference
 from capture.query._grounds import weight_of
 
@@ -81,7 +81,7 @@ def inputs_of(run: RunRecord) -> dict[str, Input]:
     base = str(run.experiment.get("base_dir") or "").rstrip("/\\")
     found: dict[str, Input] = {}
     for stored in run.resources:
-        found[_relative(stored.name, base)] = Input(stored.digest, stored.size, "", stored.name)
+        found[_relative(stored.name, base)] = Input(digest_of(stored), stored.size, "", stored.name)
     lineage = run.facts.get("lineage")
     facts = lineage if isinstance(lineage, dict) else {}
     for entry in rows_of(facts.get("inputs")):
@@ -162,6 +162,9 @@ def _more_or_fewer(
             why = f"the same content under another path: {listed(sorted(set(map(str, homes))))}"
             return Difference("input", name, values, why=why, same=True) if compared.every else None
     readers = f"only {compared.named(value is not MISSING for value in values)} read it"
+    gone = [value is MISSING and not is_run for value, is_run in zip(values, compared.has_run())]
+    if any(gone):
+        return Difference("input", name, values, weight=weight_of("input, other content"), why="it is not there now")
     for entry in config:
         if any(_names(value, name, there[0].path) for value in entry.values):
             why = f"{readers}: follows from {entry.name}"

@@ -23,14 +23,18 @@ def outcome_differences(compared: Compared) -> list[Difference]:
     if not all(compared.has_run()):
         return []
     runs = compared.runs
-    found = compared.differences("status", [{"status": run.status} for run in runs], "noise")
+    found = _plain(compared, "status", [{"status": run.status} for run in runs])
     found += _plain(compared, "status", [_failure(run) for run in runs])
-    found += _plain(compared, "result", [flat(run.result, "result") for run in runs])
+    found += _plain(compared, "result", [_result(run) for run in runs])
     found += _plain(compared, "result", [flat(run.info, "info") if run.info else {} for run in runs])
     found += _metric_differences(compared)
     found += _plain(compared, "artifact", [_files(run) for run in runs])
     found += _output_differences(compared)
     return found + _usage_differences(compared)
+
+
+def _result(run: RunRecord) -> dict[str, Any]:
+    return {} if run.result is None else flat(run.result, "result")
 
 
 def _plain(compared: Compared, kind: str, tables: Sequence[dict[str, Any]]) -> list[Difference]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capture.filters import MISSING
 from capture.query._compared import rows_of
 from capture.query._difference import Difference
 
@@ -38,9 +39,9 @@ def package_differences(compared: Compared, sources: Sources) -> list[Difference
 
 
 def _say_what_is_unknown(compared: Compared, imported: Sequence[Any], locks: Sequence[Any]) -> None:
-    if any(imported) and not all(imported):
-        missing = compared.named(not each for each in imported)
-        compared.limit(f"which packages {missing} imported is not recorded")
+    unknown = [not each and is_run for each, is_run in zip(imported, compared.has_run())]
+    if any(imported) and any(unknown):
+        compared.limit(f"which packages {compared.named(unknown)} imported is not recorded")
     if any(locks) and not all(locks):
         compared.limit(f"what was installed for {compared.named(not each for each in locks)} is not recorded")
 
@@ -62,17 +63,28 @@ class _Ground:
 
     def of_package(self, name: str, values: list[Any]) -> tuple[str, str]:
         if normalized(name) in RECORDERS:
-            return "package, recorder", "it records the run and computes nothing for it"
+            return "package, recorder", ""
         users = [name in table for table in self._imported]
         if not any(users):
-            return "package, installed", "installed, and imported by none of the runs"
+            return "package, installed", ""
         versions = {value for value, used in zip(values, users) if used}
         if len(versions) == 1:
-            why = f"imported by {self._compared.named(users)} only"
-            return "package, not imported by all", why
+            return self._of_some(name, users, values)
         if name in self._imported_by_sources():
             return "package, imported by the sources", "the run's own code imports it"
         return "package, imported", "imported, by another package or in a way that the sources do not show"
+
+    def _of_some(self, name: str, users: list[bool], values: list[Any]) -> tuple[str, str]:
+        """Judge a package that some runs imported, and that the others did not, or lacked."""
+        why = f"imported by {self._compared.named(users)} only"
+        lacking = [value is MISSING and lock is not None for value, lock in zip(values, self._installed)]
+        if any(lacking):
+            why += f", not installed for {self._compared.named(lacking)}"
+        trees = [not is_run for is_run in self._compared.has_run()]
+        if any(lacks and is_tree for lacks, is_tree in zip(lacking, trees)):
+            direct = name in self._imported_by_sources()
+            return "package, imported by the sources" if direct else "package, imported", why
+        return "package, not imported by all", why
 
     def _imported_by_sources(self) -> set[str]:
         if self._direct is None:

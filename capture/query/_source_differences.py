@@ -5,7 +5,17 @@ from __future__ import annotations
 import os
 
 from capture.filters import MISSING
-from capture.query._compared import all_same, changed_lines, content_of, counted, listed, rows_of, text_of, unified
+from capture.query._compared import (
+    all_same,
+    changed_lines,
+    content_of,
+    counted,
+    digest_of,
+    listed,
+    rows_of,
+    text_of,
+    unified,
+)
 from capture.query._difference import Difference
 from capture.query._grounds import weight_of
 
@@ -79,7 +89,8 @@ class Sources:
         name, compared = difference.name, self._compared
         present = [run for run, value in enumerate(difference.values) if value is not MISSING]
         if len(present) < len(compared.runs):
-            difference.why = f"only {compared.named(v is not MISSING for v in difference.values)} used it"
+            users = compared.named(value is not MISSING for value in difference.values)
+            difference.why = f"only {users} used it" if all(compared.has_run()) else f"it is part of {users} only"
             difference.weight = weight_of("source, more or fewer")
             self.code_differs = True
             return
@@ -227,14 +238,7 @@ def _digests(run: RunRecord) -> dict[str, str]:
 
 
 def _digest(stored: StoredFile, md5: Any) -> str:
-    if stored.digest:
-        return stored.digest
-    data = content_of(stored)
-    if data is None:
-        return f"md5 {md5}" if md5 else "unknown"
-    from capture.digests import digests_of
-
-    return digests_of(data, md5=False)[0]
+    return digest_of(stored) or (f"md5 {md5}" if md5 else "unknown")
 
 
 # ------------------------------------------------------------------------------------------------------- Python's view

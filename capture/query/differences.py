@@ -34,12 +34,20 @@ class Comparison:
         What came out.
     limits : list of str
         Sentences about what could not be compared, and what to make of it.
+    runs : list of RunRecord
+        What was compared.
     """
 
     def __init__(
-        self, names: list[str], causes: list[Difference], outcomes: list[Difference], limits: list[str]
+        self,
+        names: list[str],
+        causes: list[Difference],
+        outcomes: list[Difference],
+        limits: list[str],
+        runs: Sequence[RunRecord] = (),
     ) -> None:
         self.names, self.causes, self.outcomes, self.limits = names, causes, outcomes, limits
+        self.runs = list(runs)
 
     @property
     def differ(self) -> bool:
@@ -145,7 +153,7 @@ def compare(
         compared.limits += getattr(run, "limits", ())
     causes.sort(key=lambda each: (each.same, -each.weight, CAUSES.index(each.kind), each.name))
     outcomes.sort(key=lambda each: (each.same, OUTCOMES.index(each.kind)))
-    return Comparison(compared.names, causes, outcomes, compared.limits)
+    return Comparison(compared.names, causes, outcomes, compared.limits, runs)
 
 
 def names_of(runs: Sequence[RunRecord]) -> list[str]:
