@@ -14,7 +14,7 @@ from capture import plainjson
 from capture.codec import decode
 from capture.observers._sql_statements import Statements
 from capture.observers._sql_values import from_json, key_of, number_or_none, stored_text, to_json, told_text
-from capture.records import Series, numbers, summarize
+from capture.records import Chunk, Series, as_array, numbers, summarize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class StoredSeries(Mapping[str, Series]):
     def _named(self) -> dict[str, list[Any]]:
         """Return the rows of `capture_series` by name: the main writer's first, then those of the others."""
         if self._parts is None:
-            columns = ["id", "writer", "name", "integer_steps", "integer_values"]
+            columns = ["id", "writer", "name", "integer_steps", "integer_values", "count"]
             with self._database.reading() as connection:
                 found = Statements(connection).select("capture_series", columns, "ORDER BY id", run=self._run)
             rows = [(told_text(row.writer), row) for row in found]
@@ -211,14 +211,7 @@ class StoredSeries(Mapping[str, Series]):
     def __getitem__(self, name: str) -> Series:
         if name not in self._read:
             parts = self._named()[name]
-            series = Series(name)
-            with self._database.reading() as connection:
-                for part in parts:
-                    steps, values, times = _read_points(connection, part)
-                    series.steps += steps
-                    series.values += values
-                    series.times += times
-            self._read[name] = series
+            self._read[name] = Series.of_chunks(name, [_Points(self._database, part) for part in parts])
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -231,22 +224,162 @@ class StoredSeries(Mapping[str, Series]):
         return f"StoredSeries({', '.join(self)})"
 
 
-def _read_points(connection: Connection, part: Any) -> tuple[list[Any], list[Any], list[int]]:
+class _Points(Chunk):
+    """The points of one series that were stored when it was looked up; later ones are not in it."""
+
+    __slots__ = ("_count", "_database", "_lists", "_part")
+
+    def __init__(self, database: Database, part: Any) -> None:
+        self._database, self._part, self._count = database, part, int(part.count)
+        self._lists: dict[str, list[Any]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def listed(self, column: str) -> list[Any]:
+        if column not in self._lists:  # who asks for one will ask for another: most of the time goes into the rows
+            with self._database.reading() as connection:
+                found = _read_points(connection, self._part, self._count)
+            self._lists = dict(zip(("steps", "values", "times"), found))
+        return self._lists.pop(column)
+
+    def array(self, column: str) -> Any:
+        import numpy
+
+        name = column[:-1]  # in the table
+        is_integer = column == "times" or (column == "steps" and bool(self._part.integer_steps))
+        with self._database.reading() as connection:
+            series = int(self._part.id)
+            found = _progression(connection, series, self._count) if is_integer and column == "steps" else None
+            if found is None:
+                found = _column(connection, series, name, self._count)
+            if found is None:
+                return as_array(self.listed(column), column)
+            odd = {} if column == "times" else _odd(connection, series, name, self._count)
+        if is_integer and set(map(type, odd.values())) <= {int}:
+            try:
+                found = found.astype(numpy.int64)
+                for place, number in odd.items():
+                    found[place] = number
+                return found
+            except OverflowError:
+                pass
+        found = found.astype(numpy.float64)
+        for place, number in odd.items():
+            found[place] = as_array([number], "values")[0]
+        return found
+
+
+_AT_ONCE = 1_000_000  #: points of which a database makes one answer
+_AT_ONCE_AS_TEXT = 50_000
+
+
+def _progression(connection: Connection, series: int, count: int) -> Any:
+    """Return steps that follow one another evenly, as most do: that takes the database less than to tell them."""
+    import numpy
+
+    def ask(what: str, where: str, *order: str) -> list[Any]:
+        query = f"SELECT {what} FROM capture_metric WHERE series = {series} AND {where} {' '.join(order)}"
+        return list(connection.exec_driver_sql(query))
+
+    ends = [row[0] for row in ask("step", "number < 2", "ORDER BY number")]
+    if count < 2 or len(ends) < 2 or None in ends:
+        return None
+    first, stride = int(ends[0]), int(ends[1]) - int(ends[0])
+    if max(abs(first), abs(stride)) * count >= _EXACT:
+        return None
+    differing = f"number < {count} AND (step IS NULL OR step <> {first} + {stride} * number)"
+    return None if ask("1", differing, "LIMIT 1") else first + stride * numpy.arange(count, dtype=numpy.int64)
+
+
+def _column(connection: Connection, series: int, name: str, count: int) -> Any:
+    """Return a column of `capture_metric` as an array, zero where it has no number; None if this database has no way.
+
+    Each way is one in which Python does not see the points one by one, or sees but numbers.
+    """
+    import numpy
+
+    dialect, driver = connection.dialect.name, connection.dialect.driver
+    if driver == "pysqlite":
+        read, size = _column_of_sqlite, count
+    elif driver == "psycopg":
+        read, size = _column_of_postgresql, _AT_ONCE
+    elif dialect in ("mysql", "mariadb"):
+        connection.exec_driver_sql(f"SET SESSION group_concat_max_len = {100 * _AT_ONCE_AS_TEXT}")
+        read, size = _column_of_mysql, _AT_ONCE_AS_TEXT
+    else:
+        return None
+    parts = []
+    for first in range(0, count, max(size, 1)):
+        many = min(size, count - first)
+        where = f"series = {series} AND number >= {first} AND number < {first + many}"
+        part = read(connection, name, where, many)
+        if part is None or len(part) != many:
+            return None
+        parts.append(part)
+    return numpy.concatenate(parts) if parts else numpy.zeros(0)
+
+
+def _column_of_sqlite(connection: Connection, name: str, where: str, count: int) -> Any:
+    from itertools import chain
+
+    import numpy
+
+    cursor: Any = connection.connection.cursor()
+    try:
+        cursor.execute(f"SELECT ifnull({name}, 0) FROM capture_metric WHERE {where} ORDER BY number")
+        kind = numpy.int64 if name == "time" else numpy.float64
+        return numpy.fromiter(chain.from_iterable(cursor), kind)
+    finally:
+        cursor.close()
+
+
+def _column_of_postgresql(connection: Connection, name: str, where: str, count: int) -> Any:
+    """Ask for one array, in the binary form: a head, and four bytes of length before each element."""
+    import numpy
+
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor(binary=True) as cursor:
+        select = f"SELECT coalesce({name}, 0) FROM capture_metric WHERE {where} ORDER BY number"
+        cursor.execute(f"SELECT ARRAY({select})")
+        data = cursor.pgresult.get_value(0, 0)
+    element = numpy.dtype([("size", ">i4"), ("number", ">i8" if name == "time" else ">f8")])
+    if len(data) != 20 + count * element.itemsize:
+        return None
+    return numpy.frombuffer(data, element, offset=20)["number"]
+
+
+def _column_of_mysql(connection: Connection, name: str, where: str, count: int) -> Any:
+    """Ask for one text with all numbers, which the driver, written in Python, takes faster than as many rows."""
+    from capture.observers import _numerals
+
+    select = f"SELECT GROUP_CONCAT(coalesce({name}, 0) ORDER BY number) FROM capture_metric WHERE {where}"
+    text = connection.exec_driver_sql(select).scalar()
+    if text is None:
+        return None
+    data = text if isinstance(text, bytes) else text.encode()
+    return _numerals.integers(data) if name == "time" else _numerals.floats(data)
+
+
+def _read_points(connection: Connection, part: Any, count: int) -> tuple[list[Any], list[Any], list[int]]:
     cursor = connection.connection.cursor()
     try:
         cursor.execute(
-            f"SELECT step, value, time FROM capture_metric WHERE series = {int(part.id)} ORDER BY number"
+            f"SELECT step, value, time FROM capture_metric WHERE series = {int(part.id)} AND number < {count}"
+            " ORDER BY number"
         )
         rows = cursor.fetchall()
     finally:
         cursor.close()
     steps, values, times = map(list, zip(*rows)) if rows else ([], [], [])
-    odd: dict[str, dict[int, Any]] = {"step": {}, "value": {}}
-    for place, which, content in Statements(connection).select(
-        "capture_exact", ["number", "part", "content"], series=part.id
-    ):
-        odd[which][place] = numbers([plainjson.loads(content)])[0]
-    return _exact(steps, part.integer_steps, odd["step"]), _exact(values, part.integer_values, odd["value"]), times
+    odd_steps, odd_values = (_odd(connection, part.id, name, count) for name in ("step", "value"))
+    return _exact(steps, part.integer_steps, odd_steps), _exact(values, part.integer_values, odd_values), times
+
+
+def _odd(connection: Connection, series: int, name: str, count: int) -> dict[int, Any]:
+    """Return what `capture_metric` cannot say exactly of a column of `count` points, by the number of the point."""
+    rows = Statements(connection).select("capture_exact", ["number", "content"], series=series, part=name)
+    return {number: numbers([plainjson.loads(content)])[0] for number, content in rows if number < count}
 
 
 def _exact(column: list[Any], integer: bool, odd: dict[int, Any]) -> list[Any]:
