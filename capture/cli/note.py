@@ -41,7 +41,7 @@ def run(arguments: dict[str, Any]) -> int:
         noted = store.get(arguments["RUN"])
         if text is None and not can_ask():
             if arguments["--append"]:
-                raise CommandLineError("--append needs the text: capture note --append RUN TEXT, or - for standard input")
+                raise CommandLineError("--append needs a text, or - for standard input: capture note --append RUN TEXT")
             if noted.notes:
                 say(escape(noted.notes, lines=True))
             return 0
@@ -122,7 +122,7 @@ def editor_command() -> list[str]:
         names = ("notepad",) if sys.platform == "win32" else ("sensible-editor", "editor", "nano", "vi")
         chosen = next((name for name in names if shutil.which(name)), None)
         if chosen is None:
-            raise CommandLineError("there is no editor here: name one in EDITOR, or give the text: capture note RUN TEXT")
+            raise CommandLineError("there is no editor: name one in EDITOR, or give the text: capture note RUN TEXT")
         return [chosen]
     try:
         return shlex.split(chosen, posix=sys.platform != "win32")

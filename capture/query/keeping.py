@@ -1,4 +1,4 @@
-"""Changing what people may change: tags, notes, what is in the bin. `StoredRun` does it to one run; here is the rest."""
+"""Changing what people may change: tags, notes, the bin. `StoredRun` does it to one run; here is the rest."""
 
 from __future__ import annotations
 

@@ -1,0 +1,130 @@
+"""``capture get``: files of a run."""
+
+from __future__ import annotations
+
+import sys
+
+from capture.cli._arguments import chosen_store
+from capture.cli._console import escape, format_size, hint, print_table, say
+from capture.cli._runs import can_ask, label_of
+from capture.errors import CommandLineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from capture.query.client import StoredRun
+    from capture.query.files import RunFile
+
+USAGE = """\
+Fetch files of a run, or list those that it has.
+
+Usage:
+  capture get [options] RUN [NAME...]
+
+NAME is the name of a file or the end of its path, a pattern such as "*.png" (in quotes), or at least 6 digits of its
+SHA-256. Artifacts are what the run wrote, resources what it read, sources its code; kept is what belongs to the code:
+patches, lock files. Without NAME the files are listed. What is written is compared with the recorded digest, and never
+lies outside of FOLDER. Status 1: there is no such file, or it is not what was recorded.
+
+Options:
+  --to=FOLDER  Where the files go, with the folders that belong to their names; - for standard output [default: .].
+  --force      Replace files that are there.
+  --artifacts  Only artifacts.
+  --resources  Only resources.
+  --sources    Only sources.
+  --kept       Only what is kept beside the sources.
+  --store=URL  The store that the run is in.
+"""
+
+
+def run(arguments: dict[str, Any]) -> int:
+    """Fetch or list files."""
+    from capture.query.fetching import KINDS
+
+    kinds = [kind for kind in KINDS if arguments[f"--{kind}"]] or list(KINDS)
+    with chosen_store(arguments) as store:
+        found = store.get(arguments["RUN"])
+        if not arguments["NAME"]:
+            return _list(found, kinds)
+        files = _meant(found, arguments["NAME"], kinds)
+        if arguments["--to"] == "-":
+            return _print(files)
+        return _write(found, files, arguments["--to"], arguments["--force"])
+
+
+def _list(run: StoredRun, kinds: list[str]) -> int:
+    from capture.query.fetching import files_of
+
+    files = files_of(run, kinds)
+    rows = [[each.kind, each.name, format_size(each.size), (each.digest or "-")[:12]] for each in files]
+    if rows:
+        print_table(["kind", "name", "size", "digest"], rows, ["left", "left", "right", "left"])
+    else:
+        hint(f"run {label_of(run)} has no such files")
+    return 0
+
+
+def _meant(run: StoredRun, names: list[str], kinds: list[str]) -> list[RunFile]:
+    """Return the files that are meant, each once."""
+    from capture.query.fetching import AmbiguousFileError, matching
+
+    found: dict[tuple[str, str, str | None], RunFile] = {}
+    for name in names:
+        try:
+            files = matching(run, name, kinds)
+        except AmbiguousFileError as error:
+            if not can_ask():
+                raise CommandLineError(_escaped(error)) from error
+            files = [_asked(name, error.candidates)]
+        found.update({(each.kind, each.name, each.digest): each for each in files})
+    return list(found.values())
+
+
+def _asked(name: str, candidates: list[RunFile]) -> RunFile:
+    """Let the user choose one of several files of a name."""
+    from capture.query.fetching import describe
+
+    print(f"{escape(name)} is the name of several files:", file=sys.stderr)
+    for place, each in enumerate(candidates, 1):
+        print(f"  {place}  {escape(describe(each))}", file=sys.stderr)
+    print(f"Which one? [1-{len(candidates)}] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline().strip()
+    if not answer.isdecimal() or not 1 <= int(answer) <= len(candidates):
+        raise CommandLineError("none of them was chosen")
+    return candidates[int(answer) - 1]
+
+
+def _escaped(error: Exception) -> str:
+    return escape(str(error), lines=True)
+
+
+def _print(files: list[RunFile]) -> int:
+    """Write one file to standard output."""
+    from capture.query.fetching import copy_to, describe
+
+    if len(files) > 1:
+        listed = ", ".join(escape(describe(each)) for each in files[:5])
+        raise CommandLineError(f"standard output takes one file, meant are {len(files)}: {listed}")
+    sys.stdout.flush()
+    copy_to(files[0], sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _write(run: StoredRun, files: list[RunFile], folder: str, force: bool) -> int:
+    """Write files into a folder; nothing is written if something stands in the way of one of them."""
+    from capture.query.fetching import fetch, is_there, obstacle, places
+
+    planned = places(run, files, folder)
+    for file, path in planned:
+        problem = obstacle(file, path, folder, force)
+        if problem is not None:
+            raise problem
+    for file, path in planned:
+        if is_there(file, path):
+            say(f"{escape(path)} is there already")
+        else:
+            fetch(file, path, overwrite=force)
+            say(f"{escape(path)}  {format_size(file.size)}")
+    return 0

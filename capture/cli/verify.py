@@ -1,0 +1,102 @@
+"""``capture verify``: every digest once more."""
+
+from __future__ import annotations
+
+import sys
+
+from capture.cli._arguments import chosen_store
+from capture.cli._console import escape, format_size, progress, say, styled
+from capture.cli._runs import count_of, label_of, where_of
+from capture.errors import CaptureError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from capture.query.client import Store
+    from capture.query.verifying import Verified
+
+USAGE = """\
+Compute every digest of runs again from the stored bytes, and say what is not as it was recorded.
+
+Usage:
+  capture verify [--store=URL] [--json] RUN...
+  capture verify [--store=URL] [--json] --where=EXPR
+  capture verify [--store=URL] [--json] --all
+
+Checked are sources, files kept beside them, resources and artifacts: their digests and sizes, and that they are there;
+that what facts and lineage refer to is there; and that output and metrics can be read. Of records that Sacred wrote,
+the MD5 is checked where there is one. Status 1: something is wrong.
+
+Options:
+  --where=EXPR  The runs for which a condition holds: "config.lr < 0.1".
+  --all         All runs of the store, oldest first.
+  --json        Print the answer as JSON.
+  --store=URL   The store that the runs are in.
+"""
+
+
+def run(arguments: dict[str, Any]) -> int:
+    """Verify runs; 1 if one of them is not whole, or none is meant."""
+    found = []
+    with chosen_store(arguments) as store:
+        for verified in _verified(store, arguments):
+            found.append(verified)
+            if not arguments["--json"]:
+                _print(verified)
+    wrong = [each for each in found if not each.whole]
+    if arguments["--json"]:
+        import json
+
+        print(json.dumps([each.to_dict() for each in found], indent=2, default=str))
+    elif not found:
+        print("no run is meant", file=sys.stderr)
+    elif len(found) > 1:
+        size = format_size(sum(each.size for each in found))
+        files = count_of(sum(each.files for each in found), "file")
+        end = f"{count_of(len(wrong))} not whole" if wrong else "all whole"
+        say(f"{count_of(len(found))}, {files}, {size}: {end}")
+    return 1 if wrong or not found else 0
+
+
+def _verified(store: Store, arguments: dict[str, Any]) -> Iterator[Verified]:
+    """Yield what was found of each run; a record that cannot be read is a finding, too."""
+    from capture.copying import is_passing
+    from capture.query.keeping import chosen
+    from capture.query.verifying import Problem, Verified, verify
+    from capture.registry import make_observer
+    from capture.settings import SETTINGS
+
+    observer = make_observer(arguments["--store"] or SETTINGS.STORE)
+    labels = store.labels() if arguments["--all"] else [
+        each.label for each in chosen(store, arguments["RUN"], where_of(arguments))
+    ]  # fmt: skip
+    for place, label in enumerate(labels, 1):
+        read = 0
+        with progress(f"[{place}/{len(labels)}] run {label}: MB read") as line:
+
+            def advance(size: int, line: Any = line) -> None:
+                nonlocal read
+                steps, read = (read + size) // 1_000_000 - read // 1_000_000, read + size
+                line.advance(steps)
+
+            try:
+                found = verify(store.get(label), advance, lambda error: is_passing(observer, error))
+            except CaptureError as error:
+                found = Verified(label)
+                found.problems.append(Problem("record", "", "unreadable", str(error)))
+        yield found
+
+
+def _print(found: Verified) -> None:
+    read = f"{count_of(found.files, 'file')}, {format_size(found.size)}"
+    if found.whole:
+        say(f"run {label_of(found)}: {read}, as recorded")
+    else:
+        count = count_of(len(found.problems), "problem")
+        say(f"run {label_of(found)}: {read}, {styled(count, 'bold red')}")
+    for each in found.problems:
+        say(f"  {each.kind}{' ' if each.name else ''}{escape(each.name)}: {escape(each.text, lines=True)}")
+    if found.unknown:
+        say(f"  no digest was recorded of {count_of(len(found.unknown), 'file')}, which can be read")

@@ -1,0 +1,246 @@
+"""Is a record what it was? Every digest that it holds is computed again from the bytes that the store gives."""
+
+from __future__ import annotations
+
+from capture.errors import CaptureError
+from capture.records import FILES, KEPT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from capture.records import RunRecord, StoredFile
+
+_CHUNK = 1 << 20  #: bytes that are read at once
+
+
+class Problem:
+    """Something that is not as the record says.
+
+    Attributes
+    ----------
+    kind : str
+        "sources", "kept", "resources" or "artifacts"; "facts" where a fact refers to what is not there; "record",
+        "output" or "metrics" where these cannot be read.
+    name : str
+        Of the file, or what refers to it.
+    what : str
+        "changed", "size", "missing", "unreadable" or "refers to nothing".
+    text : str
+        The same as a sentence.
+    expected, found : object
+        Digests, sizes, or None.
+    """
+
+    __slots__ = ("expected", "found", "kind", "name", "text", "what")
+
+    def __init__(self, kind: str, name: str, what: str, text: str, expected: Any = None, found: Any = None) -> None:
+        self.kind, self.name, self.what, self.text = kind, name, what, text
+        self.expected, self.found = expected, found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes as plain data."""
+        return {name: getattr(self, name) for name in ("kind", "name", "what", "text", "expected", "found")}
+
+    def __repr__(self) -> str:
+        return f"Problem({self.kind!r}, {self.name!r}, {self.what!r})"
+
+
+class Verified:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    label : object
+        Of the run.
+    uid : str
+    files, size : int
+        How many files were read, and their bytes.
+    unknown : list of str
+        Files that were read, and of which the record has no digest to compare with: Sacred's, mostly.
+    problems : list of Problem
+    """
+
+    def __init__(self, label: Any, uid: str = "") -> None:
+        self.label, self.uid = label, uid
+        self.files = self.size = 0
+        self.unknown: list[str] = []
+        self.problems: list[Problem] = []
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is as the record says."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes as plain data."""
+        problems = [each.to_dict() for each in self.problems]
+        plain = {"run": self.label, "uid": self.uid, "files": self.files, "bytes": self.size, "unknown": self.unknown}
+        return {**plain, "problems": problems}
+
+
+def verify(
+    run: RunRecord,
+    progress: Callable[[int], Any] | None = None,
+    passing: Callable[[BaseException], bool] | None = None,
+) -> Verified:
+    """Compute all digests of a run again, and look whether everything is there that the record refers to.
+
+    Parameters
+    ----------
+    run : RunRecord
+    progress : callable, optional
+        Told the number of bytes that were read.
+    passing : callable, optional
+        Says whether an error is one of the connection: it is raised, and does not count against the record.
+
+    Returns
+    -------
+    Verified
+    """
+    found = Verified(run.label)
+    try:
+        found.uid = run.uid
+        for kind in FILES:
+            for stored in getattr(run, kind):
+                _check_file(kind, stored, found, progress, passing)
+        found.problems += _loose_references(run)
+        _check_streams(run, found, passing)
+    except CaptureError as error:
+        found.problems.append(Problem("record", "", "unreadable", str(error)))
+    return found
+
+
+def recorded_md5(stored: StoredFile) -> str | None:
+    """Return the MD5 that a record of Sacred's has of a file; None if there is none, or a better digest."""
+    metadata = stored.metadata
+    if stored.digest is not None or not isinstance(metadata, dict) or list(metadata) != ["md5"]:
+        return None
+    md5 = metadata["md5"]
+    return md5 if isinstance(md5, str) and len(md5) == 32 else None
+
+
+class Digests:
+    """Takes the bytes of a file as they pass, and says in the end whether they are those of the record.
+
+    Attributes
+    ----------
+    size : int
+        Bytes so far.
+    """
+
+    def __init__(self, stored: StoredFile) -> None:
+        import hashlib
+
+        md5 = recorded_md5(stored)
+        self.expected = md5 or stored.digest
+        self._hash = hashlib.md5(usedforsecurity=False) if md5 else hashlib.sha256()
+        self._name = "MD5" if md5 else "SHA-256"
+        self._stored, self.size = stored, 0
+
+    def update(self, chunk: bytes) -> None:
+        """Take some bytes."""
+        self._hash.update(chunk)
+        self.size += len(chunk)
+
+    def problem(self, kind: str) -> Problem | None:
+        """Say what is wrong with the bytes, now that there are no more; None if nothing is known to be."""
+        found, name = self._hash.hexdigest(), self._stored.name
+        if self.expected is not None and found != self.expected:
+            text = f"its bytes have changed: {self._name} {found}, recorded is {self.expected}"
+            return Problem(kind, name, "changed", text, self.expected, found)
+        if self._stored.size is not None and self.size != self._stored.size:
+            text = f"it has {self.size} bytes, recorded are {self._stored.size}"
+            return Problem(kind, name, "size", text, self._stored.size, self.size)
+        return None
+
+
+def chunks(stored: StoredFile) -> Iterator[bytes]:
+    """Yield the bytes of a stored file."""
+    with stored.open() as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+def _check_file(
+    kind: str,
+    stored: StoredFile,
+    found: Verified,
+    progress: Callable[[int], Any] | None,
+    passing: Callable[[BaseException], bool] | None,
+) -> None:
+    digests = Digests(stored)
+    found.files += 1
+    try:
+        for chunk in chunks(stored):
+            digests.update(chunk)
+            if progress is not None:
+                progress(len(chunk))
+    except FileNotFoundError as error:
+        found.problems.append(Problem(kind, stored.name, "missing", f"its bytes are not there: {error}", stored.digest))
+        return
+    except Exception as error:  # noqa: BLE001 - whatever a driver raises over damaged data; it becomes the answer
+        if passing is not None and passing(error):
+            raise
+        text = f"its bytes cannot be read: {type(error).__name__}: {error}"
+        found.problems.append(Problem(kind, stored.name, "unreadable", text, stored.digest))
+        return
+    found.size += digests.size
+    problem = digests.problem(kind)
+    if problem is not None:
+        found.problems.append(problem)
+    elif digests.expected is None:
+        found.unknown.append(stored.name)
+
+
+def _loose_references(run: RunRecord) -> list[Problem]:
+    """Return what facts refer to and the record does not have: kept files by name and digest, artifacts by name."""
+    kept = {stored.name: stored.digest for stored in run.kept}
+    problems = []
+    for where, refers in _references(run.facts, "facts"):
+        name, digest = refers["source"], refers["digest"]
+        if name not in kept:
+            problems.append(Problem("facts", name, "refers to nothing", f"{where} refers to it, and it is not kept"))
+        elif kept[name] != digest:
+            text = f"{where} refers to the SHA-256 {digest}, kept is {kept[name]}"
+            problems.append(Problem("facts", name, "changed", text, digest, kept[name]))
+    lineage = run.facts.get("lineage")
+    outputs = lineage.get("outputs") if isinstance(lineage, dict) else None
+    artifacts = {stored.name: stored.digest for stored in run.artifacts}
+    for entry in outputs if isinstance(outputs, list) else ():
+        name = entry.get("artifact") if isinstance(entry, dict) else None
+        if isinstance(name, str) and name not in artifacts:
+            text = f"the file {entry.get('path')} that the run wrote is said to be this artifact, which is not there"
+            problems.append(Problem("facts", name, "refers to nothing", text))
+        elif isinstance(name, str) and artifacts[name] != entry.get("digest"):
+            text = f"the file {entry.get('path')} that the run wrote had the SHA-256 {entry.get('digest')}, the artifact"
+            text += f" has {artifacts[name]}"
+            problems.append(Problem("facts", name, "changed", text, entry.get("digest"), artifacts[name]))
+    return problems
+
+
+def _references(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the objects in facts that refer to kept files, with the path that leads to each."""
+    if isinstance(value, dict):
+        if str(value.get("source", "")).startswith(KEPT) and "digest" in value:
+            yield where, value
+        for key, each in value.items():
+            yield from _references(each, f"{where}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for place, each in enumerate(value):
+            yield from _references(each, f"{where}.{place}")
+
+
+def _check_streams(run: RunRecord, found: Verified, passing: Callable[[BaseException], bool] | None) -> None:
+    """Read output and metrics; no digest is kept of them, but what cannot be read is damaged."""
+    for kind in ("output", "metrics"):
+        try:
+            if kind == "output":
+                len(run.output)
+            else:
+                sum(len(run.metrics[name]) for name in run.metrics)
+        except Exception as error:  # noqa: BLE001 - as above
+            if passing is not None and passing(error):
+                raise
+            found.problems.append(Problem(kind, "", "unreadable", f"it cannot be read: {type(error).__name__}: {error}"))
