@@ -452,10 +452,21 @@ def decode(data: Any, classes: Mapping[str, type] | None = None) -> Any:
         Unknown or malformed tags come back as `Opaque` or as the plain dict that they are.
     """
     kind = type(data)
+    if kind is dict:
+        for key in data:
+            if key.startswith(_TAG_PREFIXES):
+                return _decode_tagged(data, classes)
+        # Most values are leaves, and to call for each is what the time of reading many runs would go into.
+        return {
+            key: decode(item, classes) if type(item) is dict or type(item) is list else item
+            for key, item in data.items()
+        }
     if kind is list:
-        return [decode(item, classes) for item in data]
-    if kind is not dict:
-        return data
+        return [decode(item, classes) if type(item) is dict or type(item) is list else item for item in data]
+    return data
+
+
+def _decode_tagged(data: dict[str, Any], classes: Mapping[str, type] | None) -> Any:
     tag = next((key for key in data if key.startswith(("py/", "capture/"))), None)
     if tag is None:
         return {_decode_key(key): decode(item, classes) for key, item in data.items()}
