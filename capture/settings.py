@@ -185,6 +185,13 @@ class Settings(Group):
         self._check(name)
         return self._origins.get(name, "library")
 
+    def layers(self, name: str) -> list[tuple[str, Any]]:
+        """Return who sets a setting, and to what, the weakest first; files and environment only."""
+        self._check(name)
+        found = [(path, value) for path, table in _setting_files() for key, value in _flat(table) if key == name]
+        variables = [(variable, _parse(name, os.environ[variable])) for variable, key in _variables() if key == name]
+        return [*found, *((f"environment variable {variable}", value) for variable, value in variables)]
+
     def _get(self, name: str) -> Any:
         if not self._loaded:
             self._load()

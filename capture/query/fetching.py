@@ -210,7 +210,8 @@ def obstacle(file: RunFile, path: str, folder: str, overwrite: bool = False) -> 
     if os.path.isdir(path):
         return FetchError(path, "is a folder")
     if os.path.lexists(path) and not overwrite and not is_there(file, path):
-        return FetchError(path, "exists already, with other content", "--force replaces it, --to=FOLDER writes elsewhere")
+        remedy = "--force replaces it, --to=FOLDER writes elsewhere"
+        return FetchError(path, "exists already, with other content", remedy)
     return None
 
 

@@ -180,7 +180,7 @@ def _check_file(
     except FileNotFoundError as error:
         found.problems.append(Problem(kind, stored.name, "missing", f"its bytes are not there: {error}", stored.digest))
         return
-    except Exception as error:  # noqa: BLE001 - whatever a driver raises over damaged data; it becomes the answer
+    except Exception as error:  # whatever a driver raises over damaged data: it becomes the answer
         if passing is not None and passing(error):
             raise
         text = f"its bytes cannot be read: {type(error).__name__}: {error}"
@@ -214,8 +214,8 @@ def _loose_references(run: RunRecord) -> list[Problem]:
             text = f"the file {entry.get('path')} that the run wrote is said to be this artifact, which is not there"
             problems.append(Problem("facts", name, "refers to nothing", text))
         elif isinstance(name, str) and artifacts[name] != entry.get("digest"):
-            text = f"the file {entry.get('path')} that the run wrote had the SHA-256 {entry.get('digest')}, the artifact"
-            text += f" has {artifacts[name]}"
+            text = f"the file {entry.get('path')} that the run wrote had the SHA-256 {entry.get('digest')}"
+            text += f", the artifact has {artifacts[name]}"
             problems.append(Problem("facts", name, "changed", text, entry.get("digest"), artifacts[name]))
     return problems
 
@@ -240,7 +240,8 @@ def _check_streams(run: RunRecord, found: Verified, passing: Callable[[BaseExcep
                 len(run.output)
             else:
                 sum(len(run.metrics[name]) for name in run.metrics)
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # as above
             if passing is not None and passing(error):
                 raise
-            found.problems.append(Problem(kind, "", "unreadable", f"it cannot be read: {type(error).__name__}: {error}"))
+            text = f"it cannot be read: {type(error).__name__}: {error}"
+            found.problems.append(Problem(kind, "", "unreadable", text))
