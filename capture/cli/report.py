@@ -17,13 +17,14 @@ USAGE = """\
 Write a page in HTML about runs that needs nothing else.
 
 Usage:
-  capture report RUN... [options]
+  capture report [options] RUN...
+  capture report [options] --where=EXPR
 
-Instead of runs a condition such as "config.lr < 0.1" may be named. The page has configuration, metrics, result, output,
-files and environment of each run, and why they differ; it loads nothing, so that it can be sent, kept, or put on a
-server as it is.
+The page has configuration, metrics, result, output, files and environment of each run, and why they differ. It loads
+nothing, so that it can be sent, kept, or put on a server as it is.
 
 Options:
+  --where=EXPR            The runs for which a condition holds: "config.lr < 0.1", "status == 'FAILED'".
   -o FILE, --output=FILE  Where it is written; - is standard output. By default run-LABEL.html, or runs-....html.
   --title=TEXT            The heading; the names of the runs by default.
   --force                 Overwrite the file if it is there.
@@ -38,7 +39,7 @@ def run(arguments: dict[str, Any]) -> int:
     from capture.pages.report import report
 
     with chosen_store(arguments) as store:
-        runs = _chosen(store, arguments["RUN"])
+        runs = _chosen(store, arguments)
         path = arguments["--output"] or file_name([str(each.label or each.uid[-8:]) for each in runs])
         if path != "-":
             _check(path, arguments["--force"])
@@ -54,29 +55,27 @@ def run(arguments: dict[str, Any]) -> int:
     return 0
 
 
-def _chosen(store: Store, words: list[str]) -> list[StoredRun]:
-    """Return the runs that words name, each once: in the order of the words, those of a condition oldest first."""
+def _chosen(store: Store, arguments: dict[str, Any]) -> list[StoredRun]:
+    """Return the runs that are named, in that order, then those for which the condition holds, oldest first."""
     from itertools import islice
 
+    from capture.cli._runs import where_of
     from capture.pages.report import MOST_RUNS
 
-    found: dict[str, StoredRun] = {}
-    for word in words:
-        try:
-            named = [store.get(word)]
-        except RunNotFoundError as error:
-            if not any(sign in word for sign in "<>=!( "):
-                raise CommandLineError(str(error)) from error
-            named = list(islice(store.runs(word), MOST_RUNS + 1))[::-1]
-        found.update((str(each.label), each) for each in named)
-        if len(found) > MOST_RUNS:
-            raise CommandLineError(
-                f"a page about more than {MOST_RUNS} runs cannot be read, and more are named\n"
-                "  what to do:  name fewer, narrow the condition, or list them: capture ls --csv"
-            )
-    if not found:
-        raise CommandLineError(f"no run fulfils {' '.join(words)}")
-    return list(found.values())
+    where = where_of(arguments)
+    named = arguments["RUN"][: MOST_RUNS + 1]
+    found = [store.get(name) for name in named]
+    if where is not None:
+        found += list(islice(store.find(where), MOST_RUNS + 1))[::-1]
+    runs = list({str(each.label): each for each in found}.values())
+    if not runs:
+        raise RunNotFoundError(f"there is no run for which this holds: {arguments['--where']}")
+    if len(runs) > MOST_RUNS:
+        raise CommandLineError(
+            f"a page about more than {MOST_RUNS} runs cannot be read, and more are meant\n"
+            "  what to do:  name fewer, narrow the condition, or make a table of them: capture ls --csv"
+        )
+    return runs
 
 
 def file_name(labels: list[str]) -> str:

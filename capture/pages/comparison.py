@@ -5,7 +5,8 @@ from __future__ import annotations
 from capture.filters import MISSING
 from capture.pages import markdown, plots
 from capture.pages.html import diff, element, escape, folded, page, table, together, visible
-from capture.pages.values import NOTHING, as_text, counted, cut
+from capture.pages.values import NOTHING, as_duration, as_number, as_size, as_text, counted, cut
+from capture.query.differences import CAUSES, OUTCOMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,11 +115,8 @@ def sections(comparison: Comparison, runs: Sequence[RunRecord] | None = None, le
     """
     heading = f"h{level}"
     drawn = _curves(comparison, runs) if runs else None
-    outcomes = (
-        [element(heading, "What came out"), _rows(comparison.outcomes, comparison.names, ranked=False), drawn]
-        if comparison.outcomes or drawn
-        else None
-    )
+    came_out = comparison.outcomes or drawn
+    outcomes = [element(heading, "What came out"), _outcomes(comparison), drawn] if came_out else None
     limits = [element("li", said) for said in comparison.limits]
     unknown = [element(heading, "What could not be compared"), element("ul", limits)] if limits else None
     return together(element(heading, "What went in"), _causes(comparison), outcomes, unknown)
@@ -138,18 +136,27 @@ def _causes(comparison: Comparison) -> Html:
     return together(intro, _rows(strong, comparison.names, ranked=True), rest)
 
 
+def _outcomes(comparison: Comparison) -> Html:
+    usage = [each for each in comparison.outcomes if each.kind == "usage"]
+    others = [each for each in comparison.outcomes if each.kind != "usage"]
+    rest = folded("What they took", _rows(usage, comparison.names, ranked=False)) if usage else None
+    return together(_rows(others, comparison.names, ranked=False) if others else None, rest)
+
+
 def _rows(differences: Sequence[Difference], names: Sequence[str], ranked: bool, first: int = 1) -> Html:
     """Return differences as a table, with unified diffs below it."""
     shown, width = differences[:MOST_ROWS], min(len(names), MOST_RUNS)
     headings = [*(["#"] if ranked else []), "What", *(f"run {name}" for name in names[:width])]
-    rows = []
+    rows: list[list[Any]] = []
     for rank, each in enumerate(shown, first):
+        kind = KINDS.get(each.kind, each.kind)
         what = [
             element("code", each.name),
-            element("span", " ", KINDS.get(each.kind, each.kind), class_="kind"),
+            element("span", " ", kind, class_="kind") if kind != each.name else None,
             element("span", each.why, class_="why") if each.why else None,
         ]
-        values = [_value(*pair) for pair in list(zip(each.values, each.origins))[:width]]
+        origins = each.origins if len(set(each.origins)) > 1 else [None] * len(each.values)
+        values = [_value(each, value, by) for value, by in list(zip(each.values, origins))[:width]]
         rows.append([*([rank] if ranked else []), what, *values])
     notes = []
     if len(differences) > len(shown):
@@ -163,16 +170,41 @@ def _rows(differences: Sequence[Difference], names: Sequence[str], ranked: bool,
     )
 
 
-def _value(value: Any, origin: str | None) -> list[Any]:
+def _value(difference: Difference, value: Any, origin: str | None) -> list[Any]:
     if value is MISSING:
         return [element("span", NOTHING, class_="missing")]
+    text = as_text(value, LONGEST_VALUE)
+    short = in_short(difference, value)
     by = element("span", origin, class_="origin") if origin else None
-    return [element("code", as_text(value, LONGEST_VALUE)), by]
+    return [element("code", short, title=text if text != short else None), by]
+
+
+def in_short(difference: Difference, value: Any) -> str:
+    """Return a value as it stands in a table: digests and what came out are cut to what tells them apart.
+
+    Examples
+    --------
+    >>> from capture.query.differences import Difference
+    >>> in_short(Difference("usage", "peak_memory_bytes", []), 207273984)
+    '207 MB'
+    """
+    if difference.kind == "usage":
+        if difference.name.endswith("_bytes"):
+            return as_size(value)
+        if difference.name == "duration" or difference.name.endswith("_s"):
+            return as_duration(value)
+    if difference.kind in OUTCOMES and isinstance(value, float):
+        short = [as_number(each, 6) if isinstance(each, float) else None for each in difference.values]
+        return as_number(value, 6) if len(set(short)) == len(set(map(repr, difference.values))) else repr(value)
+    if isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef"):
+        return value[:12]
+    return as_text(value, LONGEST_VALUE)
 
 
 def _details(differences: Sequence[Difference]) -> Html:
     """Return the unified diffs of some differences, the first open; each is cut, and all of them together."""
-    parts, room = [], ALL_DIFFS
+    parts: list[Html] = []
+    room = ALL_DIFFS
     for each in differences:
         if not each.detail:
             continue
@@ -180,7 +212,7 @@ def _details(differences: Sequence[Difference]) -> Html:
         room -= len(text)
         left_out = each.detail.count("\n", len(text))
         note = element("p", f"{counted(left_out, 'more line')} left out.", class_="soft small") if left_out else None
-        parts.append(folded(element("code", each.name), diff(text), note, opened=not parts))
+        parts.append(folded(element("code", each.name), diff(text), note, opened=not parts and each.kind in CAUSES))
     return together(parts)
 
 
@@ -319,7 +351,8 @@ class _Limited:
         width = min(len(names), MOST_RUNS)
         columns = ["what", *(f"run {markdown.prose(cut(str(name), 40))}" for name in names[:width])]
         top = markdown.header([*columns, "why"] if why else columns)
-        rows, used = [], len(top) + len(heading) + 100
+        rows: list[str] = []
+        used = len(top) + len(heading) + 100
         for each in differences:
             row = _markdown_row(each, width, why)
             if len(rows) >= MOST_ROWS or used + len(row) + 1 > self._room:
@@ -337,7 +370,8 @@ class _Limited:
         """Add a unified diff, cut between lines if it is long or there is little room."""
         summary = markdown.code_in_html(cut(difference.name, 200))
         room = min(LONGEST_MARKDOWN_DIFF, self._room - len(summary) - 200)
-        lines, used = [], 0
+        lines: list[str] = []
+        used = 0
         every = difference.detail.rstrip("\n").split("\n")
         for line in every:
             line = visible(cut(line, 1000))
@@ -361,8 +395,10 @@ class _Limited:
 
 
 def _markdown_row(each: Difference, width: int, why: bool) -> str:
-    cells = [f"{markdown.code(cut(each.name, 200))} {KINDS.get(each.kind) or markdown.prose(each.kind)}"]
-    for value, origin in list(zip(each.values, each.origins))[:width]:
-        shown = NOTHING if value is MISSING else markdown.code(as_text(value, LONGEST_MARKDOWN_VALUE))
+    kind = KINDS.get(each.kind) or markdown.prose(each.kind)
+    cells = [markdown.code(cut(each.name, 200)) + (f" {kind}" if kind != each.name else "")]
+    origins = each.origins if len(set(each.origins)) > 1 else [None] * len(each.values)
+    for value, origin in list(zip(each.values, origins))[:width]:
+        shown = NOTHING if value is MISSING else markdown.code(cut(in_short(each, value), LONGEST_MARKDOWN_VALUE))
         cells.append(f"{shown}<br>{markdown.prose(cut(origin, 120))}" if origin and value is not MISSING else shown)
     return markdown.row([*cells, markdown.prose(cut(each.why, 300))] if why else cells)

@@ -4,14 +4,14 @@ STYLE = """
 :root {
   color-scheme: light dark; --ink: #1c1e21; --soft: #5d646c; --faint: #8a9199; --line: #dfe2e6; --paper: #fff;
   --pane: #f6f7f8; --link: #0b5cad; --good: #1a7f4b; --bad: #b3261e; --warn: #8a5a00; --added: #e3f4e8;
-  --gone: #fbe7e5; --mark: #fff3cd; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b4538a; --c4: #c08a00;
+  --gone: #fbe7e5; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b4538a; --c4: #c08a00;
   --c5: #3fa0d4; --c6: #555;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ink: #e4e6e9; --soft: #a7aeb6; --faint: #7d858d; --line: #34393f; --paper: #16181b; --pane: #1e2125;
     --link: #7db8f0; --good: #5fc690; --bad: #f2857d; --warn: #e3b04b; --added: #12331f; --gone: #431c1a;
-    --mark: #4a3d10; --c0: #4ba3e3; --c1: #f08a4b; --c2: #3cc79e; --c3: #dc8fbb; --c4: #e6b93d; --c5: #8fd0f5;
+    --c0: #4ba3e3; --c1: #f08a4b; --c2: #3cc79e; --c3: #dc8fbb; --c4: #e6b93d; --c5: #8fd0f5;
     --c6: #b5b9be;
   }
 }
@@ -32,7 +32,7 @@ p { margin: .5rem 0; max-width: 48rem; overflow-wrap: anywhere; unicode-bidi: is
 a { color: var(--link); text-decoration: none; }
 a:hover { text-decoration: underline; }
 nav { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; margin: 1rem 0 0; font-size: .9rem; }
-code, pre, .mono {
+code, pre {
   font: .86em/1.5 ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
 }
 code { overflow-wrap: anywhere; white-space: pre-wrap; unicode-bidi: isolate; }
@@ -43,10 +43,9 @@ pre {
 pre code { font-size: 1em; white-space: pre; overflow-wrap: normal; }
 .wide { overflow-x: auto; margin: .5rem 0; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
 th, td {
-  text-align: left; vertical-align: top; padding: .38rem 1.2rem .38rem 0; border-bottom: 1px solid
-  var(--line); unicode-bidi: isolate; overflow-wrap: anywhere;
+  text-align: left; vertical-align: top; padding: .38rem 1.2rem .38rem 0; border-bottom: 1px solid var(--line);
+  unicode-bidi: isolate; overflow-wrap: break-word;
 }
 th { font-weight: 600; }
 thead th { color: var(--soft); font-weight: 500; font-size: .85rem; white-space: nowrap; vertical-align: bottom; }
@@ -57,7 +56,7 @@ table.full { width: 100%; }
 table.pairs th { color: var(--soft); font-weight: 400; white-space: nowrap; }
 table.pairs th code { color: var(--ink); }
 td code { white-space: pre-wrap; }
-.digest { white-space: nowrap; }
+.digest, .whole { white-space: nowrap; }
 th[aria-sort] { cursor: pointer; user-select: none; }
 th[aria-sort]:hover { color: var(--link); }
 th[aria-sort=ascending]::after { content: " \\2191"; }
@@ -143,7 +142,6 @@ footer {
   margin-top: 3.5rem; padding-top: .8rem; border-top: 1px solid var(--line); color: var(--soft); font-size:
   .84rem;
 }
-.hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 @media (max-width: 40rem) {
   body { padding: 1.2rem 1rem 3rem; }
   h1 { font-size: 1.5rem; }

@@ -127,6 +127,10 @@ class Points:
 
     __slots__ = ("numpy", "steps", "values")
 
+    numpy: Any
+    steps: Any
+    values: Any
+
     def __init__(self, series: Series) -> None:
         self.numpy = _numpy() if len(series) > _MANY else None
         if self.numpy is None:
@@ -356,8 +360,8 @@ def _range_of_values(low: float, high: float, log: bool) -> tuple[float, float]:
         return max(low, sys.float_info.min), min(high, sys.float_info.max)
     low, high = _apart(low, high, 1.0 if low == 0 else abs(low) * 0.1)
     margin = 0.08 * _half(low, high)
-    biggest = sys.float_info.max
-    return max(low - margin, -biggest), min(high + margin, biggest)
+    bottom = 0.0 if 0 <= low < margin else max(low - margin, -sys.float_info.max)  # curves that end at zero stand on it
+    return bottom, min(high + margin, sys.float_info.max)
 
 
 def _last(pieces: Pieces) -> str:
@@ -387,7 +391,8 @@ def _frame(across: _Axis, up: _Axis) -> Html:
 def _path(pieces: Pieces, across: _Axis, up: _Axis, style: str, name: str) -> Html:
     drawn: list[str] = []
     for piece in pieces:
-        places = [f"{across.place(step):.1f} {up.place(value):.1f}" for step, value in piece]
+        every = [f"{across.place(step):.1f} {up.place(value):.1f}" for step, value in piece]
+        places = [place for place, before in zip(every, ["", *every]) if place != before]
         # a line of no length is drawn as a dot, since its ends are round
         drawn.append("M" + "L".join(places) + ("h0" if len(places) == 1 else ""))
     return element("path", element("title", name), d="".join(drawn), class_=style) if drawn else together()

@@ -139,19 +139,19 @@ def _state(run: RunRecord) -> Html:
 
 
 def _lead(run: RunRecord) -> Html:
-    took = run.duration
-    parts: list[Any] = [_state(run)]
-    if run.start_time is not None:
-        parts += [" · ", as_time(run.start_time)]
-    if took is not None:
-        parts += [" · ", as_duration(took)]
+    said = [as_time(run.start_time) if run.start_time else None, as_duration(run.duration) if run.duration else None]
+    parts = [_state(run), *([" · ", element("span", each, class_="whole")] for each in said if each)]
     return together(element("p", parts, class_="lead"), _tags(run), _notes(run))
 
 
 def _lead_of_several(runs: Sequence[RunRecord]) -> Html:
-    times = sorted(run.start_time for run in runs if run.start_time is not None)
-    between = f" · {as_time(times[0])} to {as_time(times[-1])}" if times else ""
-    return element("p", f"{counted(len(runs), 'run')}{between}", class_="lead")
+    times = sorted(as_time(run.start_time) for run in runs if run.start_time is not None)
+    if not times:
+        return element("p", counted(len(runs), "run"), class_="lead")
+    (day, _, first), (last_day, _, last) = times[0].partition(" "), times[-1].partition(" ")
+    until = last if day == last_day else times[-1]
+    started = f"{counted(len(runs), 'run')}, started {day} {first.removesuffix(' UTC')} to {until}"
+    return element("p", started, class_="lead")
 
 
 def _tags(run: RunRecord) -> Html | None:
@@ -403,7 +403,7 @@ def _listed(heading: str, files: Sequence[StoredFile]) -> Html:
     shown = files[:MOST_ENTRIES]
     names = [element("code", cut(stored.name, 300)) for stored in shown]
     sizes = [Cell(as_size(stored.size), stored.size) for stored in shown]
-    rows = [list(row) for row in zip(names, sizes, map(_digest, shown), map(_type, shown))]
+    rows = [list(row) for row in zip(names, sizes, (_digest(stored.digest) for stored in shown), map(_type, shown))]
     more = len(files) - len(rows)
     note = _left_out(more, "more file")
     headings = ["name", "size", "SHA-256", *(["type"] if any(stored.content_type for stored in files) else [])]
@@ -411,10 +411,10 @@ def _listed(heading: str, files: Sequence[StoredFile]) -> Html:
     return together(element("h4", heading), listed, note)
 
 
-def _digest(stored: StoredFile) -> Html:
-    if not stored.digest:
+def _digest(digest: Any) -> Html:
+    if not digest:
         return element("span", NOTHING, class_="missing")
-    return element("code", str(stored.digest)[:16], title=stored.digest, class_="digest")
+    return element("code", str(digest)[:16], title=cut(str(digest), 200), class_="digest")
 
 
 def _type(stored: StoredFile) -> str:
@@ -430,7 +430,7 @@ def _source(stored: StoredFile, budget: _Budget) -> Html:
         return element("p", name, size, element("span", "its bytes are not in the store", class_="soft small"))
     if not room or b"\x00" in data:
         why = "left out: there is no room for more sources" if not room else "no text"
-        return element("p", name, size, element("span", why, class_="soft small"), _digest(stored))
+        return element("p", name, size, element("span", why, class_="soft small"), _digest(stored.digest))
     text = data.decode("utf-8", "replace")
     shown = text[:room]
     budget.sources -= len(shown)
@@ -550,7 +550,7 @@ def _lineage(run: RunRecord) -> Html | None:
                 [
                     element("code", cut(str(each.get("path") or each.get("name") or ""), 300)),
                     Cell(as_size(each.get("size")), _plain(each.get("size"))),
-                    element("code", cut(str(each.get("digest") or ""), 16), class_="digest"),
+                    _digest(each.get("digest")),
                 ]
                 for each in files[:MOST_ENTRIES]
             ]

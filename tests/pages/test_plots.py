@@ -1,0 +1,169 @@
+"""Curves as SVG: true to the data, however much of it, and readable without seeing."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capture.pages import plots
+from capture.records import Series
+from tests.pages.checking import NASTY
+
+numbers = st.one_of(st.floats(), st.integers(-(10**400), 10**400), st.none(), st.booleans(), st.just("nan"))
+
+
+def series(values, steps=None):
+    return Series("m", range(len(values)) if steps is None else steps, values, range(len(values)))
+
+
+def points_of(values):
+    return plots.Points(series(values))
+
+
+def drawn(values, log=False, steps=None):
+    """Return the pieces that are drawn, between the first and the last step."""
+    points = plots.Points(series(values, steps))
+    low, high = float(points.steps[0]), float(points.steps[-1])
+    return plots.curve(points, low, high + (high == low), log, columns=100)
+
+
+@pytest.fixture(params=["numpy", "python"])
+def many(request, monkeypatch):
+    """Draw many points with NumPy and, as where it is not installed, without."""
+    if request.param == "numpy":
+        monkeypatch.setattr(plots, "_MANY", 10)
+    else:
+        monkeypatch.setattr(plots, "_numpy", lambda: None)
+
+
+def test_a_spike_among_many_points_stays(many):
+    """A loss that exploded for one step of 50,000 is what somebody looks at the curve for."""
+    values = [math.sin(place / 1000) for place in range(50_000)]
+    values[31_234], values[40_001] = 99.0, -77.0
+    pieces = drawn(values)
+    assert len(pieces) == 1 and len(pieces[0]) <= 4 * 100
+    heights = [value for _, value in pieces[0]]
+    assert max(heights) == 99.0 and min(heights) == -77.0
+    assert pieces[0][0] == (0, 0.0) and pieces[0][-1] == (49_999, values[-1])
+
+
+def test_a_gap_that_can_be_seen_stays_a_gap(many):
+    """A line drawn over steps where the value was not a number would claim what nobody measured."""
+    values = [1.0] * 10_000
+    values[3_000:5_000] = [math.nan] * 2_000
+    values[7_050] = math.inf  # narrower than a column of pixels: no gap that can be seen
+    pieces = drawn(values)
+    assert len(pieces) == 2
+    assert pieces[0][-1][0] < 3_000 and pieces[1][0][0] >= 5_000
+
+
+def test_with_and_without_numpy_the_same_is_drawn(monkeypatch):
+    """Whether NumPy is installed must not change what a page shows."""
+    values = [math.sin(place / 50) if place % 700 > 30 else math.nan for place in range(9_000)]
+    steps = [*range(4_000, 9_000), *range(4_000)]  # a run that went on from an earlier step
+    without = drawn(values, steps=steps)
+    monkeypatch.setattr(plots, "_MANY", 10)
+    assert drawn(values, steps=steps) == without
+
+
+def test_few_points_are_all_drawn_and_a_lonely_one_is_a_dot():
+    """Between two gaps a single value is still a value."""
+    pieces = drawn([1.0, math.nan, 2.0, math.nan, 3.0, 4.0])
+    assert pieces == [[(0, 1.0)], [(2, 2.0)], [(4, 3.0), (5, 4.0)]]
+    made = plots.plot({0: points_of([1.0, math.nan, 2.0])}, "m", ["1"])
+    assert made.count("h0") == 2
+
+
+def test_on_a_logarithmic_axis_what_is_not_above_zero_is_left_out():
+    """It has no place there; a gap says so."""
+    assert drawn([1.0, 0.0, 10.0, -5.0, 100.0], log=True) == [[(0, 1.0)], [(2, 10.0)], [(4, 100.0)]]
+
+
+@pytest.mark.parametrize("log", [False, True])
+@given(values=st.lists(numbers, min_size=1, max_size=30), steps=st.lists(numbers, min_size=30, max_size=30))
+def test_any_numbers_make_a_picture(values, steps, log):
+    """Metrics hold NaN, infinities, the largest floats and integers beyond them; a page is written all the same."""
+    points = plots.Points(series(values, steps[: len(values)]))
+    made = plots.plot({0: points}, "m", ["1"], log=log)
+    ET.fromstring(made.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
+    assert "nan" not in "".join(re.findall(r'd="([^"]*)"', made)) and "inf" not in "".join(re.findall(r'd="([^"]*)"', made))
+    for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", "".join(re.findall(r'd="([^"]*)" class="curve', made))):
+        assert -1 <= float(x) <= plots._WIDTH + 1 and -1 <= float(y) <= plots._HEIGHT + 1
+
+
+@given(low=st.floats(-1e300, 1e300), span=st.floats(1e-290, 1e300))
+def test_ticks_lie_within_the_axis_and_are_told_apart(low, span):
+    """Marks beyond the axis, or two marks with one label, make a plot that cannot be read."""
+    high = low + span
+    if not low < high < math.inf or (high - low) < abs(low) * 1e-9:
+        return
+    marks = plots.ticks(low, high)
+    slack = (high - low) * 1e-6
+    assert 1 <= len(marks) <= 12 and all(low - slack <= mark <= high + slack for mark in marks)
+    assert len(set(plots.tick_labels(marks))) == len(set(marks))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (0, 10, ["0", "2", "4", "6", "8", "10"]),
+        (0, 0.5, ["0", "0.1", "0.2", "0.3", "0.4", "0.5"]),
+        (0, 3e6, ["0", "1M", "2M", "3M"]),
+        (0, 40_000, ["0", "10k", "20k", "30k", "40k"]),
+        (-2e-8, 2e-8, ["-2e-8", "-1e-8", "0", "1e-8", "2e-8"]),
+        (1000, 1004, ["1000", "1001", "1002", "1003", "1004"]),
+    ],
+)
+def test_axes_are_marked_with_round_numbers(low, high, labels):
+    """0.30000000000000004 on an axis is not for people."""
+    assert plots.tick_labels(plots.ticks(low, high)) == labels
+
+
+def test_curves_are_told_apart_and_named():
+    """Seven colours for those who see all and for those who do not, then dashes; a legend says which run is which."""
+    styles = [plots.style_of(place) for place in range(28)]
+    assert len(set(styles)) == 28
+    legend = plots.legend(["run <1>", "run 2"])
+    assert "run &lt;1&gt;" in legend and legend.count("<li>") == 2
+
+
+def test_what_a_plot_shows_is_told_in_words_too():
+    """A page is read aloud to some: the picture has a role, a name and a description."""
+    made = plots.plot({0: points_of([1.0, 0.25]), 1: points_of([2.0])}, 'the "loss"', ["run 1", "run 2"])
+    tree = ET.fromstring(made.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
+    assert tree.get("role") == "img" and tree.get("aria-label").startswith('the "loss", linear axis')
+    said = tree.find("{http://www.w3.org/2000/svg}desc").text
+    assert "run 1: 2 points, last 0.25" in said and "run 2: 1 point, last 2" in said
+
+
+def test_a_logarithmic_axis_is_offered_where_values_span_decades():
+    """A loss from 10 to 0.001 is a cliff and a flat line otherwise; one from 0.9 to 0.99 needs no choice."""
+    wide, narrow = ({0: points_of(values)} for values in ([10.0, 0.001], [0.9, 0.99]))
+    assert plots.figure("loss", wide, ["1"], "m-0").count("<svg") == 2
+    assert plots.figure("accuracy", narrow, ["1"], "m-1").count("<svg") == 1
+
+
+def test_what_cannot_be_drawn_is_counted():
+    """A gap may be narrower than a pixel; that something was not finite is said."""
+    made = plots.figure("loss", {0: points_of([1.0, math.nan, math.inf, 0.9])}, ["1"], "m-0")
+    assert "2 points not finite" in made
+    assert "None of its values can be drawn" in plots.figure("loss", {0: points_of([math.nan])}, ["1"], "m-0")
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_names_in_a_picture_are_text(name):
+    """Metrics and runs are named by others."""
+    made = plots.figure(name, {0: points_of([1.0, 2.0])}, [name], "m-0")
+    ET.fromstring(made.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"'))
+
+
+@pytest.mark.slow
+def test_a_million_points_become_a_small_picture(many):
+    """The size of a page must not follow the size of a metric."""
+    values = [math.sin(place / 9_000) for place in range(1_000_000)]
+    assert len(plots.plot({0: points_of(values)}, "m", ["1"])) < 60_000
