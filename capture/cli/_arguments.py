@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from capture.filters import Filter
     from capture.query.client import Store
 
 _MINUS = "\N{MINUS SIGN}"  #: stands for the dash of ``-1``, which docopt takes for an option
@@ -22,6 +23,7 @@ def parse(usage: str, arguments: list[str]) -> dict[str, Any] | None:
     ----------
     usage : str
         The help text of the subcommand, with ``Usage:`` and ``Options:``. A negative number is a run, not an option.
+        An option that stands there as ``--name=[VALUE]`` has the value "" where none is given.
 
     Raises
     ------
@@ -34,6 +36,7 @@ def parse(usage: str, arguments: list[str]) -> dict[str, Any] | None:
     import docopt
 
     words = [_MINUS + each[1:] if each[:1] == "-" and each[1:].isdecimal() else each for each in arguments]
+    words = [each + "=" if f" {each}=[" in usage and each[:2] == "--" else each for each in words]
     try:
         parsed = docopt.docopt(usage, words, False)
     except docopt.DocoptExit as error:
@@ -61,6 +64,13 @@ def chosen_store(arguments: dict[str, Any]) -> Store:
         return open_store(arguments.get("--store"))
     except FileNotFoundError as error:
         raise CommandLineError(f"{error}\nname another with --store=URL or in CAPTURE_STORE.") from error
+
+
+def condition(arguments: dict[str, Any]) -> Filter | None:
+    """Return the condition that the words of ``EXPR`` and ``--mine`` make; None if every run is meant."""
+    from capture.query import asking
+
+    return asking.condition(list(arguments.get("EXPR") or []), mine=bool(arguments.get("--mine")))
 
 
 def whole_number(arguments: dict[str, Any], name: str, smallest: int = 0) -> int | None:
