@@ -106,6 +106,8 @@ def normalized(name: str) -> str:
 
 
 def _imported(run: RunRecord) -> dict[str, str]:
+    if not isinstance(run.experiment.get("dependencies"), list):
+        return {}
     return {normalized(name): version for name, version in run.packages.items()}
 
 

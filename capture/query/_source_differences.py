@@ -22,7 +22,7 @@ from capture.query._grounds import weight_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from capture.query._compared import Compared
@@ -231,7 +231,8 @@ class Sources:
 def _digests(run: RunRecord) -> dict[str, str]:
     """Return by name what tells contents of sources apart; of a file whose bytes and digest nobody has, its MD5."""
     md5: dict[str, Any] = {}
-    for entry in run.experiment.get("sources") or []:
+    listed_sources = run.experiment.get("sources")
+    for entry in listed_sources if isinstance(listed_sources, list) else ():
         if isinstance(entry, (list, tuple)) and len(entry) == 2:
             md5[str(entry[0])] = entry[1]
     return {stored.name: _digest(stored, md5.get(stored.name)) for stored in run.sources}
@@ -349,16 +350,18 @@ def git_differences(compared: Compared, sources: Sources, sources_differ: bool) 
     return found + _untracked_differences(compared, facts)
 
 
+def _git(run: RunRecord) -> Mapping[str, Any]:
+    return run.git if isinstance(run.experiment.get("repositories"), list) else {}
+
+
 def _main_repository(run: RunRecord) -> dict[str, Any]:
     """Return the late facts of the repository that `RunRecord.git` is of; empty where there are none."""
     states = [each for each in rows_of(run.facts.get("git")) if not each.get("distribution")]
-    return next((each for each in states if each.get("commit") == run.git.get("commit")), {}) if states else {}
+    return next((each for each in states if each.get("commit") == _git(run).get("commit")), {}) if states else {}
 
 
 def _repository(run: RunRecord, fact: dict[str, Any]) -> dict[str, Any]:
-    main = run.git
-    if not main:
-        return {}
+    main = _git(run)
     state = {key: value for key in ("commit", "branch", "dirty", "url") if (value := main.get(key)) is not None}
     patch = fact.get("patch")
     if isinstance(patch, dict) and isinstance(patch.get("digest"), str):

@@ -1,0 +1,294 @@
+"""``capture diff``: in real runs, each with one change that was made on purpose, that change is the first cause."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+
+import pytest
+
+from capture.cli import main
+from capture.cli.diff import is_folder, shown_values
+from capture.filters import MISSING
+from tests.e2e.scripts import Folder
+
+SCRIPT = """
+import helper
+import tinylib
+from capture import Experiment
+
+ex = Experiment("small")
+
+
+@ex.config
+def defaults():
+    lr = 0.5
+    warmup = lr * 2  # follows
+    data = "data.csv"
+
+
+@ex.automain
+def train(lr, warmup, data, _run, _rnd):
+    with open(data) as file:
+        numbers = [float(each) for each in file.read().split(",")]
+    loss = 0.0
+    for step in range(3):
+        loss += helper.scaled(sum(numbers)) * lr * tinylib.FACTOR + warmup
+        _run.log_scalar("loss", loss, step)
+    print("loss", loss)
+    return loss
+"""
+HELPER = "def scaled(value):\n    return value * 2\n"
+
+
+def install(folder, version: str, factor: float) -> None:
+    """Put a tiny distribution into a folder, as an installer does, in place of another version."""
+    shutil.rmtree(folder, ignore_errors=True)
+    info = folder / f"tinylib-{version}.dist-info"
+    info.mkdir(parents=True)
+    (folder / "tinylib.py").write_text(f"FACTOR = {factor}\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tinylib\nVersion: {version}\n")
+    (info / "RECORD").write_text(f"tinylib.py,,\n{info.name}/METADATA,,\n{info.name}/RECORD,,\n")
+
+
+def make(path) -> Folder:
+    """Make a project with code, data and a package."""
+    path.mkdir(parents=True)
+    packages = path.parent / "site"
+    install(packages, "1.0", 1.0)
+    folder = Folder(path, PYTHONPATH=os.pathsep.join([str(packages), *sys.path]))
+    folder.environment.pop("OMP_NUM_THREADS", None)
+    folder.write(SCRIPT, head="", name="train.py")
+    folder.write(HELPER, head="", name="helper.py")
+    (path / "data.csv").write_text("1,2,3\n")
+    return folder
+
+
+def train(folder: Folder, *updates: str) -> None:
+    folder.run("with", "seed=7", *updates, name="train.py")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Runs of one experiment; the first is what all others are compared with, each has one change of its own."""
+    folder = make(tmp_path_factory.mktemp("project") / "work")
+    path, packages = folder.path, folder.path.parent / "site"
+    train(folder)  # 1
+    train(folder)  # 2: the same again
+    train(folder, "lr=0.25")  # 3: configuration
+    (path / "helper.py").write_text(HELPER.replace("* 2", "* 3"))
+    train(folder)  # 4: code
+    (path / "helper.py").write_text(HELPER)
+    install(packages, "2.0", 1.5)
+    train(folder)  # 5: package
+    install(packages, "1.0", 1.0)
+    (path / "data.csv").write_text("1,2,4\n")
+    train(folder)  # 6: data
+    (path / "data.csv").write_text("1,2,3\n")
+    folder.environment["OMP_NUM_THREADS"] = "1"
+    train(folder)  # 7: host
+    del folder.environment["OMP_NUM_THREADS"]
+    folder.run("with", "lr=0.25", name="train.py")  # 8: configuration, and a seed drawn at random
+    folder.run(name="train.py")  # 9: a seed drawn at random
+    (path / "data.csv").write_text("5\n")
+    folder.run(name="train.py")  # 10: data, and a seed drawn at random
+    (path / "data.csv").write_text("1,2,3\n")
+    (path / "helper.py").write_text("# how much\n" + HELPER)
+    install(packages, "2.0", 1.5)
+    train(folder)  # 11: a comment, and a package
+    (path / "helper.py").write_text(HELPER)
+    install(packages, "1.0", 1.0)
+    return folder
+
+
+def diff(capsys, folder: Folder, *arguments: str) -> tuple[int, str]:
+    """Return the exit status and what was printed."""
+    status = main(["diff", f"--store={folder.path / 'runs'}", *arguments])
+    return status, capsys.readouterr().out
+
+
+def causes(capsys, folder: Folder, *arguments: str) -> list[dict]:
+    """Return the causes, as JSON tells them."""
+    _, out = diff(capsys, folder, "--json", *arguments)
+    return json.loads(out)["causes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("runs", "kind", "name"),
+    [
+        ("1 3", "config", "config.lr"),
+        ("1 4", "source", "helper.py"),
+        ("1 5", "package", "packages.tinylib"),
+        ("1 6", "input", "data.csv"),
+        ("1 7", "environment", "env.OMP_NUM_THREADS"),
+        ("9 8", "config", "config.lr"),
+        ("9 10", "input", "data.csv"),
+        ("1 11", "package", "packages.tinylib"),
+    ],
+)
+def test_what_was_changed_on_purpose_is_the_first_cause(project, capsys, runs, kind, name):
+    """This is what the command is for; and nothing else that outweighs chance is claimed beside it."""
+    found = causes(capsys, project, *runs.split())
+    assert (found[0]["kind"], found[0]["name"]) == (kind, name)
+    others = {(each["kind"], each["name"]) for each in found[1:] if each["weight"] > 0.3}
+    assert others == set()
+
+
+@pytest.mark.slow
+def test_runs_with_equal_everything_do_not_differ(project, capsys):
+    """Times, process numbers and what the library prints of itself differ in any two runs, and are no difference."""
+    status, out = diff(capsys, project, "1", "2")
+    assert status == 0, out
+    assert "no difference" in out
+    status, out = diff(capsys, project, "1", "2", "--all")
+    assert status == 0, out
+    assert "pid" in out
+    assert "What is equal" in out
+    assert "config.lr" not in out.partition("What is equal")[0]
+
+
+@pytest.mark.slow
+def test_what_follows_from_another_entry_says_so(project, capsys):
+    """``warmup`` is computed from ``lr`` in a config scope: changing it is not what somebody did."""
+    found = {each["name"]: each for each in causes(capsys, project, "1", "3")}
+    assert found["config.warmup"]["why"] == "follows from lr: computed in a config scope"
+    assert found["config.lr"]["why"] == "set by config scope defaults (train.py:11) in 1, the command line in 3"
+    status, out = diff(capsys, project, "1", "3")
+    assert status == 1
+    assert out.index("config lr  0.5 → 0.25") < out.index("config warmup  1 → 0.5")
+
+
+@pytest.mark.slow
+def test_a_source_is_shown_as_a_diff_of_what_was_stored(project, capsys):
+    """The file has changed back since; the record keeps what ran."""
+    _, out = diff(capsys, project, "1", "4")
+    assert "changes scaled()" in out
+    assert "-    return value * 2" in out
+    assert "+    return value * 3" in out
+
+
+@pytest.mark.slow
+def test_a_comment_ranks_below_everything_that_computes(project, capsys):
+    """Bytes differ, the program does not."""
+    found = causes(capsys, project, "1", "11")
+    comment = next(each for each in found if each["kind"] == "source")
+    assert "comments or formatting only" in comment["why"]
+    assert comment["weight"] < 0.1
+
+
+@pytest.mark.slow
+def test_an_input_that_changed_is_shown_by_its_lines(project, capsys):
+    """Small inputs are in the store, so what changed in them can be seen."""
+    _, out = diff(capsys, project, "1", "6", "--inputs")
+    assert "-1,2,3" in out
+    assert "+1,2,4" in out
+    assert "What came out" not in out
+
+
+@pytest.mark.slow
+def test_outcomes_tell_where_they_part(project, capsys):
+    """Result and metrics with absolute and relative change, and the first point that differs."""
+    _, out = diff(capsys, project, "1", "3", "--metrics")
+    assert "they part at the first point, step 0; 3 points" in out
+    assert "-50 %" in out
+    assert "What differs" not in out
+
+
+@pytest.mark.slow
+def test_the_output_is_laid_side_by_side_on_demand(project, capsys):
+    """Without --out the first differing line is enough."""
+    _, short = diff(capsys, project, "1", "3")
+    assert "@@" not in short
+    _, out = diff(capsys, project, "1", "3", "--out")
+    assert "@@" in out
+    assert "+loss " in out
+
+
+@pytest.mark.slow
+def test_several_runs_stand_in_columns_and_equal_ones_share_one(project, capsys):
+    """Three runs of which two are alike are two columns."""
+    status, out = diff(capsys, project, "1", "2", "3")
+    assert status == 1
+    line = next(line for line in out.splitlines() if "config" in line and " lr " in line)
+    assert line.split() == ["1.", "config", "lr", "0.5", "0.25"]
+    assert "1, 2" in out
+
+
+@pytest.mark.slow
+def test_sections_decide_the_exit_status(project, capsys):
+    """A script that asks for packages only wants to know whether packages differ."""
+    assert diff(capsys, project, "1", "3", "--packages")[0] == 0
+    assert diff(capsys, project, "1", "5", "--packages")[0] == 1
+    assert diff(capsys, project, "1", "3", "--config", "--packages")[0] == 1
+
+
+@pytest.mark.slow
+def test_a_page_and_markdown_are_written(project, capsys, tmp_path):
+    """For a pull request, and for people without a terminal."""
+    page = tmp_path / "why.html"
+    status, out = diff(capsys, project, "1", "3", f"--html={page}")
+    assert (status, out) == (1, "")
+    assert "config.lr" in page.read_text(encoding="utf-8")
+    status, out = diff(capsys, project, "1", "3", "--md")
+    assert status == 1
+    assert "config.lr" in out
+    assert "|" in out
+
+
+@pytest.mark.slow
+def test_a_run_is_compared_with_the_folder_as_it_is_now(project, capsys, monkeypatch, tmp_path):
+    """Before a long run is started: what would be different this time? Nothing in the folder is executed."""
+    place = tmp_path / "now"
+    shutil.copytree(project.path, place, ignore=shutil.ignore_patterns("runs"))
+    (place / "data.csv").write_text("9\n")
+    (place / "helper.py").write_text(HELPER.replace("* 2", "* 5") + "import extra\nraise SystemExit('executed')\n")
+    (place / "extra.py").write_text("raise SystemExit('executed')\n")
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(str(project.path.parent / "site"))
+    status, out = diff(capsys, project, "1", ".")
+    assert status == 1
+    assert "as it is now" in out
+    assert "+    return value * 5" in out
+    assert "extra.py" in out
+    assert "input data.csv" in out
+    assert "nothing in the folder is executed" in out
+    assert "config lr" not in out
+    assert "+    return value * 5" in diff(capsys, project, str(place), "2")[1].replace("-    ret", "+    ret")
+    assert diff(capsys, project, "1", ".", "--packages", f"--python={sys.executable}")[0] == 1  # alone: no PYTHONPATH
+
+
+def test_slips_on_the_command_line_are_told_apart(tmp_path, capsys):
+    """Exit status 2, and a sentence that says what to do."""
+    store = tmp_path / "runs"
+    store.mkdir()
+    for arguments, said in {
+        ("1",): "these arguments are not understood",
+        (".", ".."): "one folder is compared with runs",
+        ("1", "2", "--python=python3"): "--python says whose packages",
+    }.items():
+        assert main(["diff", f"--store={store}", *arguments]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["diff", f"--store={store}", "1", "2"]) == 1
+    assert "1" in capsys.readouterr().err
+
+
+def test_an_argument_with_a_separator_is_a_folder_and_no_run():
+    """A label is never taken for a path, nor a path for a label."""
+    assert [is_folder(word) for word in (".", "..", "./x", "/a/b", "x/")] == [True] * 5
+    assert [is_folder(word) for word in ("12", "-1", "latest", "a1b2c3d4", "named")] == [False] * 5
+
+
+def test_values_are_shown_so_that_they_differ_where_they_do():
+    """Five digits are enough to read, and not always enough to see the difference."""
+    assert shown_values([0.123456789, 0.12345679]) == ["0.123456789", "0.12345679"]
+    assert shown_values([None, MISSING]) == ["None", "-"]
+    assert shown_values(["a" * 64, "b" * 64]) == ["a" * 12, "b" * 12]
+    long = ["x" * 100 + "1" + "y" * 100, "x" * 100 + "2" + "y" * 100]
+    assert [("1" in text, "2" in text, len(text) < 70) for text in shown_values(long)] == [
+        (True, False, True),
+        (False, True, True),
+    ]
+    assert shown_values(long, every=True) == long

@@ -1,0 +1,636 @@
+"""Why runs differ: what each kind of evidence is worth, and what is said where there is none."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+
+import pytest
+
+from capture import codec
+from capture.filters import MISSING
+from capture.query._grounds import GROUNDS
+from capture.query.differences import CAUSES, Difference, compare
+from capture.records import RunRecord, Series, StoredFile, bytes_opener
+from tests.project.tree import ROOT
+
+SCOPE = """
+from somewhere import ex
+
+@ex.config
+def defaults():
+    lr = 0.1
+    warmup = lr * 2
+    stamp = now()
+
+def train(lr, warmup, stamp):
+    return lr
+"""
+
+
+def stored(name: str, data: bytes, digest: bool = True) -> StoredFile:
+    """Return a file whose bytes the store has."""
+    return StoredFile(name, hashlib.sha256(data).hexdigest() if digest else None, len(data), open=bytes_opener(data))
+
+
+def record(label: str, source: str = "x = 1\n", **config: object) -> RunRecord:
+    """Return a run as a store gives it, with everything known of it."""
+    run = RunRecord(uid=f"uid{label}", label=label)
+    run.status, run.command, run.result = "COMPLETED", "main", 1.0
+    run.config = {"seed": 1, **config}
+    run.experiment = {"name": "e", "base_dir": "/p", "mainfile": "main.py", "dependencies": ["numpy==1.0"]}
+    run.host = {"hostname": "node1", "cpu": "a", "os": ["Linux", "Linux-6"], "python_version": "3.11.7", "ENV": {}}
+    run.sources = [stored("main.py", source.encode())]
+    run.facts["config"] = {"origins": {path: "command line" for path in run.config}}
+    run.facts["process"] = {"environment": {}, "argv": ["main.py"], "pid": int(label)}
+    run.facts["machine"] = {"cores": {"affinity": 4}, "boot": {"uptime_s": float(label)}}
+    run.facts["lineage"] = {"inputs": [], "coverage": {"complete": True, "unseen": []}}
+    return run
+
+
+def pair(**config: object) -> tuple[RunRecord, RunRecord]:
+    return record("1", **config), record("2", **config)
+
+
+def causes(*runs: RunRecord, every: bool = False) -> dict[str, Difference]:
+    """Return what differs by name, in order."""
+    return {each.name: each for each in compare(runs, every).causes if every or not each.same}
+
+
+# ---------------------------------------------------------------------------------------------------------- the whole
+
+
+def test_equal_runs_do_not_differ():
+    """Process numbers and uptimes do, in any two runs; that is noise and listed on demand only."""
+    found = compare(pair())
+    assert (found.causes, found.outcomes, found.differ) == ([], [], False)
+    everything = compare(pair(), every=True)
+    assert not everything.differ
+    noise = [each.name for each in everything.causes if not each.same]
+    assert noise == ["pid", "boot.uptime_s"]
+    assert all(not each.counts for each in (*everything.causes, *everything.outcomes))
+
+
+def test_fewer_than_two_runs_are_no_comparison():
+    """It is a slip of who calls it."""
+    with pytest.raises(ValueError, match="two runs or more, got 1"):
+        compare([record("1")])
+
+
+def test_every_ground_is_documented_with_its_weight():
+    """The ranking rests on this table alone, and people who doubt a ranking look it up."""
+    page = (ROOT / "docs" / "comparing.md").read_text(encoding="utf-8")
+    for name, (weight, reason) in GROUNDS.items():
+        assert f"| {name} | {weight:.2f} | {reason} |" in page
+    assert list(GROUNDS.values()) == sorted(GROUNDS.values(), key=lambda each: -each[0])
+
+
+def test_a_comparison_is_plain_data_and_a_frame_and_a_small_table():
+    """For programs, for notebooks; what a record holds is escaped."""
+    one, other = pair()
+    other.config["<b>x</b>"] = "<script>alert(1)</script>"
+    other.config["n"] = float("nan")
+    found = compare([one, other])
+    told = codec.loads(codec.dumps(found.to_dict()))
+    assert told["names"] == ["1", "2"]
+    assert told["causes"][0]["values"][0] == {}
+    assert "value" in told["causes"][0]["values"][1]
+    html = found._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    frame = pytest.importorskip("pandas") and found.to_pandas()
+    assert list(frame.columns) == ["kind", "name", "1", "2", "weight", "why"]
+    assert len(frame) == len(found.causes) + len(found.outcomes)
+    assert "2 causes" in repr(found)
+
+
+def test_causes_are_in_the_order_of_their_weights():
+    """That is what ranked means; what is equal stands at the end."""
+    one, other = pair(a=1)
+    other.config["a"] = 2
+    other.sources = [stored("main.py", b"x = 2\n")]
+    other.host["hostname"] = "node2"
+    found = compare([one, other], every=True).causes
+    weights = [each.weight for each in found if not each.same]
+    assert weights == sorted(weights, reverse=True)
+    assert [each.same for each in found] == sorted(each.same for each in found)
+    assert {each.kind for each in found} <= set(CAUSES)
+
+
+def test_runs_of_one_label_are_told_apart():
+    """Two stores may both have a run 1."""
+    assert compare([record("1"), record("1")]).names == ["1 (1)", "1 (2)"]
+
+
+# --------------------------------------------------------------------------------------------------- config and seeds
+
+
+def test_values_that_are_not_numbers_are_compared_as_values():
+    """NaN is NaN, a tuple that came back as a list is the same, True is not 1."""
+    one, other = pair()
+    one.config.update(nan=math.nan, shape=(1, 2), flag=True, text="a", whole=1)
+    other.config.update(nan=math.nan, shape=[1, 2], flag=1, text="a", whole=1.0)
+    assert list(causes(one, other)) == ["config.flag"]
+
+
+def test_arrays_are_compared_element_by_element():
+    """Their == gives an array."""
+    numpy = pytest.importorskip("numpy")
+    one, other = pair()
+    one.config.update(a=numpy.array([1.0, math.nan]), b=numpy.arange(3), c=numpy.arange(3))
+    other.config.update(a=numpy.array([1.0, math.nan]), b=numpy.arange(4), c=[0, 1, 3])
+    assert list(causes(one, other)) == ["config.b", "config.c"]
+
+
+def test_an_empty_place_is_no_entry_where_another_run_fills_it():
+    """``net: {}`` against ``net: {layers: 3}`` is one difference, not two."""
+    one, other = pair()
+    one.config["net"], other.config["net"] = {}, {"layers": 3}
+    found = causes(one, other)
+    assert list(found) == ["config.net.layers"]
+    assert found["config.net.layers"].values[0] is MISSING
+
+
+def scoped(label: str, source: str = SCOPE, **config: object) -> RunRecord:
+    run = record(label, source=source, **config)
+    lines = source.splitlines()
+    told = {key: next((n for n, line in enumerate(lines, 1) if line.strip().startswith(f"{key} =")), 0) for key in config}
+    run.facts["config"]["origins"] = {"seed": "command line"} | {
+        key: f"config scope defaults (main.py:{line})" for key, line in told.items()
+    }
+    return run
+
+
+def test_an_entry_that_follows_from_another_ranks_behind_it():
+    """Nobody chose it: the scope computed it from what somebody set."""
+    one, other = scoped("1", lr=0.1, warmup=0.2), scoped("2", lr=0.2, warmup=0.4)
+    other.facts["config"]["origins"]["lr"] = "command line"
+    found = causes(one, other)
+    assert list(found) == ["config.lr", "config.warmup"]
+    assert found["config.warmup"].why.startswith("follows from lr")
+    assert found["config.warmup"].weight == GROUNDS["config, follows"][0]
+
+
+def test_a_default_that_was_changed_in_the_code_outranks_the_code():
+    """The value is what matters; the source changed in nothing but that scope."""
+    one = scoped("1", lr=0.1, warmup=0.2)
+    other = scoped("2", SCOPE.replace("lr = 0.1", "lr = 0.3"), lr=0.3, warmup=0.6)
+    found = causes(one, other)
+    assert list(found) == ["config.lr", "config.warmup", "main.py"]
+    assert found["config.lr"].why == "its line in the config scope was changed"
+    assert found["main.py"].why.endswith("only config scopes: defaults()")
+
+
+def test_what_a_scope_took_from_nowhere_is_said_to_be_unexplained():
+    """The clock, a file, chance: no record holds it."""
+    found = causes(scoped("1", lr=0.1, stamp=5), scoped("2", lr=0.1, stamp=6))
+    assert found["config.stamp"].weight == GROUNDS["config, not explained"][0]
+    assert "not recorded" in found["config.stamp"].why
+
+
+def test_an_entry_that_no_source_mentions_hardly_matters():
+    """A left-over in the configuration; but a function that takes all of it may read anything."""
+    one, other = pair(unused=1)
+    other.config["unused"] = 2
+    assert "no recorded source mentions unused" in causes(one, other)["config.unused"].why
+    for run in (one, other):
+        run.sources = [stored("main.py", b"def main(_config): return _config\n")]
+    assert causes(one, other)["config.unused"].weight == GROUNDS["config, set"][0]
+
+
+def test_seeds_drawn_at_random_come_after_what_somebody_changed_and_before_nothing():
+    """Any two runs differ in them, so they tell little, unless nothing else differs."""
+    one, other = pair(lr=0.1)
+    for run, seed in ((one, 5), (other, 6)):
+        run.config["seed"] = seed
+        run.facts["config"]["origins"]["seed"] = "generated random seed"
+    other.result = 2.0
+    found = causes(one, other)
+    assert list(found) == ["config.seed"]
+    assert found["config.seed"].why == "drawn at random, and nothing else that matters differs"
+    other.config["lr"] = 0.2
+    other.host["hostname"] = "node2"
+    assert list(causes(one, other)) == ["config.lr", "config.seed", "hostname"]
+    assert any("part of the difference is chance" in each for each in compare([one, other]).limits)
+    other.result = 1.0
+    assert causes(one, other)["config.seed"].why.endswith("what came out is the same")
+
+
+def test_seeds_of_ingredients_follow_from_the_global_one():
+    """They are drawn from it."""
+    one, other = pair()
+    for run, seed in ((one, 5), (other, 6)):
+        run.config.update(seed=seed, data={"seed": seed * 7})
+        run.facts["config"]["origins"] = {"seed": "command line", "data.seed": "generated random seed"}
+    found = causes(one, other)
+    assert list(found) == ["config.seed", "config.data.seed"]
+    assert found["config.data.seed"].why == "derived from config.seed"
+    assert found["config.seed"].why == "set by the command line"
+
+
+def test_masked_values_are_not_called_equal():
+    """Two passwords are masked alike."""
+    one, other = pair(password="***masked:password***")
+    found = compare([one, other])
+    assert found.limits == ["what password held is masked in the records, and cannot be compared"]
+
+
+def test_another_command_is_another_function():
+    """Nothing explains more."""
+    one, other = pair(lr=1)
+    other.command, other.config["lr"] = "evaluate", 2
+    assert list(causes(one, other)) == ["command", "config.lr"]
+
+
+def test_arguments_that_are_config_updates_are_told_once():
+    """They are in the configuration; other arguments are causes of their own."""
+    one, other = pair(lr=1)
+    other.config["lr"] = 2
+    one.facts["process"]["argv"] = ["main.py", "with", "lr=1"]
+    other.facts["process"]["argv"] = ["main.py", "with", "lr=2"]
+    assert list(causes(one, other)) == ["config.lr"]
+    other.facts["process"]["argv"] = ["main.py", "--fast", "with", "lr=2"]
+    assert list(causes(one, other)) == ["config.lr", "argv"]
+
+
+# ------------------------------------------------------------------------------------------------------------- sources
+
+
+def changed(before: str, after: str, name: str = "main.py") -> Difference:
+    one, other = pair()
+    one.sources, other.sources = [stored(name, before.encode())], [stored(name, after.encode())]
+    return causes(one, other)[name]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ground", "said"),
+    [
+        ("x = 1\n", "x = 2\n", "source, code", "+1 -1 lines; changes top-level code"),
+        ("def f():\n    return 1\n", "def f():\n    return 2\n", "source, code", "+1 -1 lines; changes f()"),
+        ("class A:\n    def f(self): 1\n", "class A:\n    def f(self): 2\n", "source, code", "changes A.f()"),
+        ("x = 1\n", "x = 1  # one\n", "source, comments", "comments or formatting only"),
+        ("x = [1, 2]\n", "x = [\n    1,\n    2,\n]\n", "source, comments", "comments or formatting only"),
+        ('def f():\n    """A."""\n', 'def f():\n    """B."""\n', "source, comments", "docstrings"),
+        ("x = 1\n", "x = = 1\n", "source, code", "Python cannot parse it"),
+    ],
+)
+def test_a_change_of_code_is_judged_by_what_python_makes_of_it(before, after, ground, said):
+    """A comment changes nothing that is computed; a statement may change everything."""
+    found = changed(before, after)
+    assert found.weight == GROUNDS[ground][0]
+    assert said in found.why
+    assert found.detail.startswith("--- 1/main.py\n+++ 2/main.py\n@@")
+
+
+def test_bytes_that_are_no_text_are_told_apart_without_being_shown():
+    """Compiled or broken sources; nothing is guessed of them."""
+    one, other = pair()
+    one.sources, other.sources = [stored("a.py", b"\xff\xfe1")], [stored("a.py", b"\xff\xfe2")]
+    found = causes(one, other)["a.py"]
+    assert found.detail == ""
+    assert "no text in UTF-8" in found.why
+
+
+def test_a_source_whose_bytes_the_store_lacks_says_so():
+    """The digest tells that it differs, and nobody can say in what."""
+    one, other = pair()
+    other.sources = [StoredFile("main.py", "f" * 64, 3)]
+    found = causes(one, other)["main.py"]
+    assert found.why == "the store lacks the bytes of it in 2, so what changed cannot be shown"
+    assert found.weight == GROUNDS["source, code"][0]
+
+
+def test_a_source_without_a_digest_is_compared_by_its_bytes():
+    """Old records know an MD5, or nothing."""
+    one, other = pair()
+    one.sources, other.sources = [stored("a.py", b"1", digest=False)], [stored("a.py", b"1")]
+    assert causes(one, other) == {}
+    one.sources, other.sources = [StoredFile("a.py")], [StoredFile("a.py")]
+    one.experiment["sources"], other.experiment["sources"] = [["a.py", "aa"]], [["a.py", "bb"]]
+    assert causes(one, other)["a.py"].values == ["md5 aa", "md5 bb"]
+
+
+def test_files_that_only_some_runs_used_are_listed():
+    """Added and removed sources are causes too."""
+    one, other = pair()
+    other.sources.append(stored("new.py", b"1"))
+    assert causes(one, other)["new.py"].why == "only 2 used it"
+
+
+def test_a_run_without_sources_is_said_not_to_be_comparable():
+    """Where one side is unknown, nothing differs, and nothing is equal either."""
+    one, other = pair()
+    other.sources = []
+    found = compare([one, other])
+    assert found.causes == []
+    assert found.limits == ["the code of 2 is not recorded: sources cannot be compared"]
+
+
+def test_another_commit_is_explained_by_sources_that_are_the_same():
+    """A commit that touched other files is no reason for anything."""
+    one, other = pair()
+    for run, commit in ((one, "a" * 40), (other, "b" * 40)):
+        run.experiment["repositories"] = [{"url": "u", "commit": commit, "dirty": False}]
+    found = causes(one, other)["git.commit"]
+    assert found.why == "all source files that the runs used are the same"
+    assert found.weight == GROUNDS["git, explained"][0]
+    one.sources = other.sources = []
+    assert causes(one, other)["git.commit"].weight == GROUNDS["git, unexplained"][0]
+
+
+def test_kept_untracked_files_are_compared():
+    """They are in no commit, so nothing else would tell."""
+    one, other = pair()
+    for run, digest in ((one, "a" * 64), (other, "b" * 64)):
+        run.experiment["repositories"] = [{"url": "u", "commit": "c" * 40, "dirty": False}]
+        run.facts["git"] = [{"commit": "c" * 40, "untracked": [{"path": "notes.txt", "digest": digest}]}]
+    assert list(causes(one, other)) == ["git.untracked notes.txt"]
+
+
+# ------------------------------------------------------------------------------------------------------------ packages
+
+
+def with_packages(run: RunRecord, imported: dict[str, str], installed: dict[str, str]) -> RunRecord:
+    run.experiment["dependencies"] = [f"{name}=={version}" for name, version in imported.items()]
+    lock = {"format": 1, "distributions": [{"name": name, "version": each} for name, each in installed.items()]}
+    data = codec.dumps(lock).encode()
+    run.kept = [stored(".capture/environment.json", data)]
+    run.facts["environment"] = {"lock": {"source": ".capture/environment.json"}, "python": {"version": "3.11.7"}}
+    return run
+
+
+def test_packages_that_the_code_imports_come_before_those_that_are_merely_installed():
+    """Installing a linter explains nothing."""
+    one, other = record("1", "import torch\n"), record("2", "import torch\n")
+    with_packages(one, {"torch": "1", "six": "1"}, {"torch": "1", "six": "1", "ruff": "1", "sacred": "1"})
+    with_packages(other, {"torch": "2", "six": "2"}, {"torch": "2", "six": "2", "ruff": "2", "sacred": "2"})
+    found = causes(one, other)
+    assert list(found) == ["packages.torch", "packages.six", "packages.sacred", "packages.ruff"]
+    assert found["packages.torch"].weight == GROUNDS["package, imported by the sources"][0]
+    assert found["packages.ruff"].why == GROUNDS["package, installed"][1]
+
+
+def test_spellings_of_a_package_are_one():
+    """``PyYAML`` in an old record, ``pyyaml`` in a lock."""
+    one, other = pair()
+    one.experiment["dependencies"], other.experiment["dependencies"] = ["Foo_Bar==1"], ["foo-bar==1"]
+    assert causes(one, other) == {}
+
+
+def test_another_python_is_a_cause():
+    """And its place is between packages and the machine."""
+    one, other = pair()
+    other.host["python_version"] = "3.12.1"
+    assert causes(one, other)["python"].weight == GROUNDS["python"][0]
+
+
+def test_editable_packages_differ_by_their_commits():
+    """Their version stays the same for months."""
+    one, other = pair()
+    for run, commit in ((one, "a" * 40), (other, "b" * 40)):
+        run.facts["git"] = [{"distribution": "mylib", "commit": commit}]
+    found = causes(one, other)
+    assert list(found) == ["packages.mylib.commit"]
+
+
+# -------------------------------------------------------------------------------------------------------------- inputs
+
+
+def reading(run: RunRecord, **files: str | None) -> RunRecord:
+    run.facts["lineage"]["inputs"] = [
+        {"path": f"/p/{name}", "name": name, "digest": digest and digest * 64, "size": 5} for name, digest in files.items()
+    ]
+    return run
+
+
+def test_inputs_are_compared_by_digest():
+    """Another content under the same name is a cause; a file that only one run read is a weaker one."""
+    one, other = reading(record("1"), a="1", b="2"), reading(record("2"), a="3", c="4")
+    found = causes(one, other)
+    assert found["a"].weight == GROUNDS["input, other content"][0]
+    assert found["b"].why == "only 1 read it"
+    assert found["c"].why == "only 2 read it"
+
+
+def test_the_same_content_under_another_path_is_no_difference():
+    """Data is copied to a scratch disk for every job."""
+    one, other = reading(record("1"), a="1"), reading(record("2"), b="1")
+    assert not compare([one, other]).differ
+    everything = causes(one, other, every=True)
+    assert everything["a"].same
+    assert everything["a"].why == "the same content under another path: a and b"
+
+
+def test_inputs_without_digests_are_said_not_to_be_comparable():
+    """Not equal, not different: unknown, with the reason."""
+    one, other = reading(record("1"), a=None), reading(record("2"), a="1")
+    one.facts["lineage"]["inputs"][0]["why"] = "it changed while it was read"
+    found = compare([one, other])
+    assert found.causes == []
+    assert found.limits == ["whether a had the same content cannot be told: it changed while it was read"]
+    other.facts["lineage"]["inputs"][0]["size"] = 6
+    assert list(causes(one, other)) == ["a"]
+
+
+def test_a_sample_is_not_compared_with_a_whole():
+    """The digests are of different things."""
+    one, other = reading(record("1"), a="1"), reading(record("2"), a="2")
+    one.facts["lineage"]["inputs"][0]["sampled"] = True
+    assert "cannot be told" in compare([one, other]).limits[0]
+
+
+def test_a_file_that_the_configuration_names_follows_from_it():
+    """Who sets data=b.csv has another input, and one cause."""
+    one, other = reading(record("1", data="a.csv"), **{"a.csv": "1"}), reading(record("2", data="b.csv"), **{"b.csv": "2"})
+    for run in (one, other):
+        run.sources = [stored("main.py", b"def main(data): pass\n")]
+    found = causes(one, other)
+    assert list(found) == ["config.data", "a.csv", "b.csv"]
+    assert found["b.csv"].why == "only 2 read it: follows from config.data"
+
+
+def test_a_folder_tells_which_of_its_files_differ():
+    """A million images have one digest; the manifest says which image it was."""
+    from capture.probes.lineage.manifests import manifest_of
+
+    runs = []
+    for label, files in (("1", {"a": "1", "b": "2"}), ("2", {"a": "1", "b": "3", "c": "4"})):
+        run = record(label)
+        data = manifest_of({"name": name, "digest": digit * 64, "size": 1} for name, digit in files.items())
+        run.kept = [stored("m", data)]
+        run.facts["lineage"]["inputs"] = [
+            {"path": "/p/images", "name": "images", "files": len(files), "digest": run.kept[0].digest,
+             "manifest": {"source": "m"}}
+        ]  # fmt: skip
+        runs.append(run)
+    found = causes(*runs)["images"]
+    assert found.why == "2 files of the folder differ: 1 added and 1 changed"
+    assert found.detail.split("\n") == ["+ c", "~ b"]
+
+
+def test_what_lineage_did_not_see_is_a_limit():
+    """A verdict that leaves out what it could not see would be a lie."""
+    one, other = pair()
+    other.facts["lineage"]["coverage"] = {"complete": False, "unseen": ["2 child processes not observed"]}
+    assert compare([one, other]).limits == ["inputs of 2 may have gone unseen: 2 child processes not observed"]
+
+
+# --------------------------------------------------------------------------------------------- environment, host, more
+
+
+def test_variables_that_steer_numerics_come_before_others():
+    """Threads change the order of sums; where an environment lies changes nothing."""
+    one, other = pair()
+    other.facts["process"]["environment"] = {"OMP_NUM_THREADS": "1", "LANG": "de_DE", "VIRTUAL_ENV": "/v"}
+    assert list(causes(one, other)) == ["env.OMP_NUM_THREADS", "env.LANG", "env.VIRTUAL_ENV"]
+
+
+def test_cores_and_processors_come_before_names_of_machines():
+    """They change what is computed, and how fast."""
+    one, other = pair()
+    other.host.update(hostname="node2", cpu="b")
+    other.facts["machine"] = {"cores": {"affinity": 1}, "boot": {"uptime_s": 1.0}}
+    assert list(causes(one, other)) == ["cores.affinity", "cpu", "hostname"]
+
+
+def test_nothing_that_was_recorded_differs_and_yet_what_came_out_does():
+    """Then it is said what no record holds, and no cause is made up."""
+    one, other = pair()
+    other.result = 2.0
+    found = compare([one, other])
+    assert found.differ
+    assert found.causes == []
+    assert found.limits[0].startswith("nothing that was recorded differs, and yet what came out does")
+    assert "GPU kernels" in found.limits[0]
+
+
+def test_numbers_that_agree_up_to_rounding_point_at_the_machine():
+    """That is what another order of sums looks like."""
+    one, other = pair()
+    other.result = 1.0 + 1e-9
+    other.host["cpu"] = "b"
+    found = compare([one, other])
+    assert any("up to rounding" in each for each in found.limits)
+    assert found.causes[0].weight > GROUNDS["host, computing"][0]
+
+
+# ------------------------------------------------------------------------------------------------------------ outcomes
+
+
+def outcomes(*runs: RunRecord) -> dict[str, Difference]:
+    return {each.name: each for each in compare(runs).outcomes}
+
+
+def test_results_are_compared_with_their_distance():
+    """Absolute and relative."""
+    one, other = pair()
+    one.result, other.result = {"acc": 0.8, "n": 3}, {"acc": 0.6, "n": 3}
+    assert {name: each.why for name, each in outcomes(one, other).items()} == {"result.acc": "-0.2, -25 %"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ([3, 2, 1], [3, 2, 0.5], "-0.5, -50 %; they part at step 2; 3 points"),
+        ([3, 2], [3, 2, 1], "-1, -50 %; equal up to step 2, where one of them ends; 2 and 3 points"),
+        ([1], [2], "+1, +100 %; they part at the first point, step 0; 1 point"),
+        ([1, math.nan], [1, 2], "they part at step 1; 2 points"),
+    ],
+)
+def test_metrics_tell_where_they_part(before, after, why):
+    """A series that agrees for a while and then parts tells something else than one that never agreed."""
+    one, other = pair()
+    for run, values in ((one, before), (other, after)):
+        run.metrics = {"loss": Series("loss", range(len(values)), values, range(len(values)))}
+    assert outcomes(one, other)["loss"].why == why
+
+
+def test_series_with_equal_nans_are_equal():
+    """NaN is not equal to itself, the series are."""
+    one, other = pair()
+    for run in (one, other):
+        run.metrics = {"loss": Series("loss", [0], [float("nan")], [0])}
+    assert outcomes(one, other) == {}
+
+
+def test_a_metric_that_only_one_run_logged_is_named():
+    """It has no last value in the other."""
+    one, other = pair()
+    one.metrics = {"loss": Series("loss", [0], [1.0], [0])}
+    found = outcomes(one, other)["loss"]
+    assert found.why == "2 did not log it"
+    assert found.values[1] is MISSING
+
+
+def test_output_is_compared_without_what_the_library_says_of_itself():
+    """The name of a run and its duration differ always."""
+    one, other = pair()
+    one.read_output = lambda: 'INFO - e - Started run with ID "1"\nhello\nINFO - e - Completed after 0:00:01\n'
+    other.read_output = lambda: 'INFO - e - Started run with ID "2"\nhello\nINFO - e - Completed after 0:00:09\n'
+    assert outcomes(one, other) == {}
+    other.read_output = lambda: "hello\nworld\n"
+    found = outcomes(one, other)["line 2"]
+    assert found.values == [MISSING, "world"]
+    assert found.detail.endswith("+world")
+
+
+def test_failures_and_artifacts_are_compared():
+    """The last line of a traceback, and digests by name."""
+    one, other = pair()
+    other.status, other.fail_trace = "FAILED", ["Traceback\n", '  File "x"\n', "ValueError: no\n"]
+    one.artifacts, other.artifacts = [stored("model", b"1")], [stored("model", b"2"), stored("log", b"")]
+    found = outcomes(one, other)
+    assert found["status"].values == ["COMPLETED", "FAILED"]
+    assert found["fail_trace"].values == [MISSING, "ValueError: no"]
+    assert {"model", "log"} <= set(found)
+
+
+# -------------------------------------------------------------------------------------------------------- robustness
+
+
+def test_records_with_nothing_in_them_are_compared():
+    """A run that died before it told anything."""
+    found = compare([RunRecord(label="1"), RunRecord(label="2")])
+    assert not found.differ
+    assert any("had not ended" in each for each in found.limits)
+
+
+@pytest.mark.parametrize("junk", [None, 5, "x", [], [1], {"unavailable": "why"}, {"inputs": 3, "lock": 4, "cores": "x"}])
+def test_facts_that_are_not_what_they_should_be_do_not_stop_a_comparison(junk):
+    """A record may come from anybody."""
+    one, other = pair()
+    topics = ("config", "environment", "imports", "lineage", "process", "machine", "git", "gpu", "usage")
+    other.facts = dict.fromkeys(topics, junk)
+    other.meta = {"options": junk, "config_updates": junk, "named_configs": junk}
+    other.experiment.update(sources=junk, repositories=junk, dependencies=junk)
+    compare([one, other], every=True)
+    compare([other, one], every=True)
+
+
+def test_values_that_refuse_to_be_compared_do_not_stop_a_comparison():
+    """An object in a result that raises when it is compared."""
+
+    class Stubborn:
+        def __eq__(self, other):
+            raise RuntimeError("no")
+
+        __hash__ = None
+
+        def __repr__(self):
+            return "stubborn"
+
+    one, other = pair()
+    one.result, other.result = Stubborn(), Stubborn()
+    assert outcomes(one, other) == {}
+
+
+def test_a_file_that_cannot_be_read_any_more_is_told():
+    """A store that went away between the record and the bytes."""
+
+    def broken() -> io.BytesIO:
+        raise OSError("gone")
+
+    one, other = pair()
+    other.sources = [StoredFile("main.py", "e" * 64, 3, open=broken)]
+    assert "lacks the bytes" in causes(one, other)["main.py"].why
