@@ -71,17 +71,32 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out a command line; return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    is_raw = bool(arguments) and arguments[0] in _RAW  # then output and Ctrl-C are somebody else's, too
+    if not is_raw and getattr(sys.stdout, "errors", None) == "strict":
+        # A terminal that knows ASCII only must not end a command.
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        return _command(arguments)
-    except CommandLineError as error:
-        print(f"capture: {error}", file=sys.stderr)
-        return 2
-    except CaptureError as error:
-        print(f"capture: {error}", file=sys.stderr)
-        return 1
+        status = _explained(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # who reads may have gone away: that is noticed here, or else at exit
+        return status
+    except KeyboardInterrupt:
+        if is_raw:
+            raise
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # `capture ls | head`: say nothing at exit either
         return 1
+
+
+def _explained(arguments: list[str]) -> int:
+    try:
+        return _command(arguments)
+    except CaptureError as error:
+        from capture.cli._console import escape
+
+        print(f"capture: {escape(str(error), lines=True)}", file=sys.stderr)
+        return 2 if isinstance(error, CommandLineError) else 1
 
 
 def _command(arguments: list[str]) -> int:
