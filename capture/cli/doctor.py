@@ -1,51 +1,115 @@
-"""``capture doctor``: settings and who set them, journals that wait, what is installed."""
+"""``capture doctor``: is everything as it should be, and if not, what is to be done?"""
 
 from __future__ import annotations
 
-import os
 import sys
+
+from capture.cli._console import escape, heading, hint, say, styled
+from capture.cli._runs import count_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from capture.query.health import Finding
+
 USAGE = """\
-Show settings and who set them, journals that wait, and what is installed.
+Check the installation, a store, and runs that are stuck or dead; say what to do.
 
 Usage:
-  capture doctor
+  capture doctor [--store=URL] [--all] [--json]
+
+Looked at are packages and plug-ins, the command itself, git; the state folder with the journals that wait in it; the
+store, its records, and the runs that say that they are going on. Settings are shown with who set them. Nothing is
+changed. Status 1: there is a problem.
+
+Options:
+  --all        Also what is well, and the observers that are installed.
+  --json       Print the answer as JSON.
+  --store=URL  The store to look at; the default store if nothing is said.
 """
+
+_STYLES = {"problem": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
 
 
 def run(arguments: dict[str, Any]) -> int:
-    """Print the state of things."""
+    """Print the state of things; 1 if there is a problem."""
+    from capture.query.health import examine
+
+    findings = examine(arguments["--store"])
+    if arguments["--json"]:
+        import json
+
+        print(json.dumps({**_about(), "findings": [each.to_dict() for each in findings]}, indent=2))
+    else:
+        _print_about()
+        _print(findings, arguments["--all"])
+    return 1 if any(each.level == "problem" for each in findings) else 0
+
+
+def _about() -> dict[str, Any]:
     from capture._version import __version__
-    from capture.cli.observers import rows
-    from capture.journal import list_journals, state_dirs
-    from capture.liveness import probe
     from capture.secrets import redact_url
     from capture.settings import DEFAULTS, SETTINGS
+
+    changed = {
+        name: {"value": SETTINGS.shown(name), "set_by": SETTINGS.origin(name)}
+        for name in DEFAULTS
+        if SETTINGS.origin(name) != "library"
+    }
+    return {
+        "version": __version__,
+        "python": sys.version.split()[0],
+        "executable": sys.executable,
+        "store": redact_url(SETTINGS.STORE),
+        "settings": changed,
+    }
+
+
+def _print_about() -> None:
     from capture.stores import default_folder
 
-    print(f"capture {__version__}, Python {sys.version.split()[0]} ({sys.executable})\n")
-    print("Settings that differ from the library's:")
-    changed = [name for name in DEFAULTS if SETTINGS.origin(name) != "library"]
-    for name in changed:
-        print(f"  {name} = {SETTINGS.shown(name)}  ({SETTINGS.origin(name)})")
-    if not changed:
-        print("  none")
+    about = _about()
+    say(f"capture {about['version']}, Python {about['python']} ({escape(about['executable'])})")
+    heading("Settings that differ from the library's:")
+    for name, setting in about["settings"].items():
+        say(f"  {name} = {escape(setting['value'])}  ({escape(setting['set_by'])})")
+    if not about["settings"]:
+        say("  none")
     folder = default_folder()
-    print(f"\nDefault store: {redact_url(SETTINGS.STORE)}" + (f"  ({folder})" if folder else ""))
-    states = state_dirs(folder)
-    print(f"Journals in {', '.join(states)}:")
-    journals = [path for state in states for path in list_journals(state)]
-    for path in journals:
-        print(f"  {os.path.basename(path)}  {os.path.getsize(path):>12,} bytes  writer {probe(path)}")
-    if not journals:
-        print("  none wait")
-    elif any(probe(path) == "dead" for path in journals):
-        print("  capture sync delivers those whose writer is dead")
-    print("\nStores:")
+    say(f"\nDefault store: {escape(about['store'])}" + (f"  ({escape(folder)})" if folder else ""))
+
+
+def _print(findings: list[Finding], everything: bool) -> None:
+    from capture.query.health import LEVELS
+
+    shown = [each for each in findings if everything or each.level != "ok"]
+    for area in dict.fromkeys(each.area for each in shown):
+        heading(f"{area.capitalize()}:")
+        of_area = [each for each in shown if each.area == area]
+        for each in sorted(of_area, key=lambda each: -LEVELS.index(each.level)):
+            say(f"  {styled(each.level, _STYLES[each.level])}: {_indented(each.text)}")
+            if each.remedy:
+                say(f"    to do: {_indented(each.remedy)}")
+    if everything:
+        _print_observers()
+    counts = {level: sum(each.level == level for each in findings) for level in LEVELS}
+    say()
+    if counts["problem"] or counts["warning"]:
+        say(f"{count_of(counts['problem'], 'problem')}, {count_of(counts['warning'], 'warning')}")
+    else:
+        say(f"All is well: {count_of(len(findings), 'thing')} looked at.")
+    if not everything:
+        hint("capture doctor --all shows also what is well")
+
+
+def _indented(text: str) -> str:
+    return escape(text, lines=True).replace("\n", "\n    ")
+
+
+def _print_observers() -> None:
+    from capture.cli.observers import rows
+
+    heading("Observers:")
     for schemes, name, _, _, origin, state in rows():
-        print(f"  {schemes}  {name}, from {origin}: {state}")
-    return 0
+        say(f"  {schemes}  {name}, from {escape(origin)}: {escape(state)}")
