@@ -7,6 +7,7 @@ import os
 from capture import plainjson
 from capture.codec import decode
 from capture.errors import RecordError
+from capture.filters import MISSING
 from capture.observers import _labels
 from capture.observers._folder_record import Folder, FolderRecord
 from capture.observers._pieces import PIECES, read_copied
@@ -20,10 +21,17 @@ from capture.observers._writing import log, opener
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
     from typing import Any, BinaryIO
 
     from capture.filters import Filter
+    from capture.observers._file_index import FileIndex
     from capture.records import RunRecord, Series
+
+
+_FIRST, _PAGE = 64, 500  #: runs that the index tells of together: few at first, since often the newest are enough
+_TIMES = frozenset({"queue_time", "start_time", "stop_time", "heartbeat"})
+_KNOWN = _TIMES | {"name", "user", "git", "tags", "notes", "result"}  #: what the index tells of a run without documents
 
 
 class FileStoreReader(StoreReader):
@@ -47,7 +55,7 @@ class FileStoreReader(StoreReader):
         self.url = "file://" + self.basedir
         self._private = os.path.join(self.basedir, PRIVATE)
         self._bin = os.path.join(self._private, "bin")
-        self._index: Any = None
+        self._index: FileIndex | None = None
         self._seen: set[str] = set()  # folders that were found to hold a run
         self._ages: dict[str, tuple[str, int, str]] = {}  # of runs that have started, by their folder
 
@@ -69,6 +77,12 @@ class FileStoreReader(StoreReader):
         if self._index is not None:
             self._index.close()
             self._index = None
+
+    def health(self) -> Iterator[tuple[str, str, str]]:
+        """Yield what `capture doctor` says of the store: level, what was found, what to do."""
+        from capture.observers._file_health import findings
+
+        return findings(self.basedir, self._private)
 
     # What there is.
 
@@ -111,39 +125,73 @@ class FileStoreReader(StoreReader):
 
     def matching(self, wanted: Filter | None, limit: int | None) -> Iterator[RunRecord]:
         """Yield records from the index; what it does not hold is read from the folder when it is asked for."""
-        names = self._names(self.basedir)
-        if wanted is None and limit is not None and 20 * limit < len(names):
-            yield from self._newest(names)
+        listed = self._listed(self.basedir)
+        are_numbers = all(_labels.is_number(name) for name in listed)
+        if wanted is None and limit is not None and are_numbers and 20 * limit < len(listed):
+            yield from self._newest(listed)
             return
-        places = {name: place for place, name in enumerate(names)}
-        rows = [row for row in self._open_index().answer(names, wanted) if row[0]["name"] in places]
-        rows.sort(key=lambda row: places[row[0]["name"]], reverse=True)
-        for row, is_sure in rows:
-            if row["problem"] is not None:
-                log().warning("A run was left out: %s", row["problem"])
-                continue
-            record = FolderRecord(row["label"], _IndexedFolder(os.path.join(self.basedir, row["name"]), self, row))
-            if not is_sure:
-                try:
-                    if wanted is not None and not wanted.matches(record):
-                        continue
-                except RecordError as error:
-                    log().warning("A run was left out: %s", error)
-                    continue
-            yield record
+        index = self._open_index()
+        found = index.answer(listed, wanted)
+        if are_numbers:
+            found.sort(key=lambda each: int(each[0]), reverse=True)
+        else:
+            found.sort(key=lambda each: self._start(*each[:3]), reverse=True)
+        at, size = 0, _FIRST if limit is None else max(1, min(limit, _PAGE))
+        while at < len(found):
+            page = _Page(index, [name for name, *_ in found[at : at + size]])
+            for name, stamp, _, is_sure in found[at : at + size]:
+                record = self._indexed(name, stamp, is_sure, page, wanted)
+                if record is not None:
+                    yield record
+            at, size = at + size, _PAGE
+
+    def _indexed(self, name: str, stamp: str, is_sure: bool, page: _Page, wanted: Filter | None) -> RunRecord | None:
+        """Return a record that the index has, if it fulfils `wanted`."""
+        row = page.rows.get(name)
+        record: RunRecord
+        try:
+            if row is None:  # it was deleted just now, or another process did away with the index
+                if not _is_run(os.path.join(self.basedir, name)):
+                    return None
+                record = self.read(self._label(self.basedir, name))
+            elif row["problem"] is not None:
+                raise RecordError(row["problem"])
+            else:
+                folder = _IndexedFolder(os.path.join(self.basedir, name), self, page, row)
+                record = FolderRecord(row["label"], folder)
+            # what is not as it was when the index answered may not fulfil the condition any more
+            is_unchanged = row is not None and row["stamp"] == stamp != ""
+            if wanted is not None and not (is_sure and is_unchanged) and not wanted.matches(record):
+                return None
+        except RecordError as error:
+            log().warning("A run was left out: %s", error)
+            return None
+        return record
 
     def _newest(self, names: list[str]) -> Iterator[RunRecord]:
-        for name in reversed(names):
+        """Yield records, newest first, without the index: of a few runs the documents are soon read."""
+        for name in sorted(names, key=int, reverse=True):
+            if not _is_run(os.path.join(self.basedir, name)):
+                continue
             try:
                 yield self.read(self._label(self.basedir, name))
             except RecordError as error:
                 log().warning("A run was left out: %s", error)
 
-    def _open_index(self) -> Any:
+    def _start(self, name: str, stamp: str, start: int | None) -> tuple[int, int, str]:
+        """Return what sorts runs by their start, as `_age` does, in microseconds."""
+        if start is None:
+            changed = stamp.partition(" ")[0]
+            path = os.path.join(self.basedir, name)
+            start = int(changed) // 1000 if changed else int(_changed_at(path) * 1e6)
+        return start, int(name) if _labels.is_number(name) else 0, name
+
+    def _open_index(self) -> FileIndex:
         if self._index is None:
             from capture.observers._file_index import FileIndex
 
-            self._index = FileIndex(self.basedir, self._private, lambda name: self._label(self.basedir, name))
+            root = self.basedir
+            self._index = FileIndex(root, self._private, lambda name: self._label(root, name), _is_run)
         return self._index
 
     def folder(self, run: Any, binned: bool = False) -> str:
@@ -165,23 +213,26 @@ class FileStoreReader(StoreReader):
     def _root(self, binned: bool) -> str:
         return self._bin if binned else self.basedir
 
-    def _names(self, root: str) -> list[str]:
-        """Return the names of the folders of runs, oldest run first."""
+    def _listed(self, root: str) -> list[str]:
+        """Return the names of what may be the folders of runs, in no order."""
         try:
-            with os.scandir(root) as entries:
-                names = [entry.name for entry in entries if entry.name[0] not in "_." and self._has_run(entry)]
+            return [name for name in os.listdir(root) if name[0] not in "_."]
         except FileNotFoundError:
             return []
+
+    def _names(self, root: str) -> list[str]:
+        """Return the names of the folders of runs, oldest run first."""
+        names = [name for name in self._listed(root) if self._has_run(os.path.join(root, name))]
         if all(_labels.is_number(name) for name in names):
             return sorted(names, key=int)
         return sorted(names, key=lambda name: self._age(root, name))
 
-    def _has_run(self, entry: os.DirEntry[str]) -> bool:
+    def _has_run(self, path: str) -> bool:
         """Say whether a run lies in a folder; of one that did, it is remembered."""
-        if entry.path not in self._seen:
-            if not entry.is_dir() or not _is_run(entry.path):
+        if path not in self._seen:
+            if not _is_run(path):
                 return False
-            self._seen.add(entry.path)
+            self._seen.add(path)
         return True
 
     def _age(self, root: str, name: str) -> tuple[str, int, str]:
@@ -288,24 +339,62 @@ class _LocalFolder(Folder):
         return None, None
 
 
+class _Page:
+    """Runs that the index tells of together; what one of them is asked for, the next will be."""
+
+    def __init__(self, index: FileIndex, names: list[str]) -> None:
+        self._index, self._names = index, names
+        self.rows: dict[str, dict[str, Any]] = index.rows(names)
+
+    def column(self, name: str, column: str) -> Any:
+        """Return what the index has of a run in a further column; KeyError if it does not know the run any more."""
+        row = self.rows[name]
+        if column not in row:
+            for other, found in self._index.rows(self._names, (column, "stamp")).items():
+                if other in self.rows and self.rows[other]["stamp"] == found["stamp"]:
+                    self.rows[other][column] = found[column]
+        return row[column]
+
+
 class _IndexedFolder(_LocalFolder):
     """A folder of which the index knows the small documents; the others are read when they are asked for."""
 
-    def __init__(self, path: str, reader: FileStoreReader, row: dict[str, Any]) -> None:
+    def __init__(self, path: str, reader: FileStoreReader, page: _Page, row: dict[str, Any]) -> None:
         super().__init__(path, reader)
-        self._row = row
+        self._page, self._row = page, row
         self._parts: dict[str, Any] = {}
+        self._more: Any = None
+
+    def known(self, name: str) -> Any:
+        if name == "status" or name == "command":
+            found = self._row[name]
+            return MISSING if found is None else found
+        if name not in _KNOWN or self._row["more"] is None:
+            return MISSING
+        if self._more is None:
+            self._more = plainjson.loads(self._row["more"])
+        found = self._more[name]
+        return _moment(found) if name in _TIMES and found is not None else decode(found)
 
     def part(self, name: str) -> Any:
-        if name not in self._row:
-            return self.document(name)
         if name not in self._parts:
-            text = self._row[name]
+            if name == "info":
+                return self.document(name)
+            try:
+                text = self._row[name] if name == "config" else self._page.column(self._row["name"], name)
+            except KeyError:
+                return self.document(name)
             self._parts[name] = None if text is None else plainjson.loads(text)
         return self._parts[name]
 
     def summary(self) -> Mapping[str, dict[str, Any]]:
         return decode(plainjson.loads(self._row["summary"]))
+
+
+def _moment(text: str) -> datetime:
+    from capture.moments import datetime
+
+    return datetime.fromisoformat(text)
 
 
 def _changed_at(path: str) -> float:
