@@ -483,7 +483,8 @@ class RunRecord:
         if key != "branch":
             return main.get(key)
         late = self.facts.get("git")
-        same = [each for each in late if each.get("commit") == main.get("commit")] if isinstance(late, list) else []
+        told = [each for each in late if isinstance(each, dict)] if isinstance(late, list) else []
+        same = [each for each in told if each.get("commit") == main.get("commit")]
         return same[0].get(key) if same else None
 
     @property

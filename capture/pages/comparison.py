@@ -46,6 +46,8 @@ MOST_PLOTS = 24  #: metrics whose curves are drawn
 LONGEST_VALUE = 400  #: characters of a value
 LONGEST_DIFF = 60_000  #: characters of a unified diff
 ALL_DIFFS = 600_000  #: characters of all of them
+LONGEST_LINE = 1_000  #: characters of a line in a diff
+_PER_LINE = 30  #: characters of HTML around each
 LONGEST_MARKDOWN = 65_000  #: characters; a comment on GitHub takes 65,536
 LONGEST_MARKDOWN_VALUE = 120
 LONGEST_MARKDOWN_DIFF = 12_000
@@ -195,7 +197,7 @@ def in_short(difference: Difference, value: Any) -> str:
             return as_duration(value)
     if difference.kind in OUTCOMES and isinstance(value, float):
         short = [as_number(each, 6) if isinstance(each, float) else None for each in difference.values]
-        return as_number(value, 6) if len(set(short)) == len(set(map(repr, difference.values))) else repr(value)
+        return as_number(value, 6) if len(set(short)) == len(set(map(as_text, difference.values))) else as_text(value)
     if isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef"):
         return value[:12]
     return as_text(value, LONGEST_VALUE)
@@ -208,12 +210,26 @@ def _details(differences: Sequence[Difference]) -> Html:
     for each in differences:
         if not each.detail:
             continue
-        text = each.detail[: min(LONGEST_DIFF, room)]
-        room -= len(text)
-        left_out = each.detail.count("\n", len(text))
+        lines = each.detail.rstrip("\n").split("\n")
+        shown = _fitting(lines, min(LONGEST_DIFF, room))
+        room -= sum(map(len, shown)) + _PER_LINE * len(shown)
+        left_out = len(lines) - len(shown)
         note = element("p", f"{counted(left_out, 'more line')} left out.", class_="soft small") if left_out else None
-        parts.append(folded(element("code", each.name), diff(text), note, opened=not parts and each.kind in CAUSES))
+        text = diff("\n".join(shown)) if shown else None
+        parts.append(folded(element("code", each.name), text, note, opened=not parts and each.kind in CAUSES))
     return together(parts)
+
+
+def _fitting(lines: Sequence[str], room: int) -> list[str]:
+    """Return the first lines, each cut, as many as there is room for."""
+    shown: list[str] = []
+    for line in lines:
+        line = cut(line, LONGEST_LINE)
+        room -= len(line) + _PER_LINE
+        if room < 0:
+            break
+        shown.append(line)
+    return shown
 
 
 def _curves(comparison: Comparison, runs: Sequence[RunRecord]) -> Html | None:
@@ -374,7 +390,7 @@ class _Limited:
         used = 0
         every = difference.detail.rstrip("\n").split("\n")
         for line in every:
-            line = visible(cut(line, 1000))
+            line = visible(cut(line, LONGEST_LINE))
             used += len(line) + 1
             if used > room:
                 break

@@ -5,18 +5,19 @@ Each part has a limit, and so has the page: what is left out is said where it wo
 
 from __future__ import annotations
 
-from capture.codec import Opaque
 from capture.errors import CaptureError
 from capture.filters import MISSING
 from capture.pages.comparison import curves_of, in_a_sentence, sections
 from capture.pages.html import Cell, element, folded, image, image_type, page, table, together
 from capture.pages.values import (
+    LONGEST,
     NOTHING,
     as_duration,
     as_number,
     as_size,
     as_text,
     as_time,
+    as_words,
     at,
     counted,
     cut,
@@ -42,16 +43,19 @@ LONGEST_NOTES = 20_000
 LARGEST_IMAGE = 2_000_000  #: bytes
 
 #: characters and bytes that all runs of a page share
-ALL_OUTPUT, ALL_SOURCES, ALL_IMAGES = 1_000_000, 1_000_000, 12_000_000
+ALL_OUTPUT, ALL_SOURCES, ALL_IMAGES = 1_000_000, 1_000_000, 8_000_000
 
 
 class _Budget:
-    """What is left of the space that the runs of a page share."""
+    """What the runs of a page may take: a share for each, and what all of them draw from."""
 
     def __init__(self, runs: int) -> None:
+        self.entries = max(25, MOST_ENTRIES // runs)  # of each list
+        self.value = LONGEST if runs == 1 else LONGEST // 5  # characters of a value
         self.output = min(LONGEST_OUTPUT, ALL_OUTPUT // runs)
-        self.sources = ALL_SOURCES
-        self.images = ALL_IMAGES
+        self.trace = max(2_000, LONGEST_TRACE // runs)
+        self.notes = max(1_000, LONGEST_NOTES // runs)
+        self.sources, self.images = ALL_SOURCES, ALL_IMAGES
 
 
 def report(runs: Sequence[RunRecord], title: str | None = None, comparison: Comparison | None = None) -> str:
@@ -68,7 +72,7 @@ def report(runs: Sequence[RunRecord], title: str | None = None, comparison: Comp
     Returns
     -------
     str
-        HTML that loads nothing and runs no script of a record's; a few megabytes at most, where images are kept.
+        HTML that loads nothing and runs no script of a record's; at most some twenty megabytes, half of them images.
 
     Raises
     ------
@@ -78,12 +82,8 @@ def report(runs: Sequence[RunRecord], title: str | None = None, comparison: Comp
     if not 1 <= len(runs) <= MOST_RUNS:
         raise ValueError(f"a report is about 1 to {MOST_RUNS} runs, got {len(runs)}")
     names = [name_of(run) for run in runs]
-    if comparison is None and len(runs) > 1:
-        from capture.query.differences import compare
-
-        comparison = compare(list(runs))
     budget = _Budget(len(runs))
-    parts = _one(runs[0], budget) if comparison is None else _several(runs, names, comparison, budget)
+    parts = _one(runs[0], budget) if len(runs) == 1 else _several(runs, names, _differences(runs, comparison), budget)
     heading = title or _title(runs, names)
     links = [element("a", text, href=f"#{identity}") for identity, text, _ in parts]
     return page(
@@ -91,7 +91,7 @@ def report(runs: Sequence[RunRecord], title: str | None = None, comparison: Comp
         element(
             "header",
             element("h1", heading),
-            _lead(runs[0]) if len(runs) == 1 else _lead_of_several(runs),
+            _lead(runs[0], budget) if len(runs) == 1 else _lead_of_several(runs),
             element("nav", links, aria_label="Parts of this page"),
         ),
         element("main", [element("section", _heading(text), body, id=identity) for identity, text, body in parts]),
@@ -99,10 +99,24 @@ def report(runs: Sequence[RunRecord], title: str | None = None, comparison: Comp
     )
 
 
+def _differences(runs: Sequence[RunRecord], comparison: Comparison | None) -> Html:
+    if comparison is None:
+        from capture.query.differences import compare
+
+        try:
+            comparison = compare(list(runs))
+        except Exception:  # a record made by others can be of any shape; the rest of the page is worth having
+            import logging
+
+            logging.getLogger("capture").exception("the runs of the report could not be compared")
+            return element("p", "These runs could not be compared: something in their records is not as it should be.")
+    return together(element("p", in_a_sentence(comparison)), sections(comparison, level=3))
+
+
 def name_of(run: RunRecord) -> str:
     """Return what a run is called: its label, else the end of its uid."""
     label = run.label if run.label is not None else run.uid[-8:]
-    return cut(str(label), 60)
+    return as_words(label, 60)
 
 
 def _title(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
@@ -133,15 +147,15 @@ def _left_out(count: int, thing: str, things: str | None = None) -> Html | None:
 
 
 def _state(run: RunRecord) -> Html:
-    state = str(getattr(run, "state", run.status))
+    state = as_words(getattr(run, "state", run.status), 40)
     known = state if state.isalpha() and state.isascii() else None
-    return element("span", cut(state, 40), class_=f"state {known}" if known else "state")
+    return element("span", state, class_=f"state {known}" if known else "state")
 
 
-def _lead(run: RunRecord) -> Html:
+def _lead(run: RunRecord, budget: _Budget) -> Html:
     said = [as_time(run.start_time) if run.start_time else None, as_duration(run.duration) if run.duration else None]
     parts = [_state(run), *([" · ", element("span", each, class_="whole")] for each in said if each)]
-    return together(element("p", parts, class_="lead"), _tags(run), _notes(run))
+    return together(element("p", parts, class_="lead"), _tags(run, budget), _notes(run, budget))
 
 
 def _lead_of_several(runs: Sequence[RunRecord]) -> Html:
@@ -154,31 +168,30 @@ def _lead_of_several(runs: Sequence[RunRecord]) -> Html:
     return element("p", started, class_="lead")
 
 
-def _tags(run: RunRecord) -> Html | None:
-    tags = [element("span", cut(str(tag), 100), class_="tag") for tag in run.tags[:MOST_ENTRIES]]
+def _tags(run: RunRecord, budget: _Budget) -> Html | None:
+    tags = [element("span", as_words(tag, 100), class_="tag") for tag in run.tags[: budget.entries]]
     return element("p", tags) if tags else None
 
 
-def _notes(run: RunRecord) -> Html | None:
-    return element("p", cut(str(run.notes), LONGEST_NOTES), class_="note") if run.notes else None
+def _notes(run: RunRecord, budget: _Budget) -> Html | None:
+    return element("p", as_words(run.notes, budget.notes), class_="note") if run.notes else None
 
 
 def _several(
-    runs: Sequence[RunRecord], names: Sequence[str], comparison: Comparison, budget: _Budget
+    runs: Sequence[RunRecord], names: Sequence[str], differences: Html, budget: _Budget
 ) -> list[tuple[str, str, Html]]:
     metrics = list(dict.fromkeys(name for run in runs for name in run.metrics))
     curves = curves_of(metrics, runs, [f"run {name}" for name in names], "metric")
     parts = [("runs", "Runs", _overview(runs, names))]
     if curves:
         parts.append(("metrics", "Metrics", curves))
-    told = together(element("p", in_a_sentence(comparison)), sections(comparison, level=3))
-    parts.append(("differences", "Why they differ", told))
+    parts.append(("differences", "Why they differ", differences))
     each = [
         element(
             "details",
             element("summary", f"Run {name} ", _state(run)),
-            _tags(run),
-            _notes(run),
+            _tags(run, budget),
+            _notes(run, budget),
             [
                 element("section", element("h3", text) if text else None, body)
                 for _, text, body in _one(run, budget, f"run-{place}-", curves=False)
@@ -223,7 +236,7 @@ def _cell(value: Any) -> Cell:
     if value is MISSING:
         return Cell(element("span", NOTHING, class_="missing"), "")
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return Cell(as_number(value) if is_number else cut(as_text(value, 80), 80), repr(value) if is_number else None)
+    return Cell(as_number(value), as_text(value)) if is_number else Cell(as_text(value, 80))
 
 
 # ------------------------------------------------------------------------------------------------------------- one run
@@ -232,28 +245,28 @@ def _cell(value: Any) -> Cell:
 def _one(run: RunRecord, budget: _Budget, prefix: str = "", curves: bool = True) -> list[tuple[str, str, Html]]:
     """Return the parts of a run that there are: an identity in the page, a heading, and what it says."""
     parts = [
-        ("failure", "Failure", _failure(run)),
-        ("result", "Result", _result(run)),
-        ("metrics", "Metrics", _metrics(run, curves)),
-        ("configuration", "Configuration", _configuration(run)),
+        ("failure", "Failure", _failure(run, budget)),
+        ("result", "Result", _result(run, budget)),
+        ("metrics", "Metrics", _metrics(run, budget, curves)),
+        ("configuration", "Configuration", _configuration(run, budget)),
         ("images", "Images", _images(run, budget)),
         ("files", "Files", _files(run, budget)),
         ("output", "Output", _output(run, budget)),
-        ("info", "Info", _info(run)),
-        ("lineage", "Lineage", _lineage(run)),
+        ("info", "Info", _info(run, budget)),
+        ("lineage", "Lineage", _lineage(run, budget)),
         ("code", "Code version", _git(run)),
-        ("environment", "Environment", _environment(run)),
+        ("environment", "Environment", _environment(run, budget)),
     ]
     return [(prefix + identity, heading, body) for identity, heading, body in parts if body]
 
 
-def _failure(run: RunRecord) -> Html | None:
+def _failure(run: RunRecord, budget: _Budget) -> Html | None:
     if not run.fail_trace:
         return None
     lines = run.fail_trace if isinstance(run.fail_trace, (list, tuple)) else [run.fail_trace]
-    text = "".join(str(line) for line in lines)
-    if len(text) > LONGEST_TRACE:
-        text = f"… ({len(text) - LONGEST_TRACE:,} characters left out)\n{text[-LONGEST_TRACE:]}"
+    text = "".join(as_words(line, budget.trace) for line in lines)
+    if len(text) > budget.trace:
+        text = f"… ({len(text) - budget.trace:,} characters left out)\n{text[-budget.trace:]}"
     said = text.rstrip().rpartition("\n")[2]
     return together(
         element("p", element("strong", element("code", cut(said, 500)))),
@@ -261,34 +274,34 @@ def _failure(run: RunRecord) -> Html | None:
     )
 
 
-def _result(run: RunRecord) -> Html | None:
+def _result(run: RunRecord, budget: _Budget) -> Html | None:
     if run.result is None:
         return None
-    if isinstance(run.result, (int, float, str)) and len(str(run.result)) <= 60:
+    if isinstance(run.result, (int, float, str)) and len(as_text(run.result)) <= 60:
         exact = as_text(run.result)
         return element("p", as_number(run.result, 6), class_="result", title=exact)
-    return _value(run.result)
+    return _value(run.result, budget)
 
 
-def _value(value: Any) -> Html:
+def _value(value: Any, budget: _Budget) -> Html:
     """Return any value: a table of its entries, if it has names for them, else as Python writes it."""
-    if isinstance(value, dict) and 0 < len(value) <= 100:
-        rows = [[element("code", cut(str(key), 200)), _inline(each)] for key, each in value.items()]
+    if isinstance(value, dict) and 0 < len(value) <= min(100, budget.entries):
+        rows = [[element("code", as_words(key, 200)), _inline(each, budget)] for key, each in value.items()]
         return table([], rows, "pairs", row_heading=True)
-    return element("p", _inline(value))
+    return element("p", _inline(value, budget))
 
 
-def _inline(value: Any) -> Html:
-    return element("code", value.type if isinstance(value, Opaque) and not repr(value) else as_text(value))
+def _inline(value: Any, budget: _Budget) -> Html:
+    return element("code", as_text(value, budget.value))
 
 
-def _metrics(run: RunRecord, curves: bool) -> Html | None:
+def _metrics(run: RunRecord, budget: _Budget, curves: bool) -> Html | None:
     if not run.metrics:
         return None
     summary = run.summary
     drawn = curves_of(list(run.metrics), [run], [f"run {name_of(run)}"], "metric") if curves else None
     rows = []
-    for name in list(summary)[:MOST_ENTRIES]:
+    for name in list(summary)[: budget.entries]:
         told = summary[name]
         numbers = [_cell(told.get(part, MISSING)) for part in ("last", "min", "max", "step", "count")]
         rows.append([element("code", cut(name, 200)), *numbers])
@@ -299,25 +312,25 @@ def _metrics(run: RunRecord, curves: bool) -> Html | None:
     return together(drawn, folded("Values", values) if drawn else values)
 
 
-def _configuration(run: RunRecord) -> Html | None:
+def _configuration(run: RunRecord, budget: _Budget) -> Html | None:
     from capture.query.columns import flat
 
     if not run.config:
         return None
     entries: dict[str, Any] = {}
     for key, value in run.config.items():
-        entries.update(flat(value, str(key)))
+        entries.update(flat(value, as_words(key, 200)))
     origins, docs = (at(run.facts, "config", part) for part in ("origins", "docs"))
     rows = [
         [
             [
                 element("code", cut(path, 200)),
-                element("span", cut(str(at(docs, path)), 300), class_="origin") if at(docs, path) else None,
+                element("span", as_words(at(docs, path), 300), class_="origin") if at(docs, path) else None,
             ],
-            element("code", as_text(value)),
-            element("span", cut(str(at(origins, path)), 300), class_="origin") if at(origins, path) else None,
+            element("code", as_text(value, budget.value)),
+            element("span", as_words(at(origins, path), 300), class_="origin") if at(origins, path) else None,
         ]
-        for path, value in list(entries.items())[:MOST_ENTRIES]
+        for path, value in list(entries.items())[: budget.entries]
     ]
     more = len(entries) - len(rows)
     note = _left_out(more, "more entry", "more entries")
@@ -374,7 +387,7 @@ def _start_of(stored: StoredFile, longest: int) -> bytes | None:
 
 def _images(run: RunRecord, budget: _Budget) -> Html | None:
     figures, left_out = [], 0
-    for stored in run.artifacts[:MOST_ENTRIES]:
+    for stored in run.artifacts[: budget.entries]:
         first = _start_of(stored, 16) or b""
         if image_type(first) is None:
             continue
@@ -391,16 +404,16 @@ def _images(run: RunRecord, budget: _Budget) -> Html | None:
 
 def _files(run: RunRecord, budget: _Budget) -> Html | None:
     kinds = (("Artifacts", run.artifacts), ("Resources", run.resources))
-    listed = [_listed(heading, files) for heading, files in kinds if files]
-    sources = [_source(stored, budget) for stored in run.sources[:MOST_ENTRIES]]
+    listed = [_listed(heading, files, budget) for heading, files in kinds if files]
+    sources = [_source(stored, budget) for stored in run.sources[: budget.entries]]
     more = len(run.sources) - len(sources)
     note = _left_out(more, "more source")
     code = [element("h4", "Sources"), sources, note] if sources else None
     return together(listed, code) if listed or code else None
 
 
-def _listed(heading: str, files: Sequence[StoredFile]) -> Html:
-    shown = files[:MOST_ENTRIES]
+def _listed(heading: str, files: Sequence[StoredFile], budget: _Budget) -> Html:
+    shown = files[: budget.entries]
     names = [element("code", cut(stored.name, 300)) for stored in shown]
     sizes = [Cell(as_size(stored.size), stored.size) for stored in shown]
     rows = [list(row) for row in zip(names, sizes, (_digest(stored.digest) for stored in shown), map(_type, shown))]
@@ -414,11 +427,11 @@ def _listed(heading: str, files: Sequence[StoredFile]) -> Html:
 def _digest(digest: Any) -> Html:
     if not digest:
         return element("span", NOTHING, class_="missing")
-    return element("code", str(digest)[:16], title=cut(str(digest), 200), class_="digest")
+    return element("code", as_words(digest, 200)[:16], title=as_words(digest, 200), class_="digest")
 
 
 def _type(stored: StoredFile) -> str:
-    return cut(str(stored.content_type or ""), 100)
+    return as_words(stored.content_type or "", 100)
 
 
 def _source(stored: StoredFile, budget: _Budget) -> Html:
@@ -452,22 +465,22 @@ def _plain(value: Any, longest: int = 300) -> str | None:
     """Return a fact as text; None if it is not known, or says why it is not."""
     if value is None or (isinstance(value, dict) and "unavailable" in value):
         return None
-    return cut(value if isinstance(value, str) else as_text(value, longest), longest)
+    return as_words(value, longest)
 
 
-def _info(run: RunRecord) -> Html | None:
+def _info(run: RunRecord, budget: _Budget) -> Html | None:
     told = {key: value for key, value in run.info.items() if key != "metrics"}  # where Sacred keeps their places
-    parts = [_value(told) if told else None]
+    parts = [_value(told, budget) if told else None]
     params = run.params
     if isinstance(params, dict) and params:
-        parts += [element("h4", "Parameters"), _value(params)]
+        parts += [element("h4", "Parameters"), _value(params, budget)]
     return together(parts) if told or params else None
 
 
 def _git(run: RunRecord) -> Html | None:
     late, repositories = run.facts.get("git"), run.experiment.get("repositories")
-    more = {str(each.get("commit")): each for each in _dicts(late)}
-    parts = [_repository(each, more.get(str(each.get("commit"))) or {}) for each in _dicts(repositories)[:20]]
+    more = {as_words(each.get("commit"), 80): each for each in _dicts(late)}
+    parts = [_repository(each, more.get(as_words(each.get("commit"), 80)) or {}) for each in _dicts(repositories)[:20]]
     return together(parts) if any(parts) else None
 
 
@@ -481,7 +494,7 @@ def _repository(told: dict[str, Any], late: dict[str, Any]) -> Html | None:
     return _pairs(
         [
             ("Repository", _plain(told.get("url") or late.get("root"))),
-            ("Commit", element("code", cut(str(told["commit"]), 80)) if told.get("commit") else None),
+            ("Commit", element("code", as_words(told["commit"], 80)) if told.get("commit") else None),
             ("Branch", _plain(late.get("branch"))),
             ("Uncommitted changes", {True: "yes", False: "none"}.get(dirty) if isinstance(dirty, bool) else None),
             ("Untracked files", f"{len(untracked):,}" if isinstance(untracked, list) and untracked else None),
@@ -489,7 +502,7 @@ def _repository(told: dict[str, Any], late: dict[str, Any]) -> Html | None:
     )
 
 
-def _environment(run: RunRecord) -> Html | None:
+def _environment(run: RunRecord, budget: _Budget) -> Html | None:
     facts, host = run.facts, run.host if isinstance(run.host, dict) else {}
     machine, process, usage = facts.get("machine"), facts.get("process"), facts.get("usage")
     system = host.get("os")
@@ -511,13 +524,13 @@ def _environment(run: RunRecord) -> Html | None:
             ("Peak memory", as_size(at(usage, "peak_memory_bytes")) if at(usage, "peak_memory_bytes") else None),
         ]
     )
-    return together(known, _packages(run)) if known or run.experiment.get("dependencies") else None
+    return together(known, _packages(run, budget)) if known or run.experiment.get("dependencies") else None
 
 
 def _words(words: Sequence[Any]) -> str:
     import shlex
 
-    return shlex.join(str(word) for word in words[:200])
+    return shlex.join(as_words(word, 1000) for word in words[:200])
 
 
 def _gpus(told: Any) -> str | None:
@@ -525,22 +538,22 @@ def _gpus(told: Any) -> str | None:
     devices = at(told, "devices") or at(told, "gpus") or (told if isinstance(told, list) else None)
     if not isinstance(devices, list):
         return None
-    names = [str(each.get("name") or each.get("model") or "") for each in devices if isinstance(each, dict)]
+    names = [as_words(each.get("name") or each.get("model") or "", 100) for each in _dicts(devices)]
     return cut(", ".join(name for name in names if name), 300) or None
 
 
-def _packages(run: RunRecord) -> Html | None:
+def _packages(run: RunRecord, budget: _Budget) -> Html | None:
     listed = run.experiment.get("dependencies") or []
     if not isinstance(listed, (list, tuple)) or not listed:
         return None
-    shown = sorted(str(each) for each in listed)[:MOST_ENTRIES]
+    shown = sorted(as_words(each, 200) for each in listed)[: budget.entries]
     more = len(listed) - len(shown)
     note = _left_out(more, "more package")
-    text = element("pre", element("code", "\n".join(cut(each, 200) for each in shown)))
+    text = element("pre", element("code", "\n".join(shown)))
     return folded(f"{counted(len(listed), 'package')} imported", text, note)
 
 
-def _lineage(run: RunRecord) -> Html | None:
+def _lineage(run: RunRecord, budget: _Budget) -> Html | None:
     facts = run.facts.get("lineage")
     parts = []
     for heading, topic in (("Read", "inputs"), ("Written", "outputs")):
@@ -548,11 +561,11 @@ def _lineage(run: RunRecord) -> Html | None:
         if files:
             rows = [
                 [
-                    element("code", cut(str(each.get("path") or each.get("name") or ""), 300)),
+                    element("code", as_words(each.get("path") or each.get("name") or "", 300)),
                     Cell(as_size(each.get("size")), _plain(each.get("size"))),
                     _digest(each.get("digest")),
                 ]
-                for each in files[:MOST_ENTRIES]
+                for each in files[: budget.entries]
             ]
             more = len(files) - len(rows)
             note = _left_out(more, "more file")

@@ -37,6 +37,17 @@ def as_text(value: Any, longest: int = LONGEST) -> str:
     return cut(text, longest)
 
 
+def as_words(value: Any, longest: int = LONGEST) -> str:
+    """Return text as it is, anything else as Python writes it, cut to `longest` characters.
+
+    Examples
+    --------
+    >>> as_words("main"), as_words(["main"])
+    ('main', "['main']")
+    """
+    return cut(value, longest) if isinstance(value, str) else as_text(value, longest)
+
+
 def cut(text: str, longest: int) -> str:
     """Return a text, cut to `longest` characters if it is longer, with how long it was."""
     return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"

@@ -1,0 +1,223 @@
+"""A page about runs: all that is known of them, escaped, within limits, loading nothing."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime, timezone
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from capture import Experiment, open_store
+from capture.observers import FileStorageObserver
+from capture.pages import report as module
+from capture.pages.report import report
+from capture.records import RunRecord, Series, StoredFile, bytes_opener
+from tests.pages.checking import NASTY, nasty_run, read, texts, values
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 50
+
+
+def record(**attributes) -> RunRecord:
+    """Return a run with little in it."""
+    run = RunRecord("0" * 32, "7")
+    run.status, run.experiment = "COMPLETED", {"name": "digits"}
+    run.start_time, run.stop_time = (datetime(2026, 1, 1, 12, 0, second, tzinfo=timezone.utc) for second in (0, 9))
+    for name, value in attributes.items():
+        setattr(run, name, value)
+    return run
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(words=st.lists(texts, min_size=1, max_size=8), some=st.lists(values, min_size=1, max_size=8))
+def test_a_page_about_anything_is_whole_and_harmless(words, some):
+    """Records come from anywhere: none of their text may become markup, break the page, or stop it from being made."""
+    read(report([nasty_run(words, some)], title=words[0]))
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
+@given(words=st.lists(texts, min_size=2, max_size=8), some=st.lists(values, min_size=2, max_size=8))
+def test_a_page_about_several_of_anything_is_too(words, some):
+    """Several runs add a table of them, overlaid curves and what differs, each with the runs' own words in it."""
+    other = nasty_run(words[::-1], some[::-1])
+    read(report([nasty_run(words, some), other, record()]))
+
+
+def test_all_nasty_words_at_once():
+    """The list of what has broken other pages, every time, whatever Hypothesis chooses."""
+    read(report([nasty_run(NASTY, [NASTY, float("nan"), None]), nasty_run(NASTY[::-1], [{"a": NASTY}, 10**5000])]))
+
+
+def test_runs_with_nasty_words_are_compared():
+    """Words of others are no reason not to say why runs differ."""
+    page = read(report([nasty_run(NASTY, [NASTY, 1], odd=False), nasty_run(NASTY[::-1], [{"a": NASTY}, 2], odd=False)]))
+    assert "What went in" in page.text and "could not be compared: something" not in page.text
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Return real runs: two that completed, one that failed."""
+    monkeypatch.chdir(tmp_path)
+    ex = Experiment("tiny", save_git_info=False)
+    ex.observers.append(FileStorageObserver(tmp_path / "runs"))
+    (tmp_path / "plot.png").write_bytes(PNG)
+    (tmp_path / "page.html").write_text("<script>alert(1)</script>")
+    (tmp_path / "in.csv").write_text("a,b")
+
+    @ex.config
+    def defaults():
+        lr = 0.1  # learning rate
+        fails = False
+
+    @ex.main
+    def main(lr, fails, _run):
+        print("said by main")
+        for step in range(5):
+            _run.log_scalar("loss", lr / (step + 1), step)
+        _run.add_artifact("plot.png")
+        _run.add_artifact("page.html")
+        _run.add_resource("in.csv")
+        _run.info["best"] = {"step": 4}
+        if fails:
+            raise ValueError("as <asked>")
+        return lr * 2
+
+    ex.run()
+    ex.run(config_updates={"lr": 0.5})
+    with pytest.raises(ValueError):
+        ex.run(config_updates={"fails": True})
+    return [open_store(tmp_path / "runs").get(label) for label in (1, 2, 3)]
+
+
+def test_a_page_about_one_run_has_all_of_it(runs):
+    """Somebody who gets the page has nothing else: what the run was given, what it did and what came of it is there."""
+    source = report(runs[:1])
+    page = read(source)
+    for words in (
+        "Run 1 of tiny", "COMPLETED", "0.2", "lr", "config scope defaults", "learning rate", "said by main", "plot.png",
+        "page.html", "in.csv", "test_report.py", "best", "loss", "Python", "Environment",
+    ):  # fmt: skip
+        assert words in page.text, words
+    assert len(page.images) == 1 and page.count["svg"] >= 1
+    assert "<script>alert" not in source and len(page.images) == 1, "an HTML file is listed, and never shown"
+
+
+def test_a_page_about_several_runs_says_why_they_differ(runs):
+    """Side by side they have one table and one picture for each metric, with the likeliest cause in a sentence."""
+    page = read(report(runs))
+    for words in ("Runs 1, 2 and 3 of tiny", "Why they differ", "The likeliest cause", "config.lr", "0.5", "run 3"):
+        assert words in page.text, words
+    assert "run-0" in page.ids and "#run-2" in page.links
+
+
+def test_a_failure_comes_first(runs):
+    """Of a failed run nobody wants to see the configuration before the error."""
+    page = read(report(runs[2:]))
+    assert "ValueError: as <asked>" in page.text
+    assert page.text.index("Traceback") < page.text.index("Configuration", page.text.index("Traceback"))
+    assert page.links[0] == "#failure"
+
+
+def test_a_page_is_the_same_whoever_opens_it_where(runs):
+    """Nothing in it refers to a file or an address: it can be moved and archived."""
+    page = read(report(runs))
+    assert all(link.startswith("#") for link in page.links)
+
+
+def test_long_output_is_cut_in_the_middle_and_says_so():
+    """The beginning says what was started, the end what came of it; what is between is counted."""
+    text = "first\n" + "x" * 300_000 + "\nlast\n"
+    page = read(report([record(read_output=lambda: text)]))
+    assert "first" in page.text and "last" in page.text
+    assert f"{len(text) - module.LONGEST_OUTPUT:,} characters left out" in page.text
+
+
+def test_colours_and_overwritten_lines_of_a_terminal_are_not_shown():
+    """A progress bar is one line on a terminal, and a thousand in a file."""
+    output = "\x1b[32mgreen\x1b[0m\n" + "".join(f"\r{done} %" for done in range(1000)) + "\ndone\n"
+    page = read(report([record(read_output=lambda: output)]))
+    assert "green 999 % done" in page.text and "[32m" not in page.text and "500 %" not in page.text
+
+
+@pytest.mark.slow
+def test_the_size_of_a_page_is_bounded():
+    """Fifty runs with much of everything still make a page that a browser opens and a mail takes."""
+    def large(label: int) -> RunRecord:
+        files = [StoredFile(f"s{place}.py", "0" * 64, 10**6, open=bytes_opener(b"x = 1\n" * 200_000)) for place in range(20)]
+        images = [StoredFile(f"i{place}.png", "1" * 64, 10**6, open=bytes_opener(PNG + bytes(900_000))) for place in range(5)]
+        return record(
+            label=str(label), read_output=lambda: "y" * 10**6, sources=files, artifacts=images,
+            notes="z" * 10**6, tags=["t" * 10**4] * 1000, fail_trace=["f" * 10**6],
+            config={f"k{place}": "v" * 10**4 for place in range(600)},
+            metrics={f"m{place}": Series(f"m{place}", range(50), range(50), range(50)) for place in range(60)},
+        )  # fmt: skip
+
+    one = report([large(0)])
+    page = read(one)
+    assert len(one) < 10_000_000
+    assert len(report([large(place) for place in range(50)])) < 22_000_000
+    for words in ("left out", "more entries left out", "more metrics not drawn", "Cut after"):
+        assert words in page.text, words
+
+
+def test_images_beyond_the_limits_are_listed_and_not_shown(monkeypatch):
+    """One picture of 100 MB must not make a page that no browser opens; that it is missing is said."""
+    monkeypatch.setattr(module, "LARGEST_IMAGE", 100)
+    monkeypatch.setattr(module, "ALL_IMAGES", 150)
+    files = [
+        StoredFile("small.png", None, 58, open=bytes_opener(PNG)),
+        StoredFile("large.png", None, 158, open=bytes_opener(PNG + bytes(100))),
+        StoredFile("second.png", None, 58, open=bytes_opener(PNG)),
+        StoredFile("third.png", None, 58, open=bytes_opener(PNG)),
+    ]
+    page = read(report([record(artifacts=files)]))
+    assert len(page.images) == 2
+    assert "2 images too large for the page" in page.text and "large.png" in page.text and "third.png" in page.text
+
+
+def test_a_name_does_not_make_an_image():
+    """A file called x.png that holds HTML or SVG is listed like any other file."""
+    for data in (b"<svg onload=alert(1)>", b"<html><script>", b""):
+        assert read(report([record(artifacts=[StoredFile("x.png", None, 3, None, "image/png", bytes_opener(data))])])).images == []
+
+
+def test_bytes_that_are_gone_are_said_to_be(caplog):
+    """Old records and purged stores have names without bytes: the page says so, and is made."""
+    files = [StoredFile("gone.py", "0" * 64, 5)]
+    page = read(report([record(sources=files, artifacts=[StoredFile("gone.png", "0" * 64, 5)])]))
+    assert "gone.py 5 B its bytes are not in the store" in page.text and "gone.png" in page.text
+    assert "left out of the report" in caplog.text
+
+
+def test_a_store_that_fails_to_read_costs_only_that_part(caplog):
+    """The page about ten runs must not fall with one file of one of them."""
+
+    class Broken(io.BytesIO):
+        def read(self, *size):
+            raise OSError("the disk is broken")
+
+    run = record(sources=[StoredFile("a.py", None, 1, open=Broken)], result=0.5)
+    run.read_output = lambda: Broken().read()
+    page = read(report([run]))
+    assert "0.5" in page.text and "cannot read its output" in page.text
+    assert "the disk is broken" in caplog.text
+
+
+def test_binary_sources_are_no_text():
+    """A compiled module among the sources would be pages of rubbish."""
+    page = read(report([record(sources=[StoredFile("a.so", "ab" * 32, 4, open=bytes_opener(b"\x7fELF\x00\x01"))])]))
+    assert "a.so 4 B no text" in page.text and "ELF" not in page.text
+
+
+def test_a_record_with_nothing_in_it_makes_a_page():
+    """A run that died at once, or that a tool wrote half, can be looked at too."""
+    assert "Run 7" in read(report([RunRecord("", "7")])).text
+
+
+def test_too_many_or_no_runs_are_refused():
+    """Somebody who means it hears the limit."""
+    with pytest.raises(ValueError, match="1 to 50 runs, got 51"):
+        report([record()] * 51)
+    with pytest.raises(ValueError, match="got 0"):
+        report([])
