@@ -8,16 +8,18 @@ lives in memory.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
 import time
+from functools import partial
 
+from capture import plainjson
 from capture.codec import decode, encode
-from capture.filters import Every, Filter, Test
+from capture.filters import Either, Every, Filter, Not, Test
+from capture.observers._folder_record import Folder, FolderRecord
 from capture.observers._pieces import PIECES
-from capture.observers._run_folder import EXTENSION, read_document
+from capture.observers._run_folder import EXTENSION, FILES, read_document
 from capture.observers._series import LINES, read_series, summary_so_far
 from capture.observers._writing import log
 from capture.records import summarize
@@ -25,23 +27,31 @@ from capture.records import summarize
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
     from typing import Any
 
-VERSION = 2
+VERSION = 3
 NAME = "index.sqlite"
 _BUSY_S = 5.0
 _RACY_NS = 2_000_000_000  #: a folder changed this short ago may change again without a trace in its time
 _ATTEMPTS = 5  #: to get an answer while other processes write into the index
+_SOME = 500  #: names in one question
+_BLOCK = 1 << 16  #: bytes that are read at once
 
 _TABLE = """
 CREATE TABLE runs (
     name TEXT PRIMARY KEY, stamp TEXT NOT NULL, label TEXT, uid TEXT, status TEXT, command TEXT,
-    problem TEXT, config TEXT, summary TEXT, run TEXT, capture TEXT, measured INTEGER
+    queue_time INTEGER, start_time INTEGER, stop_time INTEGER, heartbeat INTEGER,
+    problem TEXT, config TEXT, summary TEXT, more TEXT, run TEXT, capture TEXT, measured INTEGER
 )
 """
+#: what is asked for at once
+LISTED = ("name", "stamp", "label", "uid", "status", "command", "problem", "config", "summary", "more")
+TIMES = ("queue_time", "start_time", "stop_time", "heartbeat")  #: microseconds since the epoch; NULL for none
 _COLUMNS = (
-    *("name", "stamp", "label", "uid", "status", "command"),
-    *("problem", "config", "summary", "run", "capture"),
+    *("name", "stamp", "label", "uid", "status", "command", *TIMES, "problem", "config", "summary"),
+    "more",  # JSON: what a record says besides, decoded or derived, under the names that a record has for it
+    *("run", "capture"),
     "measured",  # bytes of the run's metrics.jsonl that the summary is about
 )
 
@@ -50,15 +60,11 @@ _SMALL_PARTS = frozenset({"label", "uid", "times", "tags", "notes", "writers", "
 
 #: first word of a path -> column, and whether what follows is looked up in that column's JSON
 _PLACES = {
-    "status": ("status", False),
-    "command": ("command", False),
-    "uid": ("uid", False),
+    **dict.fromkeys(("status", "command", "uid", "label"), ("", False)),
     "config": ("config", True),
     "metrics": ("summary", True),
-    "result": ("run", True),
-    "experiment": ("run", True),
-    "host": ("run", True),
-    "meta": ("run", True),
+    **dict.fromkeys(("name", "user", "git", "notes", "result"), ("more", True)),
+    **dict.fromkeys(("experiment", "host", "meta"), ("run", True)),
 }
 _COMPARISONS = {"==": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
@@ -74,10 +80,14 @@ class FileIndex:
         Where the index is kept; None: in memory.
     label_of : callable
         ``label_of(name) -> str``: the label of the run in a folder.
+    is_run : callable
+        ``is_run(path) -> bool``: whether a folder that is new to the index is that of a run.
     """
 
-    def __init__(self, root: str, private: str | None, label_of: Callable[[str], str]) -> None:
-        self._root, self._label_of = root, label_of
+    def __init__(
+        self, root: str, private: str | None, label_of: Callable[[str], str], is_run: Callable[[str], bool]
+    ) -> None:
+        self._root, self._label_of, self._is_run = root, label_of, is_run
         self._path = None if private is None or not os.path.isdir(private) else os.path.join(private, NAME)
         self._db: sqlite3.Connection | None = None
         self._pid = os.getpid()
@@ -85,28 +95,45 @@ class FileIndex:
         self._version: Any = None
         self._lock = threading.RLock()
 
-    def answer(self, names: Sequence[str], wanted: Filter | None) -> list[tuple[dict[str, Any], bool]]:
-        """Return the rows that may fulfil a filter, in no order, and whether each surely does.
+    def answer(self, names: Sequence[str], wanted: Filter | None) -> list[tuple[str, str, int | None, bool]]:
+        """Return which runs may fulfil a filter, in no order: name, stamp, start, and whether each surely does.
 
         Parameters
         ----------
         names : sequence of str
-            Of the folders of all runs there are: the index is brought up to date with them before.
+            What lies in the store, among it the folders of all runs: the index is brought up to date with them before.
         wanted : Filter or None
         """
         with self._lock:
-            try:
-                return self._answer(names, wanted)
-            except (sqlite3.Error, _BusyError) as error:
-                if self._path is None:
-                    raise
-                self._give_up_file(error)  # it belongs to somebody else, or is damaged
-                return self._answer(names, wanted)
+            return self._once_more(lambda: self._answer(names, wanted))
 
-    def _answer(self, names: Sequence[str], wanted: Filter | None) -> list[tuple[dict[str, Any], bool]]:
+    def rows(self, names: Sequence[str], columns: Sequence[str] = LISTED) -> dict[str, dict[str, Any]]:
+        """Return what is known of some runs, by name; without those that were deleted since `answer`."""
+        found: dict[str, dict[str, Any]] = {}
+        with self._lock:
+            for start in range(0, len(names), _SOME):
+                some = names[start : start + _SOME]
+                query = f"SELECT {', '.join(columns)}, name FROM runs WHERE name IN ({','.join('?' * len(some))})"
+                for row in self._once_more(partial(self._ask, query, some)):
+                    found[row[-1]] = dict(zip(columns, row))
+        return found
+
+    def _ask(self, query: str, values: Sequence[Any]) -> list[Any]:
+        return self._open().execute(query, values).fetchall()
+
+    def _once_more(self, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except (sqlite3.Error, _BusyError) as error:
+            if self._path is None:
+                raise
+            self._give_up_file(error)  # it belongs to somebody else, or is damaged
+            return ask()
+
+    def _answer(self, names: Sequence[str], wanted: Filter | None) -> list[tuple[str, str, int | None, bool]]:
         for _ in range(_ATTEMPTS):
             self._refresh(names)
-            rows = list(self._select(wanted))
+            rows = self._select(names, wanted)
             # Another process may have written between the two, and may have seen fewer runs than there are.
             if self._data_version(self._open()) == self._version:
                 return rows
@@ -121,7 +148,7 @@ class FileIndex:
             stamp = self._stamp(name, known)
             if stamp is not None and stamp != known:
                 new[name] = stamp
-        gone = [name for name in stamps.keys() - names if not os.path.exists(f"{self._root}/{name}")]
+        gone = [name for name in stamps.keys() - set(names) if not os.path.exists(f"{self._root}/{name}")]
         if not new and not gone:
             return
         rows = [self._row(name, stamp, self._measured(database, name)) for name, stamp in new.items()]
@@ -136,11 +163,11 @@ class FileIndex:
             del stamps[name]
         self._version = self._data_version(database)
 
-    def _select(self, wanted: Filter | None) -> Iterator[tuple[dict[str, Any], bool]]:
+    def _select(self, names: Sequence[str], wanted: Filter | None) -> list[tuple[str, str, int | None, bool]]:
         where, doubt, values = translate(wanted)
-        query = f"SELECT {', '.join(_COLUMNS)}, {doubt} FROM runs WHERE {where}"
-        for row in self._open().execute(query, values):
-            yield dict(zip(_COLUMNS, row)), not row[-1]
+        there = set(names)
+        query = f"SELECT name, stamp, ifnull(start_time, queue_time), NOT ({doubt}) FROM runs WHERE {where}"
+        return [row for row in self._ask(query, values) if row[0] in there]
 
     def close(self) -> None:
         """Close the file."""
@@ -187,7 +214,7 @@ class FileIndex:
     # One run.
 
     def _stamp(self, name: str, known: str | None) -> str | None:
-        """Return what changes when a run's documents do; None if the run was deleted meanwhile.
+        """Return what changes when a run's documents do; None for what is no run, or was deleted meanwhile.
 
         Ours are replaced, which changes the folder. Sacred writes into its files, so that those must be looked at.
         """
@@ -196,7 +223,11 @@ class FileIndex:
             stamp = str(os.stat(path).st_mtime_ns)
         except OSError:
             return None
-        if stamp == known or os.path.exists(os.path.join(path, EXTENSION)):
+        if stamp == known:
+            return stamp
+        if known is None and not self._is_run(path):
+            return None
+        if os.path.exists(os.path.join(path, EXTENSION)):
             return stamp
         for file in ("run.json", "config.json"):
             try:
@@ -211,18 +242,19 @@ class FileIndex:
         if name not in self._stamps:
             return 0, {}
         row = database.execute("SELECT measured, summary FROM runs WHERE name = ?", (name,)).fetchone()
-        return (row[0], decode(json.loads(row[1]))) if row is not None and row[0] else (0, {})
+        return (row[0], decode(plainjson.loads(row[1]))) if row is not None and row[0] else (0, {})
 
     def _row(self, name: str, stamp: str, measured: tuple[int, dict[str, Any]]) -> tuple[Any, ...]:
         folder = os.path.join(self._root, name)
         try:
-            run, config, capture = (_document(folder, file) for file in ("run.json", "config.json", EXTENSION))
+            documents = {part: _document(f"{folder}/{file}") for part, file in FILES.items()}
+            run, capture = documents["run"], documents["capture"]
             if run is None:
                 raise ValueError("run.json is missing")
-            _document(folder, "info.json")  # it is not indexed, but a run of which a part cannot be read is no record
             summary, end = _summary(folder, capture is not None, measured)
+            times, more = _more(FolderRecord(name, _Documents(folder, documents)))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one run is told to who reads it
-            return (name, stamp, name, "", "", "", str(error), "{}", "{}", "{}", None, 0)
+            return (name, stamp, name, "", "", "", *[None] * len(TIMES), str(error), "{}", "{}", "{}", "{}", None, 0)
         parts = {key: value for key, value in (capture or {}).items() if key in _SMALL_PARTS}
         small = {key: value for key, value in run.items() if key not in ("resources", "artifacts")}
         uid = (capture or {}).get("uid")
@@ -233,13 +265,40 @@ class FileIndex:
             uid if isinstance(uid, str) else "",
             run["status"] if isinstance(run.get("status"), str) else None,
             run["command"] if isinstance(run.get("command"), str) else None,
+            *times,
             None,
-            _strict_json(config or {}),
+            _strict_json(documents["config"] or {}),
             _strict_json(encode(summary)),
+            None if more is None else _strict_json(more),
             _strict_json(small),
             _strict_json(parts) if capture is not None else None,
             end,
         )
+
+
+class _Documents(Folder):
+    """A folder whose documents were read."""
+
+    def __init__(self, name: str, documents: dict[str, Any]) -> None:
+        self.name, self._read = name, documents
+
+    def document(self, name: str) -> Any:
+        return self._read[name]
+
+
+def _more(record: FolderRecord) -> tuple[list[int | None], dict[str, Any] | None]:
+    """Return the columns for times, and the JSON form of what the index tells of a run besides its columns.
+
+    Nothing, if part of it cannot be read: then the record is asked, and says so.
+    """
+    try:
+        moments = {name: getattr(record, name) for name in TIMES}
+        more = {name: encode(getattr(record, name)) for name in ("name", "user", "tags", "notes", "result")}
+        more["git"] = encode(dict(record.git.items()))
+    except Exception:  # noqa: BLE001 - whatever it is, who reads the record is told
+        return [None] * len(TIMES), None
+    more.update((name, None if moment is None else moment.isoformat()) for name, moment in moments.items())
+    return [None if moment is None else _microseconds(moment) for moment in moments.values()], more
 
 
 class _BusyError(Exception):
@@ -255,9 +314,9 @@ def _is_settled(row: tuple[Any, ...], settled: int) -> bool:
 def _strict_json(document: Any) -> str:
     """Return a document as JSON that SQLite reads, too: Sacred writes NaN and Infinity as they are."""
     try:
-        return json.dumps(document, allow_nan=False)
+        return plainjson.dumps(document, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(document), allow_nan=False)
+        return plainjson.dumps(_finite(document), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:
@@ -268,12 +327,29 @@ def _finite(value: Any) -> Any:
     return encode(value) if isinstance(value, float) else value
 
 
-def _document(folder: str, file: str) -> Any:
+def _document(path: str) -> Any:
+    """Return a document, None if it is missing or no record; past Python's files, which take longer than parsing."""
     try:
-        data = read_document(os.path.join(folder, file))
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
         return None
+    try:
+        blocks = [os.read(descriptor, _BLOCK)]
+        while blocks[-1]:
+            blocks.append(os.read(descriptor, _BLOCK))
+    finally:
+        os.close(descriptor)
+    try:
+        data = plainjson.loads(b"".join(blocks))
+    except (ValueError, RecursionError):
+        data = read_document(path)  # it says what is wrong, or that it has been replaced meanwhile
     return data if isinstance(data, dict) else None
+
+
+def _microseconds(moment: datetime) -> int:
+    from capture.moments import datetime, timedelta, timezone
+
+    return (moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(microseconds=1)
 
 
 def _summary(folder: str, ours: bool, measured: tuple[int, dict[str, Any]]) -> tuple[dict[str, Any], int]:
@@ -333,58 +409,152 @@ def translate(wanted: Filter | None) -> tuple[str, str, list[Any]]:
     Examples
     --------
     >>> from capture.filters import field
-    >>> translate(field("status") == "COMPLETED")
-    ('problem IS NOT NULL OR ((status IS NULL OR status = ?1))', 'problem IS NOT NULL OR status IS NULL', ['COMPLETED'])
+    >>> may, doubt, values = translate(field("status") == "COMPLETED")
+    >>> may
+    "problem IS NOT NULL OR (status IS NULL OR status = ?1)"
+    >>> doubt, values
+    ('problem IS NOT NULL OR NOT (status IS NOT NULL AND status = ?1)', ['COMPLETED'])
     """
-    terms = wanted.terms if isinstance(wanted, Every) else [] if wanted is None else [wanted]
-    may: list[str] = []
-    doubts: list[str] = ["problem IS NOT NULL"]
     values: list[Any] = []
-    for term in terms:
-        conditions = _conditions(term, len(values) + 1) if isinstance(term, Test) else None
-        if conditions is None:
-            doubts = ["1"]
-        else:
-            may.append(conditions[0])
-            doubts.append(conditions[1])
-            values.append(term.value)  # type: ignore[attr-defined]
-    every = " AND ".join(may)
-    return f"problem IS NOT NULL OR ({every})" if may else "1", "1" if "1" in doubts else " OR ".join(doubts), values
+    may, surely = _both(wanted, values)
+    return f"problem IS NOT NULL OR {may}", f"problem IS NOT NULL OR NOT {surely}", values
 
 
-def _conditions(test: Test, number: int) -> tuple[str, str] | None:
-    """Return when a run may match and when that is in doubt; None where only Python can tell."""
-    sign, value = _COMPARISONS.get(test.operator), test.value
-    if sign is None or not _is_comparable(value):
-        return None
+def _both(wanted: Filter | None, values: list[Any]) -> tuple[str, str]:
+    """Return when a run may match and when it surely does; both are true or false, and never NULL."""
+    if wanted is None:
+        return "(1)", "(1)"
+    if isinstance(wanted, (Every, Either)):
+        between, empty = (" AND ", "1") if isinstance(wanted, Every) else (" OR ", "0")
+        parts = [_both(each, values) for each in wanted.terms]
+        may, surely = (f"({between.join(some) or empty})" for some in zip(*parts)) if parts else (f"({empty})",) * 2
+        return may, surely
+    if isinstance(wanted, Not):
+        may, surely = _both(wanted.term, values)
+        return f"(NOT {surely})", f"(NOT {may})"
+    before = len(values)
+    found = _conditions(wanted, values) if isinstance(wanted, Test) else None
+    if found is None:  # only Python can tell
+        del values[before:]
+        return "(1)", "(0)"
+    matches, odd = found
+    if odd == "0":
+        return f"ifnull({matches}, 0)", f"ifnull({matches}, 0)"
+    return f"(ifnull({odd}, 0) OR ifnull({matches}, 0))", f"(NOT ifnull({odd}, 0) AND ifnull({matches}, 0))"
+
+
+def _conditions(test: Test, values: list[Any]) -> tuple[str, str] | None:
+    """Return when a run matches, unless the second condition holds: then that is in doubt. None if always."""
     head, _, rest = test.path.partition(".")
+    if not rest and (head in TIMES or head == "duration"):
+        return _on_number(test, head, values)
+    if test.path == "tags":
+        return _on_tags(test, values)
     column, is_json = _PLACES.get(head, ("", False))
     if not is_json:
-        known = column and not rest and isinstance(value, str)
-        return (f"({column} IS NULL OR {column} {sign} ?{number})", f"{column} IS NULL") if known else None
+        if head not in _PLACES or rest:
+            return None
+        matches = _compared(test.operator, test.value, _Found(head, f"{head} IS NOT NULL", "0"), values)
+        return None if matches is None or not isinstance(test.value, (str, list)) else (matches, f"{head} IS NULL")
     paths = _json_paths(head, rest)
     if not paths:
         return None
     found = f"json_extract({column}, {paths[-1]})"
     for path in reversed(paths[:-1]):  # the first place that exists counts
         found = f"CASE WHEN json_type({column}, {path}) IS NULL THEN {found} ELSE json_extract({column}, {path}) END"
+    there = " OR ".join(f"json_type({column}, {path}) IS NOT NULL" for path in paths)
+    place = _Found(found, f"({there})", f"(({there}) AND {found} IS NULL)")
+    matches = _compared(test.operator, test.value, place, values)
+    if matches is None:
+        return None
+    unknown = ["more IS NULL"] if column == "more" else []
+    if test.operator == "exists":
+        return matches, "".join(unknown) or "0"
     # What JSON has no name for (not a number, a very long one) is an object with a tag, which SQL sees as text: Python
     # decodes it. Text is greater than any number.
-    if isinstance(value, str):
-        odd = f"substr({found}, 1, 1) IN ('[', '{{')"
-    else:
-        odd = f"(typeof({found}) = 'text' OR {found} NOT BETWEEN {-(2**53)} AND {2**53})"  # floats leave out integers
-    may = f"({found} {sign} ?{number} OR {odd})"
-    if isinstance(value, str) and sign in ("<", "<="):
-        may = f"(typeof({found}) = 'text' AND {may})"
-    return may, odd
+    given = test.value if test.operator == "in" else [test.value]
+    odds = unknown
+    if any(isinstance(value, str) for value in given):
+        odds.append(f"substr({found}, 1, 1) IN ('[', '{{')")
+    if any(isinstance(value, (int, float)) for value in given):
+        odds.append(f"(typeof({found}) = 'text' OR {found} NOT BETWEEN {-(2**53)} AND {2**53})")  # floats lack integers
+    return matches, f"({' OR '.join(odds)})" if odds else "0"
+
+
+class _Found:
+    """Where the value of a path is found: expressions in SQL."""
+
+    __slots__ = ("is_null", "is_there", "value")
+
+    def __init__(self, value: str, is_there: str, is_null: str) -> None:
+        self.value, self.is_there, self.is_null = value, is_there, is_null
+
+
+def _compared(operator: str, value: Any, found: _Found, values: list[Any]) -> str | None:
+    """Return the condition that a value fulfils a test; None if SQLite does not see it as Python does."""
+    if operator == "exists":
+        return found.is_there
+    if operator == "in":
+        if not isinstance(value, list) or len(value) > 50:
+            return None
+        some = [_compared("==", each, found, values) for each in value]
+        return None if None in some else f"({' OR '.join(each for each in some if each) or '0'})"
+    if operator == "!=":
+        same = _compared("==", value, found, values)
+        return None if same is None else f"({found.is_there} AND NOT ifnull({same}, 0))"
+    if value is None:
+        return found.is_null if operator == "==" else None
+    if not _is_comparable(value):
+        return None
+    is_text = isinstance(value, str)
+    if operator in ("contains", "startswith"):
+        if not is_text or not value:
+            return None
+        values.append(value)
+        number = len(values)
+        inside = f"instr({found.value}, ?{number}) > 0"
+        matches = inside if operator == "contains" else f"substr({found.value}, 1, {len(value)}) = ?{number}"
+        return f"(typeof({found.value}) = 'text' AND {matches})"
+    sign = _COMPARISONS.get(operator)
+    if sign is None:
+        return None
+    values.append(value)
+    matches = f"{found.value} {sign} ?{len(values)}"
+    return f"(typeof({found.value}) = 'text' AND {matches})" if is_text and sign in ("<", "<=") else matches
+
+
+def _on_number(test: Test, name: str, values: list[Any]) -> tuple[str, str] | None:
+    """Return the conditions on a time, which is compared with aware times only, or on the seconds that a run took."""
+    from capture.moments import datetime
+
+    column, value, operator = name, test.value, test.operator
+    if name == "duration":
+        column = "((ifnull(stop_time, heartbeat) - start_time) / 1000000.0)"
+        if isinstance(value, str) or (value is not None and not _is_comparable(value)):
+            return None
+    elif isinstance(value, datetime) and value.tzinfo is not None:
+        value = _microseconds(value)
+    elif value is not None:
+        return None
+    if operator not in (*_COMPARISONS, "!=", "exists"):
+        return None
+    matches = _compared(operator, value, _Found(column, "1", f"({column} IS NULL)"), values)
+    return None if matches is None else (matches, "more IS NULL")
+
+
+def _on_tags(test: Test, values: list[Any]) -> tuple[str, str] | None:
+    if test.operator != "contains" or not isinstance(test.value, str) or not _is_comparable(test.value):
+        return None
+    values.append(test.value)
+    inside = f"EXISTS (SELECT 1 FROM json_each(more, '$.tags') AS tag WHERE tag.value = ?{len(values)})"
+    return inside, "ifnull(json_type(more, '$.tags'), '') <> 'array'"
 
 
 def _is_comparable(value: Any) -> bool:
     """Say whether SQLite compares a value as Python does."""
     if isinstance(value, str):
         return value.isprintable()
-    if type(value) is int:
+    if type(value) is int or type(value) is bool:
         return abs(value) < 2**53
     if type(value) is not float or value != value:
         return False
@@ -397,7 +567,7 @@ def _json_paths(head: str, rest: str) -> list[str]:
         metric, _, part = rest.rpartition(".")
         chains: list[tuple[str, ...]] = [(metric, part)]
     elif not rest:
-        chains = [] if head == "config" else [(head,)]
+        chains = [] if head in ("config", "git") else [(head,)]
     elif rest.count(".") > 3:
         return []
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from capture.codec import decode
 from capture.errors import RecordError
+from capture.filters import MISSING
 from capture.observers._reading import StoredRecord
 from capture.records import RunRecord, StoredFile
 
@@ -52,6 +53,10 @@ class Folder:
         """Return a document without what is large in it: the facts and the lists of files."""
         return self.document(name)
 
+    def known(self, name: str) -> Any:
+        """Return a field, or a derived one (name, user, git), that is known without the documents, else `MISSING`."""
+        return MISSING
+
     def output(self) -> str:
         """Return what the run printed."""
         raise NotImplementedError
@@ -92,7 +97,25 @@ class FolderRecord(StoredRecord):
     def __reduce__(self) -> Any:
         return _as_it_is, (self.label, {name: getattr(self, name) for name in vars(RunRecord()) if name != "label"})
 
+    @property
+    def name(self) -> str:
+        known = self._folder.known("name")
+        return super().name if known is MISSING else known
+
+    @property
+    def user(self) -> str | None:
+        known = self._folder.known("user")
+        return super().user if known is MISSING else known
+
+    @property
+    def git(self) -> Mapping[str, Any]:
+        known = self._folder.known("git")
+        return super().git if known is MISSING else known
+
     def _load_field(self, name: str) -> Any:
+        known = self._folder.known(name)
+        if known is not MISSING:
+            return known
         if name in _PLAIN:
             document, key, default = _PLAIN[name]
             value = (self._document if name == "facts" else self._part)(document).get(key)

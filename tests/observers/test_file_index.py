@@ -8,17 +8,19 @@ import shutil
 import sqlite3
 import threading
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from capture.events import Annotated, Facts
 from capture.filters import Test, field
 from capture.observers import FileStorageObserver, _series
 from capture.observers._file_curator import FileStoreCurator
 from capture.observers._file_reader import FileStoreReader
 from capture.testing.contract import uid
-from capture.testing.feed import Story, Teller, tell
+from capture.testing.feed import Story, Teller, describe, tell
 
 VALUES = [1, 2.5, 0, -3, True, None, "adam", "{x", "", 10**30, float("nan"), float("inf"), [1, 2], (1,), {"eps": 1}]
 
@@ -29,30 +31,48 @@ def run(tmp_path, mark: str, **config):
     return story.metrics(loss=[1.0, 0.5 + 0.01 * int(mark, 16)]).complete(0.5)
 
 
+REPOSITORIES: list[list] = [
+    [],
+    [{"url": "git@example.org:a/b.git", "commit": "ab12", "dirty": True}],
+    [{"commit": "c0ffee", "dirty": False}],
+    [None],
+]
+
+
 @pytest.fixture
 def store(tmp_path):
-    """Return a store whose runs differ in their configurations, and a reader."""
+    """Return a store whose runs differ in their configurations and in who made them, and a reader."""
     observer = FileStorageObserver(tmp_path / "runs")
     for place, value in enumerate(VALUES):
         config = {"v": value, "opt": {"lr": value, "inner": {"w": value}}, "opt.name": place, "a-b": place}
-        tell(observer, run(tmp_path, f"{place + 1:02x}", **config))
+        story = Story(tmp_path / "told", uid(f"{place + 1:02x}"))
+        if place % 5 == 4:
+            story.queue()
+        described = {**describe()["ex_info"], "repositories": REPOSITORIES[place % 4]}
+        story.start(config=config, ex_info=described)
+        if place % 3:
+            user = {"user": {"name": "ada"} if place % 3 == 1 else {"name": None}}
+            story.add(Facts(topic="process", facts=user), Facts(topic="git", facts=[{"commit": "ab12", "branch": "main"}]))
+        story.metrics(loss=[1.0, 0.5 + 0.01 * place])
+        if place % 4 == 3:
+            story.add(Annotated(tags=["good", f"{place}"], notes="a good run\n"))
+        tell(observer, story.complete([None, 0.5, "good", value][place % 4]))
     return FileStoreReader(tmp_path / "runs")
 
 
 PATHS = ["config.v", "config.opt.lr", "config.opt.inner.w", "config.opt.name", "config.a-b", "status", "metrics.loss.last"]  # fmt: skip
 PATHS += ["metrics.loss.count", "result", "command", "experiment.name", "config.none", "config.v.0", "uid", "tags"]
+PATHS += ["name", "user", "notes", "label", "git", "git.commit", "git.dirty", "git.branch", "start_time", "stop_time"]
+PATHS += ["queue_time", "duration", "packages.numpy", "facts.process.user.name", "experiment", "config", "metrics.loss"]
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+OTHERS = [0.5, 0.52, 2, 3, "COMPLETED", "main", "digits", 2**53, "\udc80", False, "ada", "dig", "COM", "ab12", "c0ffee", 1.0]
+OTHERS += [START + timedelta(seconds=number, microseconds=250) for number in (2, 3, 4, 6, 7)]
+OTHERS += [datetime(2026, 1, 1), "good", "a good run", "numpy", "1", (START + timedelta(hours=1)).astimezone(timezone(timedelta(hours=2)))]
 TESTS = st.builds(
-    lambda path, sign, value: {
-        "==": lambda: field(path) == value,
-        "!=": lambda: field(path) != value,
-        "<": lambda: field(path) < value,
-        ">=": lambda: field(path) >= value,
-        "in": lambda: field(path).one_of([value, 1]),
-        "exists": field(path).exists,
-    }[sign](),
+    lambda path, sign, value: Test(path, sign, [value, 1, None, "ada"] if sign == "in" else value),
     st.sampled_from(PATHS),
-    st.sampled_from(["==", "!=", "<", ">=", "in", "exists"]),
-    st.sampled_from([*VALUES, 0.5, 0.52, 2, 3, "COMPLETED", "main", "digits", 2**53, "\udc80"]),
+    st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "in", "contains", "startswith", "exists"]),
+    st.sampled_from([*VALUES, *OTHERS]),
 )
 
 
@@ -250,14 +270,14 @@ def test_measurements_are_noticed_by_themselves(tmp_path):
 
 def test_runs_that_go_while_somebody_looks_are_left_out(store, monkeypatch):
     """A store of ten thousand runs is never quiet."""
-    real = FileStoreReader._names
+    real = FileStoreReader._listed
 
     def stale(self, root):
         names = real(self, root)
         shutil.rmtree(os.path.join(root, "4"), ignore_errors=True)
         return names
 
-    monkeypatch.setattr(FileStoreReader, "_names", stale)
+    monkeypatch.setattr(FileStoreReader, "_listed", stale)
     assert len(list(store.find({"status": "COMPLETED"}))) == len(VALUES) - 1
     store.close()
     shutil.rmtree(os.path.join(store.basedir, "5"))
