@@ -1,0 +1,377 @@
+"""``capture completion``: what a shell offers when TAB is pressed.
+
+The script that is printed knows nothing of the commands: at each TAB it asks ``capture completion --words``, which gets
+the words of the line in the environment variable `VARIABLE`, one on each line up to that where the cursor stands, and a
+dot on a line behind them. It answers with candidates, one on each line, a tab and a description behind them where there is one. The line
+`FILES` or `FOLDERS` asks the shell to offer these itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from capture.cli import COMMANDS
+from capture.errors import CommandLineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+USAGE = """\
+Print a script that completes commands, options, runs and files in bash, zsh or fish.
+
+Usage:
+  capture completion (bash | zsh | fish)
+  capture completion --words
+
+To have it in every shell:
+  bash  echo 'source <(capture completion bash)' >> ~/.bashrc
+  zsh   echo 'source <(capture completion zsh)' >> ~/.zshrc       # behind compinit
+  fish  capture completion fish > ~/.config/fish/completions/capture.fish
+
+Options:
+  --words  What the scripts ask; not for people.
+"""
+
+VARIABLE = "_CAPTURE_WORDS"
+FILES, FOLDERS = ":files", ":folders"
+MOST_RUNS = 50  #: runs that are offered, the newest
+WAIT_S = 1.0  #: how long a store has to answer
+
+BASH = """\
+# completion of capture for bash: source <(capture completion bash)
+_capture_complete() {
+    local current="${COMP_WORDS[COMP_CWORD]}" words line
+    words=$(printf '%s\\n' "${COMP_WORDS[@]:0:COMP_CWORD+1}" .)  # the shell would drop line ends at the end
+    # bash breaks words at = and :, which are words of their own then
+    case "$current" in "=" | ":") current="" ;; esac
+    COMPREPLY=()
+    while IFS= read -r line; do
+        case "$line" in
+            :files) compopt -o filenames 2>/dev/null; COMPREPLY+=($(IFS=$'\\n'; compgen -f -- "$current")) ;;
+            :folders) compopt -o filenames 2>/dev/null; COMPREPLY+=($(IFS=$'\\n'; compgen -d -- "$current")) ;;
+            *=) compopt -o nospace 2>/dev/null; COMPREPLY+=("${line%%$'\\t'*}") ;;
+            *) COMPREPLY+=("$(printf '%q' "${line%%$'\\t'*}")") ;;
+        esac
+    done < <(_CAPTURE_WORDS="$words" "${COMP_WORDS[0]}" completion --words 2>/dev/null)
+}
+complete -F _capture_complete capture
+"""
+
+ZSH = """\
+#compdef capture
+# completion of capture for zsh: source <(capture completion zsh), behind compinit
+_capture() {
+    local line name
+    local -a names shown attached attached_shown
+    local ask_files= ask_folders=
+    while IFS= read -r line; do
+        case "$line" in
+            :files) ask_files=1 ;;
+            :folders) ask_folders=1 ;;
+            *)
+                name="${line%%$'\\t'*}"
+                local text="$name"
+                [[ "$line" == *$'\\t'* ]] && text="$name  -- ${line#*$'\\t'}"
+                if [[ "$name" == *= ]]; then
+                    attached+=("$name") attached_shown+=("$text")
+                else
+                    names+=("$name") shown+=("$text")
+                fi ;;
+        esac
+    done < <(_CAPTURE_WORDS="${(pj:\\n:)words[1,CURRENT]}"$'\\n'. "${words[1]}" completion --words 2>/dev/null)
+    [[ "$PREFIX" == --*=* ]] && compset -P '*='
+    (( $#names )) && compadd -l -d shown -- "${names[@]}"
+    (( $#attached )) && compadd -l -S '' -d attached_shown -- "${attached[@]}"
+    [[ -n "$ask_files" ]] && _files
+    [[ -n "$ask_folders" ]] && _files -/
+    return 0
+}
+compdef _capture capture
+"""
+
+FISH = """\
+# completion of capture for fish: capture completion fish > ~/.config/fish/completions/capture.fish
+function __capture_complete
+    set -l words (commandline -opc) (commandline -ct)
+    set -l current (commandline -ct)
+    set -l before ""
+    if string match -qr '^--[^=]+=' -- $current
+        set before (string replace -r '=.*' '=' -- $current)
+        set current (string replace -r '^[^=]*=' '' -- $current)
+    end
+    set -lx _CAPTURE_WORDS (string join \\n -- $words . | string collect)
+    for line in (command $words[1] completion --words 2>/dev/null)
+        switch $line
+            case ':files'
+                for each in (__fish_complete_path $current)
+                    echo $before$each
+                end
+            case ':folders'
+                for each in (__fish_complete_directories $current '')
+                    echo $before$each
+                end
+            case '*'
+                echo $before$line
+        end
+    end
+end
+complete -c capture -f -a '(__capture_complete)'
+"""
+
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+
+
+def run(arguments: dict[str, Any]) -> int:
+    """Print a script, or answer one."""
+    if arguments["--words"]:
+        given = os.environ.get(VARIABLE)
+        if given is None:
+            raise CommandLineError("--words is for the scripts: capture completion bash prints one")
+        sys.stdout.write("".join(f"{each}\n" for each in candidates(given.split("\n")[:-1])))
+        return 0
+    print(next(script for shell, script in SCRIPTS.items() if arguments[shell]), end="")
+    return 0
+
+
+def candidates(words: list[str]) -> list[str]:
+    """Return what may stand in place of the last word.
+
+    Parameters
+    ----------
+    words : list of str
+        Of the command line, ``capture`` the first, up to the cursor. Those at which bash has broken a word are put
+        together again.
+
+    Returns
+    -------
+    list of str
+        Those that begin with the last word, each with a tab and a description where there is one; what the shell is to
+        offer itself is `FILES` or `FOLDERS`. Behind ``--name=`` only the value is given.
+
+    Examples
+    --------
+    >>> [each.partition("\\t")[0] for each in candidates(["capture", "ver"])]
+    ['verify']
+    """
+    words = _joined(words)
+    current = words[-1] if len(words) > 1 else ""
+    if len(words) <= 2:
+        found = {**COMMANDS, "--help": "What commands there are.", "--version": ""}
+        return _beginning_with(current, [f"{name}\t{text}" for name, text in found.items()])
+    command, before = words[1], words[2:-1]
+    if command in ("trace", "demo"):
+        return [FILES] if command == "trace" else []
+    if command not in COMMANDS:
+        return []
+    line = _Line(command, before)
+    name, equals, value = current.partition("=")
+    if equals and name.startswith("--"):
+        return _beginning_with(value, line.values(name, value))
+    if before and line.takes_value(before[-1]):
+        return _beginning_with(current, line.values(before[-1], current))
+    if current.startswith("-"):
+        return _beginning_with(current, line.options())
+    return _beginning_with(current, line.arguments())
+
+
+def _joined(words: list[str]) -> list[str]:
+    """Put together ``--store``, ``=``, ``runs``, which is how bash gives ``--store=runs``; likewise at a colon."""
+    joined: list[str] = []
+    attach = False
+    for word in words:
+        if word in ("=", ":") and joined and (word == ":" or joined[-1].startswith("--")):
+            joined[-1] += word
+            attach = True
+        elif attach:
+            joined[-1] += word
+            attach = False
+        else:
+            joined.append(word)
+    return joined
+
+
+def _beginning_with(current: str, found: list[str]) -> list[str]:
+    # bash offers only what follows the last colon of a word, and no name here has one
+    return [each for each in found if each in (FILES, FOLDERS) or each.startswith(current)]
+
+
+class _Line:
+    """A command line up to the word where the cursor stands.
+
+    Parameters
+    ----------
+    command : str
+    before : list of str
+        The words behind the command.
+    """
+
+    def __init__(self, command: str, before: list[str]) -> None:
+        from importlib import import_module
+
+        self.command = command
+        try:
+            self.usage: str = getattr(import_module(f"capture.cli.{command}"), "USAGE", "")
+        except ImportError:
+            self.usage = ""
+        self._options = options_of(self.usage)
+        self.given: dict[str, str] = {}
+        self.positional: list[str] = []
+        waiting = ""
+        for word in before:
+            name, equals, value = word.partition("=")
+            if waiting:
+                self.given[waiting], waiting = word, ""
+            elif word.startswith("-") and len(word) > 1 and not word[1:].isdecimal():
+                self.given[name] = value
+                waiting = name if not equals and self.takes_value(name) else ""
+            else:
+                self.positional.append(word)
+
+    def takes_value(self, name: str) -> bool:
+        """Say whether the word behind an option belongs to it."""
+        return any(name in names and value for names, value, _ in self._options)
+
+    def options(self) -> list[str]:
+        """Return the options, those that take a value with ``=`` behind them."""
+        found = [(name, value, text) for names, value, text in self._options for name in names if name[:2] == "--"]
+        found.append(("--help", "", "What this command does."))
+        return [f"{name}{'=' if value else ''}\t{text}" for name, value, text in found]
+
+    def values(self, name: str, current: str) -> list[str]:
+        """Return what an option may be."""
+        value = next((value for names, value, _ in self._options if name in names), "")
+        return self._of_kind(value, current)
+
+    def arguments(self) -> list[str]:
+        """Return what may stand where no option does."""
+        kinds = arguments_of(self.usage, self.command)
+        if not kinds:
+            return []
+        place = min(len(self.positional), len(kinds) - 1)
+        is_last_of_one = len(self.positional) >= len(kinds) and not kinds[-1].endswith("...")
+        return [] if is_last_of_one else self._of_kind(kinds[place].removesuffix("..."))
+
+    def _of_kind(self, kind: str, current: str = "") -> list[str]:
+        if kind in ("SOURCE", "TARGET", "URL", "FILE", "WHAT", "SCRIPT"):
+            return [FILES]
+        if kind in ("FOLDER", "DIR"):
+            return [FOLDERS]
+        if kind == "SHELL":
+            return list(SCRIPTS)
+        if kind == "UID":
+            return _within(_uids)
+        if kind == "RUN":
+            return _within(self._runs)
+        if kind == "TAG":
+            return _within(self._tags)
+        if kind == "NAME" and self.command == "export":  # runs, and the folder to be written
+            return [*_within(self._runs), FILES]
+        if kind == "NAME":
+            return _within(self._files)
+        return []
+
+    def _store(self) -> Any:
+        from capture.cli._arguments import chosen_store
+
+        named = self.positional[0] if self.command == "cp" and self.positional else self.given.get("--store")
+        return chosen_store({"--store": named or None})
+
+    def _runs(self) -> list[str]:
+        """Return labels of the newest runs, with name and state; of those in the bin where these are meant."""
+        with self._store() as store:
+            if self.command in ("restore", "purge"):
+                return [str(label) for label in store.curator.binned()[::-1][:MOST_RUNS]]
+            return [f"{run.label}\t{_plain(f'{run.name} {run.status}')}" for run in store.find(None, MOST_RUNS)]
+
+    def _tags(self) -> list[str]:
+        from capture.query.keeping import tag_counts
+
+        with self._store() as store:
+            return list(map(_plain, tag_counts(store.find(None, 1000))))
+
+    def _files(self) -> list[str]:
+        from capture.query.fetching import KINDS, files_of
+
+        if not self.positional:
+            return []
+        with self._store() as store:
+            kinds = [kind for kind in KINDS if f"--{kind}" in self.given] or KINDS
+            return [f"{_plain(each.name)}\t{each.kind}" for each in files_of(store.get(self.positional[0]), kinds)]
+
+
+def _uids() -> list[str]:
+    """Return the uids of runs whose journals wait."""
+    from capture.delivery import Report
+    from capture.journal import list_journals, state_dirs
+    from capture.stores import default_folder
+
+    return list(dict.fromkeys(Report(path).uid for state in state_dirs(default_folder()) for path in list_journals(state)))
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _within(look: Callable[[], list[str]]) -> list[str]:
+    """Return what a store says, if it says it in time: who presses TAB does not wait for a server."""
+    import threading
+
+    found: list[str] = []
+
+    def work() -> None:
+        try:
+            found.extend(look())
+        except Exception as error:  # noqa: BLE001 - there is nobody to tell while a line is typed
+            from capture.complaints import logger
+
+            logger().debug("nothing to complete with: %s", error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(WAIT_S)
+    return list(found)
+
+
+def options_of(usage: str) -> list[tuple[list[str], str, str]]:
+    """Return the options that a help text describes: their names, what stands for the value, and a description.
+
+    Examples
+    --------
+    >>> options_of("Options:\\n  -a TAG, --add=TAG  Add a tag.\\n  --json  As JSON.\\n")
+    [(['-a', '--add'], 'TAG', 'Add a tag.'), (['--json'], '', 'As JSON.')]
+    """
+    found = []
+    for line in usage.partition("Options:")[2].splitlines():
+        if not line.strip().startswith("-"):
+            continue
+        head, _, text = line.strip().partition("  ")
+        names, value = [], ""
+        for part in head.split(","):
+            name, _, given = part.strip().replace("=", " ").partition(" ")
+            names.append(name)
+            value = given.strip("[] ") or value
+        found.append((names, value, text.strip()))
+    return found
+
+
+def arguments_of(usage: str, command: str) -> list[str]:
+    """Return the arguments that stand in the usage lines of a command, ``...`` behind the one that may be repeated.
+
+    Examples
+    --------
+    >>> arguments_of("Usage:\\n  capture cp [--verify] SOURCE TARGET [RUN...]\\n\\nOptions:\\n", "cp")
+    ['SOURCE', 'TARGET', 'RUN...']
+    """
+    longest: list[str] = []
+    for line in usage.partition("Usage:")[2].partition("\n\n")[0].splitlines():
+        if f"capture {command}" not in line:
+            continue
+        if "bash | zsh" in line:
+            return ["SHELL"]
+        words = line.partition(f"capture {command}")[2].replace("[", " ").replace("]", " ").replace("(", " ").split()
+        kinds = [word.strip("()|") for word in words if word.strip("()|.").isupper() and not word.startswith("-")]
+        longest = max(longest, [kind for kind in kinds if kind != "..."], key=len)
+    return longest
