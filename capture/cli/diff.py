@@ -68,6 +68,8 @@ SECTIONS = {
     "--out": ("output",),
 }
 MOST_DETAIL_LINES = 40  #: of one difference; --all lifts it
+MOST_DATA_LINES = 10  #: of the same for data, which few people read
+LONGEST_LINE = 160  #: characters of such a line
 MOST_SHOWN = 40  #: differences of one list
 MOST_TOGETHER = 5  #: unlikely causes of one kind and reason
 LITTLE = 0.15  #: causes that weigh no more are gathered at the end, in a line each
@@ -249,9 +251,12 @@ class _Text:
 
     def _print_detail(self, each: Difference) -> None:
         lines = each.detail.split("\n") if each.detail else []
-        shown = lines if self._every or self._whole_output else lines[:MOST_DETAIL_LINES]
+        most = MOST_DATA_LINES if each.kind == "input" else MOST_DETAIL_LINES
+        whole = self._every or (self._whole_output and each.kind == "output")
+        shown = lines if whole else lines[:most]
         for line in shown:
-            say(f"      {_coloured(line)}")
+            cut = line if whole or len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"
+            say(f"      {_coloured(cut)}".rstrip())
         if len(shown) < len(lines):
             say(f"      ... {len(lines) - len(shown):,} more lines; --all shows them")
 
@@ -283,8 +288,10 @@ class _Text:
         shown = outcomes if self._every else outcomes[:MOST_SHOWN]
         told = [shown_values(each.values, self._every, each.name) for each in shown]
         names = self._comparison.names
-        rows = [[each.kind, _name(each), *values, each.why] for each, values in zip(shown, told)]
-        print_table(["", "", *names, ""], rows)
+        rows = [[each.kind, _name(each), *values] for each, values in zip(shown, told)]
+        if self._is_pair:  # of more, the values themselves say it, and there is no room
+            rows = [[*row, each.why] for row, each in zip(rows, shown)]
+        print_table(["", "", *names, ""] if self._is_pair else ["", "", *names], rows)
         if len(shown) < len(outcomes):
             say(f"and {len(outcomes) - len(shown):,} more; --all shows them")
         for each in shown:
@@ -317,7 +324,7 @@ def shown_values(values: Sequence[Any], every: bool = False, name: str = "") -> 
     >>> shown_values([0.1, 0.30000000000000004]), shown_values([0.3, 0.30000000000000004])
     (['0.1', '0.3'], ['0.3', '0.30000000000000004'])
     """
-    if name == "duration":
+    if name in ("duration", "cpu_s"):
         return [format_duration(value) if value is not MISSING else "-" for value in values]
     if name.endswith("_bytes"):
         return [format_size(value) if value is not MISSING else "-" for value in values]

@@ -100,7 +100,10 @@ def _host(run: RunRecord) -> dict[str, Any]:
         found["os"] = str(system[-1])
     machine = _dict(run.facts.get("machine"))
     found.update(_processor(_dict(machine.get("cpu"))))
-    found.update({f"cores.{name}": value for name, value in _dict(machine.get("cores")).items()})
+    cores = _dict(machine.get("cores"))
+    if "affinity" in cores:
+        cores.pop("usable", None)  # the smaller of affinity and quota
+    found.update({f"cores.{name}": value for name, value in cores.items()})
     found.update({f"memory.{name}": value for name, value in _dict(machine.get("memory")).items()})
     found.update({f"container.{name}": value for name, value in _dict(machine.get("container")).items()})
     found.update({f"virtualisation.{name}": value for name, value in _dict(machine.get("virtualisation")).items()})
@@ -158,7 +161,7 @@ def _host_ground(name: str, values: list[Any]) -> tuple[str, str]:
     if name == "gpus" and MISSING in values:
         return ground, "only some of the runs saw a GPU"
     if name.startswith("cores.") and ground == "host, computing":
-        return ground, "another number of threads sums in another order, and takes another time"
+        return ground, "another number of threads sums in another order and takes another time"
     return ground, ""
 
 
@@ -172,5 +175,6 @@ def _is_unavailable(value: Any) -> bool:
 
 
 def machines_in_words(compared: Compared) -> str:
-    """Return the names of the machines of the runs."""
-    return listed([str(run.host.get("hostname") or "an unknown machine") for run in compared.runs])
+    """Return the names of the machines of the runs, each once."""
+    names = [str(run.host.get("hostname") or "an unknown machine") for run in compared.runs]
+    return listed(list(dict.fromkeys(names)))

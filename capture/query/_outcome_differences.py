@@ -64,6 +64,8 @@ def distance(values: Sequence[Any]) -> str:
     before, after = values
     try:
         change = after - before
+        if not change:
+            return ""
         relative = f", {change / abs(before) * 100:+.3g} %" if before and abs(change / before) != float("inf") else ""
         return f"{change:+.3g}{relative}" if change == change else ""
     except (OverflowError, ValueError):  # an integer beyond the range of floats
@@ -179,7 +181,10 @@ def _usage_differences(compared: Compared) -> list[Difference]:
         table: dict[str, Any] = {} if run.duration is None else {"duration": run.duration}
         table.update({name: usage[name] for name in ("cpu_s", "peak_memory_bytes") if name in usage})
         tables.append(table)
-    return _plain(compared, "usage", tables)
+    found = _plain(compared, "usage", tables)
+    for each in found:
+        each.why = each.why.rpartition(", ")[2] if each.why.endswith("%") else ""
+    return found
 
 
 # --------------------------------------------------------------------------------------------------- what outcomes tell

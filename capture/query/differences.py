@@ -212,6 +212,6 @@ def _say_what_is_left(
         durations = [run.duration for run in compared.runs if run.duration]
         if len(durations) == len(compared.runs) and max(durations) > 1.5 * min(durations) > 1.5:
             compared.limit(
-                f"only the durations differ: the host ({machines_in_words(compared)}), and what else it was doing, "
-                "is the candidate"
+                "of what came out only the durations differ: the candidate is the host, and what else it was doing "
+                f"({machines_in_words(compared)})"
             )

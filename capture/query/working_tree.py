@@ -13,7 +13,7 @@ import os
 import sys
 
 from capture.errors import CaptureError
-from capture.query._compared import MOST_READ_BYTES, listed, rows_of, text_of
+from capture.query._compared import MOST_READ_BYTES, content_of, listed, rows_of, text_of
 from capture.query._input_differences import inputs_of
 from capture.records import RunRecord, StoredFile, bytes_opener
 
@@ -265,7 +265,7 @@ def _local_modules(root: str, stored: StoredFile) -> list[str]:
     import ast
 
     try:
-        parsed = ast.parse(text_of(stored.read()) or "")
+        parsed = ast.parse(text_of(content_of(stored)) or "")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     modules: list[str] = []
@@ -450,8 +450,8 @@ def _look_at_machine(tree: WorkingTree, reference: RunRecord, folder: str) -> No
     from capture.probes.process import process_facts
     from capture.settings import SETTINGS
 
-    names = reference.host.get("ENV")
-    tree.host.update(host.plain({k: v for k, v in host.host_facts(names or ()).items() if k != "python_version"}))
+    now = host.plain(host.host_facts())
+    tree.host.update({key: now[key] for key in ("hostname", "os", "cpu")}, ENV=reference.host.get("ENV"))
     tree.facts["machine"] = host.plain(machine.machine_facts(folder))
     if gpu.driver_present() or gpu.amd_folders():
         tree.facts["gpu"] = host.plain(gpu.gpu_details())
@@ -459,8 +459,19 @@ def _look_at_machine(tree: WorkingTree, reference: RunRecord, folder: str) -> No
     if isinstance(recorded, dict) and "unavailable" not in recorded:
         now = host.plain(process_facts(SETTINGS.PROCESS.ENV))
         kept = {key: now[key] for key in ("locale", "time_zone", "user", "scheduler", "rank") if key in now}
-        kept["environment"] = Masker().mask(now["environment"], "environment")
+        kept["environment"] = {**_others(recorded), **Masker().mask(now["environment"], "environment")}
         tree.facts["process"] = {**recorded, **kept, "hash_randomization": _hash_seed()}
+
+
+def _others(recorded: dict[str, Any]) -> dict[str, str]:
+    """Return the recorded variables that the settings do not ask for here: they stand as the run had them."""
+    from capture.probes.process import chosen
+    from capture.settings import SETTINGS
+
+    variables = recorded.get("environment")
+    told = variables if isinstance(variables, dict) else {}
+    asked = chosen(SETTINGS.PROCESS.ENV, told)
+    return {name: value for name, value in told.items() if name not in asked}
 
 
 def _hash_seed() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from capture.cli import main
 from capture.cli.diff import is_folder, shown_values
 from capture.filters import MISSING
 from tests.e2e.scripts import Folder
+from tests.project.tree import ROOT
 
 SCRIPT = """
 import helper
@@ -258,6 +259,43 @@ def test_a_run_is_compared_with_the_folder_as_it_is_now(project, capsys, monkeyp
     assert "config lr" not in out
     assert "+    return value * 5" in diff(capsys, project, str(place), "2")[1].replace("-    ret", "+    ret")
     assert diff(capsys, project, "1", ".", "--packages", f"--python={sys.executable}")[0] == 1  # alone: no PYTHONPATH
+
+
+@pytest.mark.parametrize("scheme", ["file", "sqlite", "tinydb"])
+def test_any_store_will_do(tmp_path, capsys, scheme):
+    """Nothing of a comparison depends on where the runs lie; what they hold is shown, never obeyed."""
+    pytest.importorskip({"sqlite": "sqlalchemy", "tinydb": "tinydb"}.get(scheme, "json"))
+    from capture import events
+    from capture.registry import make_observer
+    from capture.testing.contract import uid
+    from capture.testing.feed import Story, tell
+
+    url = {"file": str(tmp_path / "runs"), "sqlite": f"sqlite:///{tmp_path / 'runs.db'}"}.get(scheme)
+    url = url or f"tinydb://{tmp_path / 'tiny'}"
+    for mark, lr in (("01", 0.1), ("02", 0.2)):
+        told = Story(tmp_path / f"told{mark}", uid(mark)).start(config={"lr": lr, "\x1b[31m[red]": "\x1b]0;x\x07" * int(mark)})
+        told.source("train.py", b"print(%s)\n" % mark.encode()).resource("/data/in.csv", mark.encode())
+        told.artifact("model", mark.encode()).add(events.Output(text=f"\x1b[2Jrun {mark}\n", offset=0))
+        tell(make_observer(url), told.metrics(loss=[3.0, lr]).complete(result=lr))
+    assert main(["diff", f"--store={url}", "1", "2"]) == 1
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    assert "\\x1b[31m[red]" in out
+    for said in ("config lr  0.1 → 0.2", "source train.py", "input /data/in.csv", "result", "loss", "model", "output"):
+        assert said in out
+    assert main(["diff", f"--store={url}", "2", "1", "--out"]) == 1
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_records_of_sacred_are_compared(capsys):
+    """People have years of them."""
+    store = ROOT / "tests" / "golden" / "sacred-0.8.7"
+    assert main(["diff", f"--store={store}", "1", "2"]) == 1
+    out = capsys.readouterr().out
+    assert "config fail  False → True" in out
+    assert "set by config updates in 2" in out
+    assert "which files 1 read is not recorded" in out
 
 
 def test_slips_on_the_command_line_are_told_apart(tmp_path, capsys):
