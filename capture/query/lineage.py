@@ -191,7 +191,7 @@ class Lineage:
         """Read all runs, unless that was done; return itself."""
         if not self._is_read:
             self._is_read = True
-            for record in self.store.find():
+            for record in getattr(self.store, "reader", self.store).find():
                 self.add(record)
                 self._progress()
         return self
