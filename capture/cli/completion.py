@@ -1,9 +1,9 @@
 """``capture completion``: what a shell offers when TAB is pressed.
 
-The script that is printed knows nothing of the commands: at each TAB it asks ``capture completion --words``, which gets
+The script that is printed knows nothing of the commands: at each TAB it asks ``capture completion --words``. That gets
 the words of the line in the environment variable `VARIABLE`, one on each line up to that where the cursor stands, and a
-dot on a line behind them. It answers with candidates, one on each line, a tab and a description behind them where there is one. The line
-`FILES` or `FOLDERS` asks the shell to offer these itself.
+dot on a line behind them. It answers with candidates, one on each line, with a tab and a description behind them where
+there is one. The line `FILES` or `FOLDERS` asks the shell to offer these itself.
 """
 
 from __future__ import annotations
@@ -308,7 +308,8 @@ def _uids() -> list[str]:
     from capture.journal import list_journals, state_dirs
     from capture.stores import default_folder
 
-    return list(dict.fromkeys(Report(path).uid for state in state_dirs(default_folder()) for path in list_journals(state)))
+    paths = [path for state in state_dirs(default_folder()) for path in list_journals(state)]
+    return list(dict.fromkeys(Report(path).uid for path in paths))
 
 
 def _plain(text: str) -> str:
