@@ -128,8 +128,8 @@ def _runs(arguments: dict[str, Any]) -> tuple[list[RunRecord], list[str]]:
         if word in folders:
             from capture.query.working_tree import working_tree
 
-            reference = next(each for each in runs if each is not None)
-            runs[place] = working_tree(reference, os.path.expanduser(word), python=arguments["--python"])
+            known = [each for each in runs if each is not None]
+            runs[place] = working_tree(known, os.path.expanduser(word), python=arguments["--python"])
     return runs, names_of(runs)
 
 
@@ -339,6 +339,8 @@ def shown_values(values: Sequence[Any], every: bool = False, name: str = "") -> 
 def _text(value: Any, precision: int | None) -> str:
     if isinstance(value, str) and len(value) in (32, 40, 64) and not value.strip("0123456789abcdef"):
         return value[:12]
+    if isinstance(value, float) and precision == 17:
+        return repr(value)  # the fewest digits that tell it from every other number
     return format_value(value, precision) if value is not None else "None"
 
 

@@ -201,7 +201,10 @@ class Sources:
         return f"no recorded source mentions {path.rpartition('.')[2]} outside of config scopes"
 
     def _mentioned(self) -> set[str]:
-        """Return the names in the code of all runs, config scopes left out; none where some of it is not known."""
+        """Return the names in the code of all runs, but for entries that config scopes only set.
+
+        There are none where some of the code is not known.
+        """
         if self._read is None:
             self._read = set()
             for run, files in enumerate(self._files):
@@ -210,7 +213,7 @@ class Sources:
                     if tree is None:
                         self._read = set()
                         return self._read
-                    self._read.update(_words_in(_without(tree, _is_config_scope)))
+                    self._read.update(_words_in(_without(tree, _is_config_scope)), _read_by_scopes(tree))
         return self._read
 
     def imported(self) -> set[str]:
@@ -306,6 +309,17 @@ def _parts(body: Sequence[ast.stmt], prefix: str = "") -> Iterator[tuple[str, st
         else:
             rest.append(_dump(node))
     yield (f"class {prefix[:-1]}" if prefix else "top-level code"), "\n".join(rest)
+
+
+def _read_by_scopes(tree: ast.AST) -> Iterator[str]:
+    """Yield the names that config scopes read, to compute others from them."""
+    import ast
+
+    for scope in ast.walk(tree):
+        if _is_config_scope(scope):
+            for node in ast.walk(scope):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                    yield node.id
 
 
 def _words_in(tree: ast.AST) -> Iterator[str]:

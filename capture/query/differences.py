@@ -151,6 +151,9 @@ def compare(
     _judge_together(compared, causes, outcomes)
     for run in runs:
         compared.limits += getattr(run, "limits", ())
+    experiments = list(dict.fromkeys(run.name for run in compared.runs))
+    if len(experiments) > 1:
+        compared.limits.insert(0, f"these are runs of different experiments: {listed(experiments)}")
     causes.sort(key=lambda each: (each.same, -each.weight, CAUSES.index(each.kind), each.name))
     outcomes.sort(key=lambda each: (each.same, OUTCOMES.index(each.kind)))
     return Comparison(compared.names, causes, outcomes, compared.limits, runs)

@@ -103,7 +103,8 @@ def working_tree(
     InterpreterError
         If the interpreter does not tell.
     """
-    records = [runs] if isinstance(runs, RunRecord) else list(runs)
+    given = [runs] if isinstance(runs, RunRecord) else list(runs)
+    records: list[RunRecord] = [getattr(run, "record", run) for run in given]  # of a client's run, what the store holds
     place = os.path.abspath(folder)
     if not os.path.isdir(place):
         raise FolderNotFoundError(os.fspath(folder))

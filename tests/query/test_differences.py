@@ -199,6 +199,25 @@ def test_an_entry_that_no_source_mentions_hardly_matters():
     assert causes(one, other)["config.unused"].weight == GROUNDS["config, set"][0]
 
 
+def test_an_entry_that_only_a_config_scope_reads_is_read():
+    """Others are computed from it."""
+    source = SCOPE.replace("lr = 0.1", "lr = base * 2")
+    one, other = scoped("1", source, lr=2, base=1), scoped("2", source, lr=4, base=2)
+    for run in (one, other):
+        run.facts["config"]["origins"]["base"] = "command line"
+    found = causes(one, other)
+    assert list(found) == ["config.base", "config.lr"]
+    assert found["config.base"].weight == GROUNDS["config, set"][0]
+    assert found["config.lr"].why.startswith("follows from base")
+
+
+def test_runs_of_different_experiments_are_compared_and_it_is_said():
+    """Two labels were mixed up, perhaps."""
+    one, other = pair()
+    other.experiment["name"] = "f"
+    assert compare([one, other]).limits == ["these are runs of different experiments: e and f"]
+
+
 def test_seeds_drawn_at_random_come_after_what_somebody_changed_and_before_nothing():
     """Any two runs differ in them, so they tell little, unless nothing else differs."""
     one, other = pair(lr=0.1)

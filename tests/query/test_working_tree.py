@@ -92,8 +92,8 @@ def test_the_base_folder_is_found_where_it_lies_now(tmp_path, place):
     moved.mkdir(parents=True)
     (moved / "main.py").write_text("")
     (moved / "inner").mkdir()
-    run = record("/home/her/project/experiments")
-    run.facts["process"] = {"cwd": "/home/her/project"}
+    run = record("/home/user/project/experiments")
+    run.facts["process"] = {"cwd": "/home/user/project"}
     chosen = moved.parent if place == "around" else moved / place
     found = root_of(run, str(chosen))
     assert found is not None
