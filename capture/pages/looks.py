@@ -55,7 +55,9 @@ td.number, th.number { text-align: right; white-space: nowrap; }
 table.full { width: 100%; }
 table.pairs th { color: var(--soft); font-weight: 400; white-space: nowrap; }
 table.pairs th code { color: var(--ink); }
-td code { white-space: pre-wrap; }
+td { max-width: 34rem; }
+td code, th code { overflow-wrap: break-word; }
+thead th code { white-space: nowrap; }
 .digest, .whole { white-space: nowrap; }
 th[aria-sort] { cursor: pointer; user-select: none; }
 th[aria-sort]:hover { color: var(--link); }
@@ -147,6 +149,7 @@ footer {
   h1 { font-size: 1.5rem; }
   th, td { padding-right: .8rem; }
   html { font-size: 15px; }
+  svg text { font-size: 15px; }
 }
 @media print {
   :root {

@@ -220,7 +220,10 @@ def _overview(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
             [
                 element("a", name, href=f"#run-{place}"),
                 _state(run),
-                Cell(as_time(run.start_time), run.start_time.timestamp() if run.start_time else ""),
+                Cell(
+                    element("span", as_time(run.start_time), class_="whole"),
+                    run.start_time.timestamp() if run.start_time else "",
+                ),
                 Cell(as_duration(run.duration), run.duration if run.duration is not None else ""),
                 *(_cell(value) for value in values),
                 _cell(run.result if run.result is not None else MISSING),
