@@ -325,6 +325,38 @@ def _integer(value: int) -> str:
         return hex(value)
 
 
+def plain_data(value: Any) -> Any:
+    """Return a value as strict JSON has it: None for what is missing or no finite number, text for what is no data.
+
+    Examples
+    --------
+    >>> plain_data({"loss": float("nan"), "shape": (2, 3), 5: b"x"})
+    {'loss': None, 'shape': [2, 3], '5': "b'x'"}
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return value if value.bit_length() < 10_000 else hex(value)  # Python refuses to print thousands of digits
+    if isinstance(value, float):
+        return float(value) if value - value == 0 else None
+    if isinstance(value, dict):
+        return {str(key): plain_data(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_data(each) for each in value]
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "tolist"):
+        return plain_data(value.tolist())  # of NumPy: a number, an array
+    return None if value is MISSING else str(value)
+
+
+def print_json(value: Any) -> None:
+    """Print data as JSON in ASCII, which every terminal and pipe takes and in which nothing can hide."""
+    import json
+
+    say(json.dumps(plain_data(value), indent=2, allow_nan=False))
+
+
 def format_number(value: float, precision: int | None = None) -> str:
     """Return a float with so many significant digits; what is large is not written with an exponent."""
     digits = PRECISION if precision is None else precision
@@ -489,7 +521,7 @@ def pager_command() -> list[str]:
     return [] if words in ([], ["cat"]) else words
 
 
-class _PagerLeft(Exception):
+class _PagerLeft(BrokenPipeError):
     """Whoever looked has seen enough."""
 
 

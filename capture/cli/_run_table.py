@@ -48,6 +48,8 @@ class Unreadable:
     def __repr__(self) -> str:
         return "?"
 
+    __str__ = __repr__
+
 
 class Row:
     """A run as a row: its values by path, each read once.

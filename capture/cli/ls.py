@@ -11,6 +11,8 @@ from capture.cli._console import (
     hint,
     is_terminal,
     paged,
+    plain_data,
+    print_json,
     print_table,
     say,
     screen_size,
@@ -326,33 +328,8 @@ def print_listing(listing: Listing, in_order: bool = False) -> None:
 
 
 def _print_json(listing: Listing) -> None:
-    import json
-
     columns, rows = listing.flat()
-    objects = [{column: _plain(value) for column, value in zip(columns, row)} for row in rows]
-    # ASCII only: nothing in it can play tricks with a terminal, and every encoding has it.
-    say(json.dumps(objects, indent=2, allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as strict JSON has it."""
-    if value is MISSING or isinstance(value, table.Unreadable):
-        return None
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        return _plain(value.item())
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    return str(value)
+    print_json([dict(zip(columns, row)) for row in rows])
 
 
 def _print_csv(listing: Listing) -> None:
@@ -375,10 +352,10 @@ def _csv_cell(value: Any) -> Any:
     if isinstance(value, (dict, list, tuple)):
         import json
 
-        return json.dumps(_plain(value))
+        return json.dumps(plain_data(value))
     if isinstance(value, (bool, int)):
         return value
-    return _inert(str(_plain(value)))
+    return _inert(str(plain_data(value)))
 
 
 def _inert(text: str) -> str:

@@ -1,0 +1,150 @@
+"""``capture best``: the runs with the highest or lowest result or metric."""
+
+from __future__ import annotations
+
+from capture.cli import _run_table as table
+from capture.cli._arguments import chosen_store, condition, whole_number
+from capture.cli._console import escape, format_value, hint, paged, print_json
+from capture.errors import CommandLineError
+from capture.query.columns import is_less_better
+from capture.query.grouping import is_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from capture.cli._run_table import Row
+
+
+USAGE = """\
+Show the run with the highest or lowest result or metric.
+
+Usage:
+  capture best [options] [--min | --max] [EXPR...]
+
+EXPR is a condition, as for capture ls. The direction is known for names such as accuracy and loss; the result goes the
+way of the metric whose last value it is. What is missing or no finite number never wins. Status 1: no run has a number
+there.
+
+Options:
+  --by=COL          What counts: a metric (loss, metrics.loss.min), a path (result.score, config.lr) [default: result].
+  --min             The least is best.
+  --max             The greatest is best.
+  -n N, --number=N  Show so many runs [default: 5].
+  --mine            Only runs of my own.
+  --precision=N     Significant digits of numbers [default: 5].
+  --json            As JSON: the runs, the best first, with all columns.
+  --no-pager        Print at once what is longer than the screen.
+  --store=URL       The store to look into.
+"""
+
+#: words of a metric's name that say that more is better
+_MORE = frozenset(
+    {"accuracy", "acc", "auc", "auroc", "auprc", "f1", "fscore", "precision", "recall", "sensitivity", "specificity"}
+    | {"score", "r2", "map", "ndcg", "mrr", "bleu", "rouge", "iou", "dice", "psnr", "ssim", "reward", "return"}
+    | {"returns", "win", "wins", "elbo", "likelihood", "throughput"}
+)
+
+
+def run(arguments: dict[str, Any]) -> int:
+    """Show the best of the runs that the arguments mean."""
+    number, precision = whole_number(arguments, "--number", 1), whole_number(arguments, "--precision", 1)
+    by = arguments["--by"]
+    with chosen_store(arguments) as store:
+        rows = [table.Row(each) for each in store.find(condition(arguments))]
+        if not rows:
+            hint("there are no such runs")
+            return 1
+        path = _path(by, rows)
+        numbers = [row for row in rows if is_number(row[path])]
+        if not numbers:
+            hint(f"no run has a number at {escape(path)}; {_possible(rows)}")
+            return 1
+        descending = _direction(path, numbers, arguments)
+        ranked = sorted(numbers, key=lambda row: float(row[path]), reverse=descending)[:number]
+        columns = _columns(path, ranked)
+        if arguments["--json"]:
+            every = list(dict.fromkeys(["label", "uid", path, *table.all_columns(ranked)]))
+            print_json([{column: row[column] for column in every} for row in ranked])
+            return 0
+        from capture.cli.ls import Listing, print_listing
+        from capture.cli.show import print_config
+
+        with paged(not arguments["--no-pager"]):
+            print_listing(Listing(ranked, columns, precision))
+            print_config(ranked[0].run, f"Configuration of run {format_value(ranked[0]['label'])}")
+        without = len(rows) - len(numbers)
+        if without:
+            hint(f"{without} of {len(rows)} runs have no number at {escape(path)}")
+    return 0
+
+
+def _path(by: str, rows: Sequence[Row]) -> str:
+    """Return the path that `by` means; one that leads nowhere as it is, if it is the default."""
+    try:
+        return table.sort_path(by, rows)
+    except CommandLineError as error:
+        if by == "result":
+            return by
+        raise CommandLineError(f"{str(error).splitlines()[0]}\n  {_possible(rows)}") from None
+
+
+def _columns(path: str, rows: Sequence[Row]) -> list[str]:
+    telling = [column for column in table.telling_columns(rows) if column not in ("label", path)]
+    return ["label", path, *telling]
+
+
+def _direction(path: str, rows: Sequence[Row], arguments: dict[str, Any]) -> bool:
+    """Say whether the greatest is best.
+
+    Raises
+    ------
+    CommandLineError
+        If nobody says so.
+    """
+    if arguments["--min"] or arguments["--max"]:
+        return bool(arguments["--max"])
+    known = is_more_better(path)
+    if known is None:
+        known = is_more_better(_source_of(path, rows) or "")
+    if known is None:
+        raise CommandLineError(
+            f"is a high or a low {escape(path)} the better one? Say --max or --min, or name another with --by=COL;"
+            f" {_possible(rows)}"
+        )
+    return known
+
+
+def is_more_better(name: str) -> bool | None:
+    """Say by its name whether a number is wanted great; None if the name does not tell.
+
+    Examples
+    --------
+    >>> [is_more_better(each) for each in ("metrics.val_accuracy.last", "metrics.loss.min", "result", "config.lr")]
+    [True, False, None, None]
+    """
+    if is_less_better(name):
+        return False
+    spaced = "".join(sign.lower() if sign.isalnum() else " " for sign in name)
+    return True if _MORE & set(spaced.split()) else None
+
+
+def _source_of(path: str, rows: Sequence[Row]) -> str | None:
+    """Return the metric whose last value the result is, in every run."""
+    if path != "result":
+        return None
+    for name in rows[0].metrics:
+        column = f"metrics.{name}.last"
+        if is_more_better(name) is not None and all(row[column] == row[path] for row in rows):
+            return name
+    return None
+
+
+def _possible(rows: Sequence[Row]) -> str:
+    """Say which columns hold numbers."""
+    candidates = [column for column in table.all_columns(rows[:20]) if column.startswith(("metrics.", "result"))]
+    scores = [f"result.{name}" for row in rows[:20] if isinstance(row["result"], dict) for name in row["result"]]
+    names = dict.fromkeys([*candidates, *scores])
+    known = [name for name in names if any(is_number(row[name]) for row in rows[:20])]
+    return f"there are: {', '.join(map(escape, known[:30]))}" if known else "no run has one anywhere"

@@ -1,0 +1,212 @@
+"""``capture tail``: the end of a run's output, and what is added to it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from capture.cli._arguments import chosen_store, whole_number
+from capture.cli._console import (
+    cell_width,
+    escape,
+    escape_output,
+    format_duration,
+    format_value,
+    hint,
+    is_terminal,
+    say,
+    screen_size,
+)
+from capture.errors import CaptureError, RunNotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from capture.query.client import Store, StoredRun
+
+
+USAGE = """\
+Show the end of a run's output, and with -f what is added to it.
+
+Usage:
+  capture tail [options] RUN
+
+With -f the status is 0 when the run has completed, and 1 when it ended otherwise, or died.
+
+Options:
+  -n N, --lines=N  Begin with so many lines [default: 10].
+  -f, --follow     Go on until the run ends.
+  --store=URL      The store that the run is in.
+"""
+
+POLL_S = 0.5  #: how often the store is asked, in seconds, if an answer does not take long
+_SILENT_S = 120.0  #: without a sign of life, after which that is said
+_GOING_ON = ("RUNNING", "QUEUED")
+
+
+def run(arguments: dict[str, Any]) -> int:
+    """Show the end of the output of the run that the arguments name."""
+    lines = whole_number(arguments, "--lines") or 0
+    with chosen_store(arguments) as store:
+        found = store.get(arguments["RUN"])
+        if arguments["--follow"]:
+            return _follow(store, found, lines, arguments)
+        text = last_lines(found.output, lines)
+        say(escape_output(text) if is_terminal() else text, end="" if not text or text.endswith("\n") else "\n")
+    return 0
+
+
+def last_lines(text: str, count: int) -> str:
+    """Return the last lines of a text.
+
+    Examples
+    --------
+    >>> last_lines("a\\nb\\nc\\n", 2), last_lines("a\\nb", 1), last_lines("a\\n", 0)
+    ('b\\nc\\n', 'b', '')
+    """
+    if count == 0:
+        return ""
+    start = len(text) - text.endswith("\n")
+    for _ in range(count):
+        start = text.rfind("\n", 0, start)
+        if start < 0:
+            return text
+    return text[start + 1 :]
+
+
+def _follow(store: Store, found: StoredRun, lines: int, arguments: dict[str, Any]) -> int:
+    """Print what is added until the run ends; return 0 if it completed."""
+    text = found.output
+    printer = TerminalPrinter() if is_terminal() else PipePrinter()
+    printer.skip(text[: len(text) - len(last_lines(text, lines))])
+    is_silent = False
+    while True:
+        asked = time.monotonic()
+        state = found.state  # before the output, so that all of it is there when the run has ended
+        try:
+            if state in _GOING_ON:
+                printer.show(found.output)
+                is_silent = is_silent or _say_silence(store, found)
+            else:
+                return _end(found, state, printer, arguments)
+        except RunNotFoundError:
+            raise
+        except (CaptureError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            hint(f"cannot be read at the moment: {escape(str(error), lines=True)}")
+        # A store that takes long to answer is asked less often.
+        time.sleep(max(POLL_S, 5 * (time.monotonic() - asked)))
+        found = _again(store, found)
+
+
+def _again(store: Store, found: StoredRun) -> StoredRun:
+    """Return the run as it is now; as it was, where the store does not answer."""
+    try:
+        return store.get(found.label if found.label is not None else found.uid)
+    except RunNotFoundError:
+        raise
+    except (CaptureError, OSError) as error:
+        hint(f"cannot be read at the moment: {escape(str(error), lines=True)}")
+        return found
+
+
+def _end(found: StoredRun, state: str, printer: PipePrinter, arguments: dict[str, Any]) -> int:
+    if state == "DIED":  # what its process left behind is delivered when the store is opened
+        with chosen_store(arguments) as store:
+            found = store.get(found.label if found.label is not None else found.uid)
+            printer.show(found.output, is_last=True)
+    else:
+        printer.show(found.output, is_last=True)
+    after = f" after {format_duration(found.duration)}" if found.duration is not None else ""
+    hint(f"run {format_value(found.label)}: {escape(state)}{after}")
+    return 0 if state == "COMPLETED" else 1
+
+
+def _say_silence(store: Store, found: StoredRun) -> bool:
+    """Say so if there was no sign of life for long and nobody here can tell whether there will be one."""
+    last = found.heartbeat or found.start_time
+    if last is None or store.is_alive(found) is not None:
+        return False
+    from capture.moments import datetime, timezone
+
+    silent = (datetime.now(timezone.utc) - last).total_seconds()
+    if silent < _SILENT_S:
+        return False
+    hint(f"no sign for {format_duration(silent)}; whether it lives cannot be told from here. Ctrl-C ends this command.")
+    return True
+
+
+class PipePrinter:
+    """Prints output as it grows, line by line: a line that may still be written over waits until it is finished."""
+
+    def __init__(self) -> None:
+        self._seen = ""
+
+    def skip(self, text: str) -> None:
+        """Take a text for printed."""
+        self._seen = text
+
+    def show(self, text: str, is_last: bool = False) -> None:
+        """Print what is new in the whole text so far; from the first line on that has changed."""
+        whole = text if is_last else text[: text.rfind("\n") + 1]
+        if whole == self._seen:
+            return
+        start = kept_lines(self._seen, whole)
+        self._write(whole[start:], is_last)
+        self._seen = whole
+
+    def _write(self, text: str, is_last: bool) -> None:
+        say(text, end="\n" if is_last and text and not text.endswith("\n") else "")
+        sys.stdout.flush()
+
+
+class TerminalPrinter(PipePrinter):
+    """Prints output as it grows; lines that were written over are written over here, too."""
+
+    def show(self, text: str, is_last: bool = False) -> None:
+        if text == self._seen and not is_last:
+            return
+        if text.startswith(self._seen):
+            new = text[len(self._seen) :]
+        else:
+            start = kept_lines(self._seen, text)
+            self._go_back(self._seen[start:])
+            new = text[start:]
+        say(escape_output(new), end="\n" if is_last and text and not text.endswith("\n") else "")
+        sys.stdout.flush()
+        self._seen = text
+
+    def _go_back(self, text: str) -> None:
+        """Clear what was printed last, as far as it is still on the screen."""
+        if os.environ.get("TERM", "") == "dumb":
+            say()
+            return
+        columns, lines = screen_size()
+        shown = escape_output(text).split("\n")
+        rows = sum(1 + max(cell_width(line) - 1, 0) // columns for line in shown) - 1
+        rows = min(rows, lines - 1)
+        say(f"\x1b[{rows}A\r\x1b[J" if rows else "\r\x1b[J", end="")
+
+
+def kept_lines(old: str, new: str) -> int:
+    """Return how many characters at the beginning of two texts are equal, up to the beginning of a line.
+
+    Examples
+    --------
+    >>> kept_lines("a\\n10%", "a\\n20%\\n"), kept_lines("a\\n", "a\\nb\\n")
+    (2, 2)
+    """
+    if new.startswith(old):
+        return len(old)
+    same, end = 0, min(len(old), len(new))  # halves are compared: outputs may be long
+    while same < end:
+        middle = (same + end + 1) // 2
+        if old[same:middle] == new[same:middle]:
+            same = middle
+        else:
+            end = middle - 1
+    return new.rfind("\n", 0, same) + 1
+
