@@ -248,6 +248,33 @@ def as_filter(where: Mapping[str, Any] | Filter | None) -> Filter | None:
     return tests[0] if len(tests) == 1 else Every(tests)
 
 
+def fields_of(wanted: Filter | None) -> set[str]:
+    """Return the fields of a record, and ``user``, that a condition looks at: stores read them for many runs at once.
+
+    Examples
+    --------
+    >>> sorted(fields_of((field("git.commit") == "ab12cd") | ~(field("config.lr") < 0.1)))
+    ['config', 'experiment']
+    """
+    if isinstance(wanted, Test):
+        name = wanted.path.partition(".")[0]
+        return set(_DERIVED.get(wanted.path) or _DERIVED.get(name) or (name,))
+    if isinstance(wanted, Died):
+        return {"status", "writers"}
+    terms = wanted.terms if isinstance(wanted, (Every, Either)) else [wanted.term] if isinstance(wanted, Not) else []
+    return {name for term in terms for name in fields_of(term)}
+
+
+#: what of a record is made from its fields -> those
+_DERIVED = {
+    "name": ("experiment",),
+    "git": ("experiment",),
+    "git.branch": ("experiment", "facts"),
+    "packages": ("experiment",),
+    "duration": ("start_time", "stop_time", "heartbeat"),
+}
+
+
 # ------------------------------------------------------------------------------------------------------ meanings
 
 
@@ -277,7 +304,7 @@ def meant(path: str, operator: str, value: Any, now: datetime | None = None) -> 
     Examples
     --------
     >>> meant("git.commit", "==", "ab12")
-    (field('git.commit') >= 'ab12' & field('git.commit') < 'ab12g')
+    field('git.commit') startswith 'ab12'
     >>> meant("duration", ">", "2 h")
     field('duration') > 7200
     """
@@ -332,12 +359,10 @@ def _on_duration(path: str, operator: str, value: Any, now: datetime | None) -> 
 
 
 def _on_commit(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
-    if operator == "==" and isinstance(value, str) and 4 <= len(value) <= 40 and not value.lower().strip(_HEX):
-        start = value.lower()
-        if len(start) == 40:
-            return Test(path, operator, start)
-        return Every([Test(path, ">=", start), Test(path, "<", start + "g")])  # g comes after all digits
-    return Test(path, operator, value)
+    is_digits = isinstance(value, str) and 4 <= len(value) <= 40 and not value.lower().strip("0123456789abcdef")
+    if operator != "==" or not is_digits:
+        return Test(path, operator, value)
+    return Test(path, "==" if len(value) == 40 else "startswith", value.lower())
 
 
 def _on_version(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
@@ -351,8 +376,7 @@ def _on_project(path: str, operator: str, value: Any, now: datetime | None) -> F
     name = value.strip("/") if isinstance(value, str) else ""
     if operator != "==" or not name:
         raise ValueError('a project is named as a folder is: project == "vision", project in ["vision", "text/small"]')
-    # In the order of characters 0 comes next after /.
-    return Either([Test("name", "==", name), Every([Test("name", ">=", name + "/"), Test("name", "<", name + "0")])])
+    return Either([Test("name", "==", name), Test("name", "startswith", name + "/")])
 
 
 def _on_state(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
@@ -385,7 +409,6 @@ def _any(terms: list[Filter], path: str) -> Filter:
     return Either(terms)
 
 
-_HEX = "0123456789abcdef"
 _PLACES = {"project": "name", "state": "status"}  #: words of the language -> the value of the run that they are about
 _MEANINGS: dict[str, Callable[[str, str, Any, datetime | None], Filter]] = {
     **dict.fromkeys(TIMES, _on_time),
@@ -411,13 +434,15 @@ def lookup(record: RunRecord, path: str) -> Any:
     value = getattr(record, name, MISSING) if not name.startswith("_") else MISSING
     if callable(value):  # a method is no value of the run
         return MISSING
-    if name == "packages" and rest and rest not in value:
-        return _package(value, rest)
+    if name == "packages" and rest:
+        return package_version(value, rest)
     return _descend(value, rest) if rest else value
 
 
-def _package(versions: Mapping[str, str], name: str) -> Any:
-    """Return the version of a package whose name may be spelt in several ways."""
+def package_version(versions: Mapping[str, str], name: str) -> Any:
+    """Return the version of a package, whose name may be spelt in several ways; `MISSING` if it is not there."""
+    if name in versions:
+        return versions[name]
     from capture.versions import package_name
 
     wanted = package_name(name)

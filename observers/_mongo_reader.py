@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import islice
 
 from capture.codec import decode
-from capture.filters import Test
+from capture.filters import fields_of
 from capture.observers._mongo_files import Files
 from capture.observers._mongo_filters import query_of
 from capture.observers._mongo_labels import label_of
@@ -41,7 +41,7 @@ _GROUP = 64  #: runs of a list whose whole documents are fetched together, when 
 #: fields that a condition may ask for, and what of a document they need
 _ASKED = {
     "experiment": ("experiment", "capture.told_sources"), "host": ("host",), "meta": ("meta",), "info": ("info",),
-    "facts": ("capture.facts",),
+    "facts": ("capture.facts",), "user": ("capture.facts.process.value.user",), "writers": ("capture.writers",),
 }  # fmt: skip
 
 
@@ -98,7 +98,8 @@ class MongoReader(StoreReader):
             if self._has_names(runs):  # then numbers do not tell which is newer
                 yield from self._by_label([each["_id"] for each in reversed(self._in_order(runs, query))])
                 return
-            asked = {name for name in _names_in(wanted) if name in _ASKED}
+            asked = {name for name in fields_of(wanted) if name in _ASKED}
+            asked -= {"user"} if "facts" in asked else set()
             fields = {**_LISTED, **{path: 1 for name in asked for path in _ASKED[name]}}
             cursor = runs.find(query, fields).sort("_id", -1)
             if limit is not None and wanted is None:
@@ -112,7 +113,10 @@ class MongoReader(StoreReader):
         group = _Group(self, [document["_id"] for document in documents])
         for document in documents:
             stored = _Stored(self, document["_id"], document, listed, group)
-            yield StoredRecord(document["_id"], stored.load)
+            record = StoredRecord(document["_id"], stored.load)
+            if "user" in listed:
+                _tell_user(record, document)
+            yield record
 
     def _by_label(self, labels: list[Any]) -> Iterator[RunRecord]:
         for at in range(0, len(labels), _AT_ONCE):
@@ -455,13 +459,12 @@ class StoredSeries(Mapping[str, Series]):
         return repr(self._series())
 
 
-def _names_in(wanted: Filter | None) -> Iterator[str]:
-    """Yield the fields that a condition asks for."""
-    if isinstance(wanted, Test):
-        yield wanted.path.partition(".")[0]
-    for term in [*getattr(wanted, "terms", ()), getattr(wanted, "term", None)]:
-        if term is not None:
-            yield from _names_in(term)
+def _tell_user(record: StoredRecord, document: Any) -> None:
+    """Let a record know whose it is, where the facts that say so are stored as they are."""
+    for name in ("capture", "facts", "process", "value", "user", "name"):
+        document = document.get(name) if isinstance(document, dict) else None
+    if isinstance(document, str):
+        record.__dict__["_user"] = document
 
 
 def _is_index(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capture.filters import MISSING, OPERATORS, Either, Every, Not, Test
+from capture.filters import MISSING, Either, Every, Not, Test, package_version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,18 +61,9 @@ def _not(term: Callable[[Any], bool | None]) -> Callable[[Any], bool | None]:
 
 
 def _compare(test: Test, value: Callable[[Any], Any]) -> Callable[[Any], bool | None]:
-    operation, wanted = OPERATORS[test.operator], test.value
-
     def answer(run: Any) -> bool | None:
         found = value(run)
-        if found is UNKNOWN:
-            return None
-        if found is MISSING:
-            return False
-        try:
-            return bool(operation(found, wanted))
-        except (TypeError, ValueError):  # as in `Test.matches`
-            return False
+        return None if found is UNKNOWN else test.holds(found)
 
     return answer
 
@@ -114,3 +105,62 @@ def scalar(value: Any, tagged: str = "\0") -> Any:
     if kind is float or kind is int or kind is bool or value is None or (kind is str and not value.startswith(tagged)):
         return value
     return UNKNOWN
+
+
+def beginning(test: Test) -> str:
+    """Return what text must begin with to fulfil a test of text; "" if that is not known.
+
+    Examples
+    --------
+    >>> beginning(Test("name", "matches", "res*50")), beginning(Test("name", "endswith", "50"))
+    ('res', '')
+    """
+    if test.operator not in ("startswith", "matches") or not isinstance(test.value, str):
+        return ""
+    if test.operator == "startswith":
+        return test.value
+    special = [place for place, letter in enumerate(test.value) if letter in "*?["]
+    return test.value[: special[0]] if special else test.value
+
+
+# What a record derives from its description of the experiment: `name`, `git` and `packages`, and times.
+
+
+def experiment_name(experiment: Any) -> Any:
+    """Return the name that a stored description of an experiment has."""
+    name = descend(experiment, "name")
+    return "" if name is MISSING or not name else name if type(name) is str else UNKNOWN
+
+
+def repository(experiment: Any, key: str) -> Any:
+    """Return what the first repository of a stored description says: its ``commit``, ``dirty`` or ``url``."""
+    listed = _listed(experiment, "repositories")
+    if listed is UNKNOWN or not listed:
+        return listed if listed is UNKNOWN else MISSING
+    first = listed[0]
+    if type(first) is not dict or any(each.startswith(_TAGS) for each in first):
+        return UNKNOWN
+    return scalar(first.get(key))
+
+
+def package(experiment: Any, name: str) -> Any:
+    """Return the version of a package in a stored description of an experiment."""
+    listed = _listed(experiment, "dependencies")
+    if listed is UNKNOWN:
+        return UNKNOWN
+    return package_version(dict(each.split("==", 1) for each in listed if type(each) is str and "==" in each), name)
+
+
+def _listed(experiment: Any, name: str) -> Any:
+    """Return a list that a stored description holds; an empty one if there is none."""
+    if type(experiment) is not dict or any(key.startswith(_TAGS) for key in experiment):
+        return UNKNOWN
+    listed = experiment.get(name) or []
+    return listed if type(listed) is list else UNKNOWN
+
+
+def texts(listed: Any, tagged: str = "\0") -> Any:
+    """Return a stored list of plain texts, such as tags, as it is."""
+    if type(listed) is not list or any(type(each) is not str or each.startswith(tagged) for each in listed):
+        return UNKNOWN
+    return listed

@@ -54,6 +54,11 @@ class StoredRecord(RunRecord):
                 self._summary = super().summary
         return self._summary
 
+    @property
+    def user(self) -> str | None:
+        """Name of the user; a reader that knows it sets ``_user``, since facts are long."""
+        return self.__dict__["_user"] if "_user" in self.__dict__ else super().user
+
     def to_dict(self, streams: bool = True) -> dict[str, Any]:
         for name in FIELDS:
             getattr(self, name)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from capture import plainjson
 from capture.codec import decode
 from capture.errors import StoreNotFoundError
-from capture.filters import MISSING
+from capture.filters import MISSING, TIMES, fields_of
 from capture.observers import _sql_blobs, _sql_schema
 from capture.observers import _sql_tables as tables
 from capture.observers._raw_filter import UNKNOWN, compiled, descend, scalar
 from capture.observers._reading import StoredRecord, StoreReader
 from capture.observers._sql_database import Database
 from capture.observers._sql_points import StoredSeries, merged_summary
-from capture.observers._sql_query import condition, roots
-from capture.observers._sql_values import aware_utc, from_json, stored_text, told_moment, told_text
+from capture.observers._sql_query import condition
+from capture.observers._sql_values import aware_utc, from_json, key_of, stored_text, told_moment, told_text
 from capture.observers._sql_version import HEAD
 from capture.records import KEPT, StoredFile, bytes_opener
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from capture.records import RunRecord
 
 _PAGE = 2_000  #: runs that are fetched at once
+_GROUPS = (10, 90, 400)  #: runs of a page of which more is read together, where it is asked for of one; then the last
 
 _KINDS = {"sources": "source", "kept": "source", "resources": "resource", "artifacts": "artifact"}
 _DOCUMENTS: dict[str, Any] = {"experiment": {}, "host": {}, "meta": {}, "fail_trace": None, "extra": []}
@@ -69,6 +71,22 @@ class SqlReader(StoreReader):
         if path is not None and not os.path.isfile(path):
             what = "is not a file" if os.path.exists(path) else "does not exist"
             raise StoreNotFoundError(f"there is no store at {self.url!r}: {path} {what}", print_traceback=False)
+
+    def health(self) -> Iterator[tuple[str, str, str]]:
+        """Yield what `capture doctor` says of the database: level, what was found, what to do."""
+        with self._database.reading() as connection:
+            found = _sql_schema.version(connection, self._database)
+            if found is None:
+                yield "ok", "the tables are those of Sacred: ours are made by the first run", ""
+            elif found != HEAD:
+                yield "note", f"the tables have version {found}, this library writes {HEAD}", "the next run updates them"
+            else:
+                yield "ok", f"the tables have the newest version, {HEAD}", ""
+            if self._database.is_sqlite:
+                answer = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+                if answer != "ok":
+                    path = self._database.url.path
+                    yield "problem", f"SQLite says that {path} is damaged: {answer}", f"sqlite3 {path} .recover"
 
     # ------------------------------------------------------------------------------------------------------ names
 
@@ -150,17 +168,21 @@ class SqlReader(StoreReader):
         query = self._base().order_by(tables.run.c.id.desc())
         if ours:
             query = query.where(tables.capture_run.c.binned.is_not(True))
-        where = condition(wanted, ours, ours and "config" in roots(wanted) and self._all_indexed())
+        looked_at = fields_of(wanted)
+        where = condition(wanted, ours, ours and "config" in looked_at and self._all_indexed())
         if where is not None:
             query = query.where(where)
-        looked_at = roots(wanted)
         page, below = min(_PAGE, limit or _PAGE), None
         while True:
             with self._database.reading() as connection:
                 some = query if below is None else query.where(tables.run.c.id < below)
                 rows = connection.execute(some.limit(page)).all()
                 records = [self._record(row) for row in rows]
-                self._read_ahead(connection, records, looked_at)
+                runs = [record._load for record in records if isinstance(record._load, _OurRun)]
+                self._read_ahead(connection, runs, looked_at)
+                if "user" in looked_at:
+                    _read_users(connection, records)
+            self._form_groups(runs)
             yield from records
             if len(rows) < page:
                 return
@@ -195,44 +217,71 @@ class SqlReader(StoreReader):
         parts = _OurRun if row.layout == "capture" else SacredsRun
         return StoredRecord(told_text(row.run_id), parts(self._database, row))
 
-    def _read_ahead(self, connection: Connection, records: list[StoredRecord], looked_at: set[str]) -> None:
-        """Read what a condition looks at for many records at once."""
-        from sqlalchemy import bindparam
+    def _form_groups(self, runs: list[_OurRun]) -> None:
+        """Let runs of a list know each other: who asks for more of one of them will ask for the same of the next."""
+        at = 0
+        for size in (*_GROUPS, *[_GROUPS[-1]] * (len(runs) // _GROUPS[-1])):
+            group = runs[at : at + size]
+            at += size
+            for run in group:
+                run.read_group = partial(self._read_more, group)
 
-        runs = {record._load.number: record._load for record in records if isinstance(record._load, _OurRun)}
-        if not runs:
-            return
+    def _read_more(self, runs: list[_OurRun], name: str) -> None:
+        with self._database.reading() as connection:
+            self._read_ahead(connection, runs, {name})
+
+    def _read_ahead(self, connection: Connection, runs: list[_OurRun], looked_at: set[str]) -> None:
+        """Read documents, or what is known of the metrics, for many runs at once."""
         names = sorted(looked_at & set(_DOCUMENTS))
-        low, high = min(runs), max(runs)
-        if names:
+        by_number = {run.number: run for run in runs}
+        if names and runs:
             table = tables.capture_document
-            query = table.select().where(table.c.run.between(low, high), table.c.name.in_(names))
-            documents: dict[int, dict[str, str]] = {number: {} for number in runs}
-            for row in connection.execute(query):
-                if row.run in documents:
-                    documents[row.run][row.name] = row.content
-            for number, parts in runs.items():
+            query = table.select().where(table.c.name.in_(names))
+            documents: dict[int, dict[str, str]] = {number: {} for number in by_number}
+            for row in _of_runs(connection, query, table.c.run, list(by_number)):
+                documents[row.run][row.name] = row.content
+            for number, run in by_number.items():
                 for name in names:
-                    parts.known[name] = from_json(documents[number].get(name), _DOCUMENTS[name])
-        if "metrics" in looked_at:
+                    run.known[name] = from_json(documents[number].get(name), _DOCUMENTS[name])
+        if "metrics" in looked_at and runs:
             series = tables.capture_series
             columns = [series.c[name] for name in ("id", "run", "writer", "name", "summary")]
             query = series.select().with_only_columns(*columns)
-            query = query.where(series.c.run.in_(bindparam("runs", expanding=True)))
-            by_run: dict[int, list[Any]] = {number: [] for number in runs}
-            numbers = list(runs)
-            for start in range(0, len(numbers), 500):
-                for row in connection.execute(query, {"runs": numbers[start : start + 500]}):
-                    by_run[row.run].append(row)
-            for number, parts in runs.items():
-                parts.series = by_run[number]
+            found: dict[int, list[Any]] = {number: [] for number in by_number}
+            for row in _of_runs(connection, query, series.c.run, list(by_number)):
+                found[row.run].append(row)
+            for number, run in by_number.items():
+                run.series = found[number]
+
+
+def _of_runs(connection: Connection, query: Any, column: Any, numbers: list[int]) -> Iterator[Any]:
+    """Yield the rows of a query that are of these runs."""
+    from sqlalchemy import bindparam
+
+    query = query.where(column.in_(bindparam("runs", expanding=True)))
+    for start in range(0, len(numbers), 500):
+        yield from connection.execute(query, {"runs": numbers[start : start + 500]})
+
+
+def _read_users(connection: Connection, records: list[StoredRecord]) -> None:
+    """Read whose runs these are, without all the other facts."""
+    table, own = tables.capture_fact, [record for record in records if isinstance(record._load, _OurRun)]
+    query = table.select().with_only_columns(table.c.run, table.c.facts).where(table.c.name_key == key_of("process"))
+    rows = _of_runs(connection, query, table.c.run, [record._load.number for record in own])
+    facts = {row.run: plainjson.loads(row.facts) for row in rows}
+    for record in own:
+        process = facts.get(record._load.number)
+        user = process.get("user") if isinstance(process, dict) else None
+        name = user.get("name") if isinstance(user, dict) else None
+        if name is None or isinstance(name, str):
+            record.__dict__["_user"] = name
 
 
 def _located(path: str) -> Callable[[Any], Any]:
     """Return a function of the parts of a run that gives the value at a dotted path, where it need not be decoded."""
     root, _, rest = path.partition(".")
-    if path == "status":
-        return lambda parts: parts("status")
+    if path in ("status", "tags", "notes", *TIMES):
+        return lambda parts: parts(path)
     if root == "config" and rest:
         return lambda parts: descend(parts.raw_config(), rest) if isinstance(parts, _OurRun) else UNKNOWN
     if root == "metrics" and rest:
@@ -249,6 +298,7 @@ class _OurRun:
         self.database, self.row, self.number = database, row, row.id
         self.known: dict[str, Any] = {}
         self.series: list[Any] | None = None  # rows of capture_series, where they were read ahead
+        self.read_group: Callable[[str], None] | None = None  # reads a part of this run and those around it in a list
         self._raw_config: Any = None
 
     def __call__(self, name: str) -> Any:
@@ -308,6 +358,9 @@ class _OurRun:
         return told_moment(self.row.heartbeat)
 
     def _document(self, name: str) -> Any:
+        if self.read_group is not None and name in _DOCUMENTS:
+            self.read_group(name)
+            return self.known[name]
         table = tables.capture_document
         rows = self._ask(table.select().where(table.c.run == self.number))
         for each, default in (*_DOCUMENTS.items(), ("resumed", [])):
@@ -357,6 +410,8 @@ class _OurRun:
 
     def _summary(self) -> Any:
         table = tables.capture_series
+        if self.series is None and self.read_group is not None:
+            self.read_group("metrics")
         if self.series is None:
             self.series = self._ask(table.select().where(table.c.run == self.number))
         return merged_summary(self.series)

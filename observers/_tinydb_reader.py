@@ -6,10 +6,19 @@ import os
 
 from capture.codec import decode
 from capture.errors import RecordError
-from capture.filters import MISSING
+from capture.filters import MISSING, TIMES
 from capture.observers._labels import folder_of
 from capture.observers._query import not_found
-from capture.observers._raw_filter import UNKNOWN, compiled, descend, scalar
+from capture.observers._raw_filter import (
+    UNKNOWN,
+    compiled,
+    descend,
+    experiment_name,
+    package,
+    repository,
+    scalar,
+    texts,
+)
 from capture.observers._reading import StoredRecord, StoreReader
 from capture.observers._series import LINES, StoredSeries, _name
 from capture.observers._streams import OUTPUT
@@ -197,11 +206,46 @@ def _locate(path: str) -> Callable[[Row], Any]:
             return scalar(known[metric][part]) if metric in known and part in known[metric] else MISSING
 
         return summary
-    if path == "uid":
-        return lambda row: row.uid
-    if path == "label":
-        return lambda row: row.label
-    return lambda row: UNKNOWN
+    if name == "packages" and rest:
+        return lambda row: package(row.entry.get("experiment") or {}, rest)
+    if path in ("git.commit", "git.dirty", "git.url"):
+        return lambda row: repository(row.entry.get("experiment") or {}, rest)
+    if path in TIMES:
+        return lambda row: _time_of(row, path)
+    return _PLACES.get(path, lambda row: UNKNOWN)
+
+
+#: path -> function of the row that gives its value
+_PLACES: dict[str, Callable[[Row], Any]] = {
+    "uid": lambda row: row.uid,
+    "label": lambda row: row.label,
+    "name": lambda row: experiment_name(row.entry.get("experiment") or {}),
+    "tags": lambda row: texts(row.own.get("tags", []), _MARK),
+    "duration": lambda row: _duration_of(row),
+}
+
+
+def _duration_of(row: Row) -> Any:
+    start, stop, beat = (_time_of(row, name) for name in ("start_time", "stop_time", "heartbeat"))
+    if UNKNOWN in (start, stop, beat):
+        return UNKNOWN
+    end = stop or beat
+    return (end - start).total_seconds() if end and start else None
+
+
+def _time_of(row: Row, name: str) -> Any:
+    """Return one of the times of a run."""
+    stored = (row.own.get("times") or {}).get(_TIMES[name])
+    if _is_sacreds(row.own):
+        stored = None if name == "queue_time" else stored or row.entry.get(name)
+    try:
+        return moment(stored, "")
+    except RecordError:  # who reads the record is told
+        return UNKNOWN
+
+
+def _is_sacreds(own: dict[str, Any]) -> bool:
+    return "uid" not in own or own.get("layout") == "sacred"
 
 
 class _Loader:
@@ -209,7 +253,7 @@ class _Loader:
 
     def __init__(self, store: TinyStore, row: Row) -> None:
         self._store, self._entry, self._own = store, row.entry, row.own
-        self._is_sacreds = "uid" not in row.own or row.own.get("layout") == "sacred"
+        self._is_sacreds = _is_sacreds(row.own)
         self._folder = os.path.join(store.runs, folder_of(row.label))
         self._where = f"run {row.label} of {store.root}"
         self._files: dict[str, list[StoredFile]] | None = None

@@ -1,0 +1,203 @@
+"""Every store answers every condition as Python does: what it asks its database may find more, and never less."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from capture import events
+from capture.expressions import parse
+from capture.filters import Either, Every, Not, Test, fields_of, meant
+from capture.observers import FileStorageObserver, SqlObserver
+from capture.observers._file_reader import FileStoreReader
+from capture.testing.contract import uid
+from capture.testing.feed import START_US, Story, describe, tell
+
+BEGIN = datetime.fromtimestamp(START_US / 1e6, timezone.utc)
+#: values of one entry of the configurations, some of which only look alike
+ODD = [
+    *(1, 1.0, True, 0, False, None, -3, 2.5, 10**30, 2**53 + 1, float("nan"), float("inf"), float("-inf")),
+    *("adam", "Adam", "adam ", "", "größe", "a%b_c", "a\\b", 'say "hi"', "\0", "\udc80", "t" * 300, "{TinyDate}:x", "json://x"),
+    *([1, 2], ["adam", "sgd"], (1, 2), [], {}, {"y": 1}, {"y": {"z": "deep"}}, [{"y": 1}], b"bytes", Decimal(5)),
+    *(datetime(2020, 1, 1), complex(1, 2), {1, 2}, [[1]], [True]),
+]
+NAMES = ["digits", "vision", "vision/resnet", "vision/resnet/50", "visionary", "Vision", "", "größe/ä", "a_b/c%d", "x" * 600]
+STATUSES = ["COMPLETED", "FAILED", "EARLY", "failed", "FAILED "]
+COMMITS = ["ab12" + "0" * 36, "ab12" + "f" * 36, "AB12" + "0" * 36, "ab13" + "0" * 36]
+PACKAGES = [
+    ["numpy==2.1.0", "scikit-learn==1.10"], ["numpy==2.1", "Scikit_Learn==1.9"], ["numpy==2.0.0rc1+cu118"],
+    ["numpy==v2.1.0", "ruamel.yaml==0.18"], ["torch==2.1.0+cu118", "certifi==2023.07.22"], ["numpy==unknown"], [],
+]  # fmt: skip
+USERS = ["ann", "Ann", "bob", "anna", "größe", None]
+
+
+def fill(observer, folder):
+    """Tell an observer of runs that are alike in everything but what they are odd in."""
+    for number in range(60):
+        story, ex_info = Story(folder / str(number), uid(f"{number:04x}")), describe()["ex_info"]
+        ex_info["name"] = NAMES[number % len(NAMES)]
+        ex_info["dependencies"] = PACKAGES[number % len(PACKAGES)]
+        if number % 5:
+            commit = {"url": "u", "commit": COMMITS[number % len(COMMITS)], "dirty": bool(number % 2)}
+            ex_info["repositories"] = [commit, {"url": "v", "commit": "ab12" + "9" * 36, "dirty": True}]
+        config = {"x": ODD[number % len(ODD)], "opt": {"lr": number / 10, "x": ODD[-number % len(ODD)]}}
+        if number % 4 == 0:
+            config = {"x": number, "opt.lr": number, "opt": {"lr": str(number)}}
+        elif number % 7 == 0:
+            config = {}
+        start = BEGIN + timedelta(days=number, microseconds=123_456 * (number % 3))
+        if number % 10 == 9:
+            tell(observer, story.queue(config=config, ex_info=ex_info))
+            continue
+        described = {**describe(), "config": config, "ex_info": ex_info}
+        story.add(events.Started(start_time=start, label=None, **described))
+        if number % 3:
+            story.add(events.Facts(topic="process", facts={"user": {"name": USERS[number % len(USERS)]}, "pid": 7}))
+        if number % 6 == 5:
+            story.add(events.Facts(topic="imports", facts={"dependencies": ["numpy==2.2.0", "late==1.0"]}))
+        story.metrics(loss=[1.0, [0.5, "nan", "inf", 10**30, -1, 3][number % 6]])
+        if number % 2:
+            tags = [["good"], ["good", "bad"], ["go,od", "good]"], ["größe"], []][number % 5]
+            story.add(events.Annotated(tags=tags, notes=["", "as in the paper", "Größe\nzwei"][number % 3]))
+        status, end = STATUSES[number % len(STATUSES)], start + timedelta(seconds=number * 100)
+        if number % 8 == 7:
+            story.add(events.Heartbeat(beat_time=end, info=[{"n": number}], result=[None]))
+        elif status == "COMPLETED":
+            story.add(events.Completed(stop_time=end, result=[number, ODD[number % len(ODD)], None][number % 3]))
+        elif status == "FAILED":
+            story.add(events.Failed(fail_time=end, fail_trace=["x\n"]))
+        else:
+            story.add(events.Interrupted(interrupt_time=end, status=status))
+        tell(observer, story)
+
+
+VALUES = [each for each in ODD if not isinstance(each, (complex, set))] + ["ad", 5, 0.1, "10", 10.0, "deep", "y"]
+TEXTS = ["ad", "adam", "am", "", "g", "größ", "vision", "vision/", "a_b", "a%", "go", "good", "\\", '"', "\udc80", "an", "t" * 40, "0", "y"]
+PATTERNS = ["*", "ad*", "[aA]dam", "a?am", "vision/*", "*e", "go*", "größe*", "*\\*", "a_b*"]
+TIMES = [BEGIN + timedelta(days=days, microseconds=us) for days in (0, 3, 30, 31) for us in (0, 123_456, 123_457)]
+TIMES += [datetime.min.replace(tzinfo=timezone.utc), datetime.max.replace(tzinfo=timezone.utc), None]
+SIGNS = ("==", "!=", "<", "<=", ">", ">=")
+
+
+def drawn(paths, signs, values):
+    """Draw a test of one of these paths."""
+    return st.builds(Test, st.sampled_from(paths), st.sampled_from(signs), st.sampled_from(values))
+
+
+def meanings_of(path, signs, values):
+    """Draw what is written so."""
+    return st.builds(meant, st.just(path), st.sampled_from(signs), st.sampled_from(values))
+
+
+PLACES = ["config.x", "config.opt.lr", "config.opt.x", "config.opt.x.y", "config.x.0", "config.x.y.z", "result", "config.none"]
+TEXT_PLACES = ["name", "status", "command", "tags", "notes", "user", "config.x", "experiment.name", "git.commit", "git.url"]
+TESTS = st.one_of(
+    drawn(PLACES, SIGNS, VALUES),
+    drawn([*PLACES, "tags", "start_time", "git", "packages.numpy"], ("exists",), [None]),
+    st.builds(Test, st.sampled_from(PLACES), st.just("in"), st.lists(st.sampled_from(VALUES), max_size=3)),
+    drawn([*PLACES, *TEXT_PLACES], ("contains",), [*VALUES, *TEXTS]),
+    drawn([*PLACES, *TEXT_PLACES], ("startswith", "endswith"), TEXTS),
+    drawn([*PLACES, *TEXT_PLACES], ("matches",), PATTERNS),
+    drawn(TEXT_PLACES, SIGNS, [*TEXTS, *NAMES, *STATUSES, *COMMITS, None]),
+    drawn(["metrics.loss.last", "metrics.loss.min", "metrics.loss.count", "metrics.no.last"], SIGNS, [0.5, 1, 2, 10**30, None, "x"]),
+    drawn(["start_time", "stop_time", "heartbeat", "queue_time"], SIGNS, TIMES),
+    drawn(["duration"], SIGNS, [0, 100, 500.0, None]),
+    drawn(["git.dirty", "git.branch", "info.n"], SIGNS, [True, False, None, 1, 7]),
+    meanings_of("git.commit", ("==", "!="), ["ab12", "AB12", "ab1", *COMMITS]),
+    meanings_of("project", ("==", "!="), ["vision", "vision/resnet/", "größe", "a_b", "x" * 600]),
+    meanings_of("status", ("==", "!="), [*STATUSES, "RUNNING", "DIED", "QUEUED"]),
+    meanings_of("packages.numpy", SIGNS, ["2.1.0", "2.1", "2", "2.0.0rc1", "unknown", "2.2.0"]),
+    meanings_of("packages.scikit_learn", SIGNS, ["1.10", "1.9"]),
+    meanings_of("packages.certifi", ("==", "<="), ["2023.7.22"]),
+)  # fmt: skip
+CONDITIONS = st.recursive(
+    TESTS,
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=3).map(Every),
+        st.lists(inner, min_size=1, max_size=3).map(Either),
+        inner.map(Not),
+    ),
+    max_leaves=4,
+)
+
+
+def file_store(folder, request):
+    fill(FileStorageObserver(folder / "runs"), folder)
+    return FileStoreReader(folder / "runs")
+
+
+def sqlite(folder, request):
+    url = f"sqlite:///{folder}/runs.db"
+    fill(SqlObserver(url), folder)
+    return SqlObserver.reader(url)
+
+
+def tinydb(folder, request):
+    pytest.importorskip("tinydb")
+    from capture.observers._tinydb_reader import TinyDbReader
+    from capture.observers.tinydb import TinyDbObserver
+
+    fill(TinyDbObserver(folder / "tiny"), folder)
+    return TinyDbReader(folder / "tiny")
+
+
+def of_server(kind):
+    def make(folder, request):
+        from tests.servers.fixtures import fresh_name
+
+        server, name = request.getfixturevalue(f"{kind}_server"), fresh_name()
+        if kind != "mongo":
+            server.create(name)
+        request.addfinalizer(lambda: server.drop(name))
+        from capture.registry import make_observer
+        from capture.stores import open_store
+
+        fill(make_observer(server.url_of(name)), folder)
+        reader = open_store(server.url_of(name))
+        request.addfinalizer(reader.close)
+        return reader
+
+    return make
+
+
+STORES = {
+    "files": file_store,
+    "sqlite": sqlite,
+    "tinydb": tinydb,
+    **{kind: of_server(kind) for kind in ("mongo", "postgres", "mariadb")},
+}
+
+
+class Filled:
+    """A store with runs that are odd in many ways."""
+
+    def __init__(self, kind, reader):
+        self.kind, self.reader, self.records = kind, reader, list(reader.find())
+        assert len(self.records) == 60
+
+    def check(self, condition):
+        """See that the store finds the runs for which a condition holds."""
+        wanted = [each.label for each in self.records if condition.matches(each)]
+        found = [each.label for each in self.reader.find(condition)]
+        missed, more = set(wanted) - set(found), set(found) - set(wanted)
+        assert found == wanted, f"{condition}: {missed} were missed, {more} should not be there"
+
+    def __repr__(self):
+        return self.kind
+
+
+@pytest.fixture(scope="module", params=STORES)
+def store(request, tmp_path_factory):
+    """A store with runs that are odd in many ways."""
+    return Filled(request.param, STORES[request.param](tmp_path_factory.mktemp(request.param), request))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(condition=CONDITIONS)
+def test_a_store_finds_what_python_finds(store, condition):
+    """A run that the database left out would be missed by everybody, quietly."""
+    store.check(condition)
