@@ -395,7 +395,10 @@ def _exact(column: list[Any], integer: bool, odd: dict[int, Any]) -> list[Any]:
 def merged_summary(rows: Iterable[Any]) -> dict[str, dict[str, Any]]:
     """Return what `capture.records.summarize` says of each metric of a run, from its rows of `capture_series`."""
     merged: dict[str, dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: (told_text(row.writer) != "main", told_text(row.writer), row.id)):
+    listed = sorted(rows, key=lambda row: row.id)
+    if len({row.writer for row in listed}) > 1:  # nearly always there is one
+        listed.sort(key=lambda row: (told_text(row.writer) != "main", told_text(row.writer), row.id))
+    for row in listed:
         new = from_json(row.summary)
         if new is None:
             continue

@@ -440,7 +440,7 @@ class Runs:
         RunNotFoundError
             If there is none; ``if runs:`` asks whether there are any.
         """
-        for run in self:
+        for run in self if self._read is not None else self.limit(1):
             return run
         raise self._none()
 
@@ -505,21 +505,36 @@ class Runs:
 
     def _stream(self) -> Iterator[StoredRun]:
         limit = self._steps[0].count if self._steps and isinstance(self._steps[0], _Limited) else None
-        runs: Iterable[StoredRun] = self.store.find(self.where, limit)
+        runs: Iterable[StoredRun] = self._or_warn(self.store.find(self.where, limit), limit)
         for step in self._steps:
             runs = step(runs)
         return iter(runs)
 
+    def _or_warn(self, runs: Iterator[StoredRun], limit: int | None) -> Iterator[StoredRun]:
+        """Yield runs; if there is none, and the condition asks for something that no run has, say so."""
+        found = False
+        for run in runs:
+            found = True
+            yield run
+        if not found and self.where is not None and limit != 0:
+            from capture.query.asking import LOOKED_AT, unknown_paths
+
+            for odd in unknown_paths(self.where, self.store.reader.find(None, LOOKED_AT)):
+                import warnings
+
+                warnings.warn(f"no run of {self.store.url} fulfils the condition: {odd}", stacklevel=2)
+
     def _all(self) -> list[StoredRun]:
         if self._read is None:
-            self._read = list(self._stream())
+            with _Uncollected():
+                self._read = list(self._stream())
         return self._read
 
     def __len__(self) -> int:
         return len(self._all())
 
     def __bool__(self) -> bool:
-        return any(True for _ in self)
+        return len(self._read) > 0 if self._read is not None else any(True for _ in self.limit(1))
 
     def __getitem__(self, which: Any) -> Any:
         """Return the run in a place, or, for a slice, runs."""
@@ -562,7 +577,8 @@ class Runs:
         if isinstance(columns, str):
             raise TypeError(f"columns are a list of paths, got {columns!r}; one column is [{columns!r}]")
         if not isinstance(columns, Mapping):
-            return table_of(runs, columns)
+            with _Uncollected():
+                return table_of(runs, columns)
         paths = table_of(runs, [path for path in columns.values() if isinstance(path, str)])
         return {
             heading: paths[path] if isinstance(path, str) else [path(run) for run in runs]
@@ -658,6 +674,25 @@ class Runs:
         from capture.query.reprs import runs_html
 
         return runs_html(self)
+
+
+class _Uncollected:
+    """Keeps the garbage collector from looking through records that are being made, by the thousand, again and again.
+
+    None of them is garbage, and to find that out takes as long as all the rest.
+    """
+
+    def __enter__(self) -> None:
+        import gc
+
+        self._was_enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *error: object) -> None:
+        import gc
+
+        if self._was_enabled:
+            gc.enable()
 
 
 def _runs_again(store: Store, where: Filter | None, steps: Sequence[_Step]) -> Runs:

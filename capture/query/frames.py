@@ -58,11 +58,12 @@ def _typed(pandas: Any, values: Sequence[Any], rows: Any) -> Any:
         return pandas.Series(plain, index=rows)
     if kinds and all(hasattr(kind, "astimezone") for kind in kinds):
         return pandas.Series(pandas.to_datetime(plain, utc=True), index=rows)
-    filled = pandas.Series([None] * len(plain), index=rows, dtype="object")
-    for place, value in enumerate(plain):  # one by one: pandas would take a list of equal lists for a table
-        if value is not None:
-            filled.iat[place] = value
-    return filled
+    import numpy  # which comes with pandas
+
+    filled = numpy.empty(len(plain), dtype=object)
+    for place, value in enumerate(plain):  # one by one: as a whole, a list of equal lists would be a table
+        filled[place] = value
+    return pandas.Series(filled, index=rows)
 
 
 def _loses_digits(values: Iterable[Any], kinds: set[type]) -> bool:
