@@ -10,8 +10,8 @@ import time
 
 from tests.servers import NAMES, installing, packages
 
-#: what can be installed: servers, and packages that use the library
-KNOWN = [*NAMES, *packages.PACKAGES]
+#: what can be installed: servers, packages that use the library, and shells that complete its commands
+KNOWN = [*NAMES, *packages.PACKAGES, "shells"]
 
 
 def main() -> int:
