@@ -28,6 +28,7 @@ KEPT = ".capture/"
 
 FILES = ("sources", "kept", "resources", "artifacts")  #: attributes of a record that list files
 
+_NUMBERS = frozenset({float, int})
 _SPECIAL = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
@@ -297,7 +298,7 @@ def numbers(stored: list[Any]) -> list[Any]:
     >>> numbers([1, "inf", {"capture/int": "18446744073709551616"}])
     [1, inf, 18446744073709551616]
     """
-    if all(type(value) is float or type(value) is int for value in stored):
+    if _NUMBERS.issuperset(map(type, stored)):
         return stored
     return [_SPECIAL[value] if type(value) is str else decode(value) for value in stored]
 
@@ -327,25 +328,35 @@ def summarize(column: Mapping[str, list[Any]], start: int, before: Mapping[str, 
     {'count': 3, 'last': 0.5, 'step': 2, 'time': 109, 'min': 0.5, 'max': 2.5}
     """
     steps, values, times = column["steps"], numbers(column["values"]), column["times"]
-    old = before or {"count": 0, "last": None, "step": None, "time": None, "min": None, "max": None}
     if not values:
-        return dict(old)
-    newest = len(times) - 1 - (times[::-1].index(max(times)) if times[-1] < max(times) else 0)
+        return dict(before or _NOTHING)
+    newest, latest = len(times) - 1, max(times)
+    if times[newest] < latest:
+        newest -= times[::-1].index(latest)
     low, high, total = min(values), max(values), _total(values)
     if total != total:  # something is not a number, which minimum and maximum may have met or missed
         finite = [value for value in values if value == value]
         low, high = (min(finite), max(finite)) if finite else (None, None)
-    lows = [each for each in (old["min"], low) if each is not None]
-    highs = [each for each in (old["max"], high) if each is not None]
-    new = {"last": values[newest], "step": numbers(steps[newest : newest + 1])[0], "time": start + times[newest]}
-    if old["time"] is not None and old["time"] > new["time"]:
-        new = {name: old[name] for name in new}
-    return {
-        "count": old["count"] + len(values),
-        **new,
-        "min": min(lows) if lows else None,
-        "max": max(highs) if highs else None,
+    new = {
+        "count": len(values),
+        "last": values[newest],
+        "step": numbers(steps[newest : newest + 1])[0],
+        "time": start + times[newest],
+        "min": low,
+        "max": high,
     }
+    if before is None or not before["count"]:
+        return new
+    new["count"] += before["count"]
+    if before["time"] > new["time"]:
+        new.update((name, before[name]) for name in ("last", "step", "time"))
+    for name, better in (("min", min), ("max", max)):
+        if before[name] is not None:
+            new[name] = before[name] if new[name] is None else better(before[name], new[name])
+    return new
+
+
+_NOTHING = {"count": 0, "last": None, "step": None, "time": None, "min": None, "max": None}
 
 
 def _total(values: list[Any]) -> Any:

@@ -22,11 +22,11 @@ from capture.observers._pieces import PIECES
 from capture.observers._run_folder import EXTENSION, FILES, read_document
 from capture.observers._series import LINES, read_series, summary_so_far
 from capture.observers._writing import log
-from capture.records import summarize
+from capture.records import RunRecord, summarize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence, Set
     from datetime import datetime
     from typing import Any
 
@@ -95,17 +95,22 @@ class FileIndex:
         self._version: Any = None
         self._lock = threading.RLock()
 
-    def answer(self, names: Sequence[str], wanted: Filter | None) -> list[tuple[str, str, int | None, bool]]:
+    def answer(
+        self, names: Sequence[str], wanted: Filter | None, every: Set[str] | None = None
+    ) -> list[tuple[str, str, int | None, bool]]:
         """Return which runs may fulfil a filter, in no order: name, stamp, start, and whether each surely does.
 
         Parameters
         ----------
         names : sequence of str
-            What lies in the store, among it the folders of all runs: the index is brought up to date with them before.
+            What is asked about: folders of runs, and what else lies beside them. The index is brought up to date with
+            them before.
         wanted : Filter or None
+        every : set of str, optional
+            All that lies in the store, if `names` is a part of it.
         """
         with self._lock:
-            return self._once_more(lambda: self._answer(names, wanted))
+            return self._once_more(partial(self._answer, names, wanted, every))
 
     def rows(self, names: Sequence[str], columns: Sequence[str] = LISTED) -> dict[str, dict[str, Any]]:
         """Return what is known of some runs, by name; without those that were deleted since `answer`."""
@@ -130,16 +135,18 @@ class FileIndex:
             self._give_up_file(error)  # it belongs to somebody else, or is damaged
             return ask()
 
-    def _answer(self, names: Sequence[str], wanted: Filter | None) -> list[tuple[str, str, int | None, bool]]:
+    def _answer(
+        self, names: Sequence[str], wanted: Filter | None, every: Set[str] | None
+    ) -> list[tuple[str, str, int | None, bool]]:
         for _ in range(_ATTEMPTS):
-            self._refresh(names)
-            rows = self._select(names, wanted)
+            self._refresh(names, set(names) if every is None else every)
+            rows = self._select(names, wanted, every is not None)
             # Another process may have written between the two, and may have seen fewer runs than there are.
             if self._data_version(self._open()) == self._version:
                 return rows
         raise _BusyError("others change it all the time")
 
-    def _refresh(self, names: Sequence[str]) -> None:
+    def _refresh(self, names: Sequence[str], every: Set[str]) -> None:
         database = self._open()
         stamps = self._known_stamps(database)
         new = {}
@@ -148,7 +155,7 @@ class FileIndex:
             stamp = self._stamp(name, known)
             if stamp is not None and stamp != known:
                 new[name] = stamp
-        gone = [name for name in stamps.keys() - set(names) if not os.path.exists(f"{self._root}/{name}")]
+        gone = [name for name in stamps.keys() - every if not os.path.exists(f"{self._root}/{name}")]
         if not new and not gone:
             return
         rows = [self._row(name, stamp, self._measured(database, name)) for name, stamp in new.items()]
@@ -163,10 +170,15 @@ class FileIndex:
             del stamps[name]
         self._version = self._data_version(database)
 
-    def _select(self, names: Sequence[str], wanted: Filter | None) -> list[tuple[str, str, int | None, bool]]:
+    def _select(
+        self, names: Sequence[str], wanted: Filter | None, are_some: bool
+    ) -> list[tuple[str, str, int | None, bool]]:
         where, doubt, values = translate(wanted)
+        query = f"SELECT name, stamp, ifnull(start_time, queue_time), NOT ({doubt}) FROM runs WHERE ({where})"
+        if are_some:  # SQLite need not look at the others
+            values.append(plainjson.dumps(list(names)))
+            query += f" AND name IN (SELECT value FROM json_each(?{len(values)}))"
         there = set(names)
-        query = f"SELECT name, stamp, ifnull(start_time, queue_time), NOT ({doubt}) FROM runs WHERE {where}"
         return [row for row in self._ask(query, values) if row[0] in there]
 
     def close(self) -> None:
@@ -247,16 +259,18 @@ class FileIndex:
     def _row(self, name: str, stamp: str, measured: tuple[int, dict[str, Any]]) -> tuple[Any, ...]:
         folder = os.path.join(self._root, name)
         try:
-            documents = {part: _document(f"{folder}/{file}") for part, file in FILES.items()}
+            texts = {part: _text(f"{folder}/{file}") for part, file in FILES.items()}
+            documents = {part: _parsed(text, f"{folder}/{FILES[part]}") for part, text in texts.items()}
             run, capture = documents["run"], documents["capture"]
             if run is None:
                 raise ValueError("run.json is missing")
             summary, end = _summary(folder, capture is not None, measured)
-            times, more = _more(FolderRecord(name, _Documents(folder, documents)))
+            times, more = _more(FolderRecord(name, _Documents(folder, documents)), run, capture or {})
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one run is told to who reads it
             return (name, stamp, name, "", "", "", *[None] * len(TIMES), str(error), "{}", "{}", "{}", "{}", None, 0)
         parts = {key: value for key, value in (capture or {}).items() if key in _SMALL_PARTS}
-        small = {key: value for key, value in run.items() if key not in ("resources", "artifacts")}
+        lists = [key for key in ("resources", "artifacts") if run.get(key)]
+        small = {key: value for key, value in run.items() if key not in lists}
         uid = (capture or {}).get("uid")
         return (
             name,
@@ -267,10 +281,10 @@ class FileIndex:
             run["command"] if isinstance(run.get("command"), str) else None,
             *times,
             None,
-            _strict_json(documents["config"] or {}),
-            _strict_json(encode(summary)),
+            _strict_json(documents["config"] or {}, texts["config"]),
+            _strict_json(summary if _is_plain(summary) else encode(summary)),
             None if more is None else _strict_json(more),
-            _strict_json(small),
+            _strict_json(small, b"" if lists else texts["run"]),
             _strict_json(parts) if capture is not None else None,
             end,
         )
@@ -286,19 +300,53 @@ class _Documents(Folder):
         return self._read[name]
 
 
-def _more(record: FolderRecord) -> tuple[list[int | None], dict[str, Any] | None]:
+def _more(
+    record: FolderRecord, run: dict[str, Any], capture: dict[str, Any]
+) -> tuple[list[int | None], dict[str, Any] | None]:
     """Return the columns for times, and the JSON form of what the index tells of a run besides its columns.
 
     Nothing, if part of it cannot be read: then the record is asked, and says so.
     """
     try:
+        derived = RunRecord()  # from those parts alone that are needed: the whole would take most of the time
+        derived.experiment = _decoded(run.get("experiment"), ("name", "repositories"))
+        derived.experiment.update(_decoded(capture.get("experiment"), ("name", "repositories")))
+        derived.facts = _decoded(capture.get("facts"), ("process", "git"))
+        more = {
+            "name": encode(derived.name),
+            "user": encode(derived.user),
+            "git": encode(dict(derived.git.items())),
+            "tags": capture.get("tags") or [],
+            "notes": capture.get("notes") or "",
+            "result": run.get("result"),
+        }
         moments = {name: getattr(record, name) for name in TIMES}
-        more = {name: encode(getattr(record, name)) for name in ("name", "user", "tags", "notes", "result")}
-        more["git"] = encode(dict(record.git.items()))
     except Exception:  # noqa: BLE001 - whatever it is, who reads the record is told
         return [None] * len(TIMES), None
     more.update((name, None if moment is None else moment.isoformat()) for name, moment in moments.items())
     return [None if moment is None else _microseconds(moment) for moment in moments.values()], more
+
+
+def _decoded(stored: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Return some entries of a stored dict, decoded."""
+    if not isinstance(stored, dict):
+        return {}
+    if any(key.startswith(("py/", "capture/", "json://")) for key in stored):
+        whole = decode(stored)
+        return whole if isinstance(whole, dict) else {}
+    return {name: decode(stored[name]) for name in names if name in stored}
+
+
+def _is_plain(summary: dict[str, dict[str, Any]]) -> bool:
+    """Say whether `encode` would leave a summary as it is, which takes longer to find out there."""
+    for name, each in summary.items():
+        if name.startswith(("py/", "capture/", "json://")) or not name.isascii():
+            return False
+        for value in each.values():
+            kind = type(value)
+            if not (kind is float or value is None or (kind is int and abs(value) < 2**63)):
+                return False
+    return True
 
 
 class _BusyError(Exception):
@@ -311,8 +359,13 @@ def _is_settled(row: tuple[Any, ...], settled: int) -> bool:
     return problem is None and all(int(part) < settled for part in row[1].split()[::2] if part.isdigit())
 
 
-def _strict_json(document: Any) -> str:
-    """Return a document as JSON that SQLite reads, too: Sacred writes NaN and Infinity as they are."""
+def _strict_json(document: Any, text: bytes | None = b"") -> str:
+    """Return a document as JSON that SQLite reads, too: Sacred writes NaN and Infinity as they are.
+
+    `text` is what it was read from, if that is at hand.
+    """
+    if text and b"NaN" not in text and b"Infinity" not in text and text.isascii():
+        return text.decode("ascii")
     try:
         return plainjson.dumps(document, allow_nan=False)
     except ValueError:
@@ -327,20 +380,27 @@ def _finite(value: Any) -> Any:
     return encode(value) if isinstance(value, float) else value
 
 
-def _document(path: str) -> Any:
-    """Return a document, None if it is missing or no record; past Python's files, which take longer than parsing."""
+def _text(path: str) -> bytes | None:
+    """Return the bytes of a file, None if it is missing; past Python's files, which take longer than to parse it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
         return None
     try:
         blocks = [os.read(descriptor, _BLOCK)]
-        while blocks[-1]:
+        while len(blocks[-1]) == _BLOCK:
             blocks.append(os.read(descriptor, _BLOCK))
     finally:
         os.close(descriptor)
+    return b"".join(blocks)
+
+
+def _parsed(text: bytes | None, path: str) -> Any:
+    """Return a document; None if it is missing or no record."""
+    if text is None:
+        return None
     try:
-        data = plainjson.loads(b"".join(blocks))
+        data = plainjson.loads(text)
     except (ValueError, RecursionError):
         data = read_document(path)  # it says what is wrong, or that it has been replaced meanwhile
     return data if isinstance(data, dict) else None

@@ -20,7 +20,7 @@ from capture.observers._writing import log, opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Set
     from datetime import datetime
     from typing import Any, BinaryIO
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 _FIRST, _PAGE = 64, 500  #: runs that the index tells of together: few at first, since often the newest are enough
+_BLOCK = 200  #: runs that are looked at first where few are asked for
 _TIMES = frozenset({"queue_time", "start_time", "stop_time", "heartbeat"})
 _KNOWN = _TIMES | {"name", "user", "git", "tags", "notes", "result"}  #: what the index tells of a run without documents
 
@@ -130,8 +131,21 @@ class FileStoreReader(StoreReader):
         if wanted is None and limit is not None and are_numbers and 20 * limit < len(listed):
             yield from self._newest(listed)
             return
+        if limit is None or not are_numbers:
+            yield from self._from_index(listed, None, are_numbers, wanted, limit)
+            return
+        # The newest first, and no more than are asked for: the rest need not be looked at, nor indexed for this.
+        listed.sort(key=int, reverse=True)
+        every, at, size = frozenset(listed), 0, max(_BLOCK, 4 * limit)
+        while at < len(listed):
+            yield from self._from_index(listed[at : at + size], every, True, wanted, limit)
+            at, size = at + size, 4 * size
+
+    def _from_index(
+        self, names: list[str], every: Set[str] | None, are_numbers: bool, wanted: Filter | None, limit: int | None
+    ) -> Iterator[RunRecord]:
         index = self._open_index()
-        found = index.answer(listed, wanted)
+        found = index.answer(names, wanted, every)
         if are_numbers:
             found.sort(key=lambda each: int(each[0]), reverse=True)
         else:

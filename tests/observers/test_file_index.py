@@ -86,6 +86,18 @@ def test_the_index_answers_as_the_records_do(store, data):
     assert [each.label for each in store.find(wanted)] == [each.label for each in records if wanted.matches(each)]
 
 
+def test_a_few_of_many_runs_are_the_newest_of_all(store, monkeypatch):
+    """Where some are enough, only the newest runs are looked at: which ones are shown must not depend on it."""
+    monkeypatch.setattr("capture.observers._file_reader._BLOCK", 1)
+    for wanted in (None, field("config.a-b") > 3, ~field("user").exists(), field("metrics.loss.last") < 0.55):
+        every = [each.label for each in FileStoreReader(store.basedir).find(wanted)]
+        for limit in (0, 1, 2, 5, 100):
+            FileStoreCurator(store.basedir).annotate("4", notes=str(limit))
+            reader = FileStoreReader(store.basedir)
+            assert [each.label for each in reader.find(wanted, limit)] == every[:limit]
+            assert [each.label for each in reader.find(wanted)] == every
+
+
 def test_records_from_the_index_are_whole(store):
     """They know some parts at once and read others; nobody should see a difference."""
     for record in store.find(limit=3):
