@@ -69,12 +69,12 @@ def as_html(comparison: Comparison, runs: Sequence[RunRecord] | None = None, tit
     str
         HTML that loads nothing.
     """
-    heading = title or f"Why {_runs(comparison.names)} differ"
+    heading = title or f"Why {_together(comparison.names)} differ"
     return page(
         heading,
         element("header", element("h1", heading), element("p", in_a_sentence(comparison), class_="lead")),
         element("main", sections(comparison, getattr(comparison, "runs", None) if runs is None else runs)),
-        element("footer", element("p", "Written by capture. What differs is listed; what is equal is not.")),
+        element("footer", element("p", "Written by capture. The page holds all it shows; it loads nothing.")),
     )
 
 
@@ -128,27 +128,49 @@ def _causes(comparison: Comparison) -> Html:
     causes = comparison.causes
     if not causes:
         return element("p", "No difference was found.", class_="soft")
-    strong = [each for each in causes if each.weight >= EXPLAINS and not each.same] or list(causes[:3])
-    weak = [each for each in causes if each not in strong]
-    rest = None
-    if weak:
-        rows = _rows(weak, comparison.names, ranked=True, first=len(strong) + 1)
-        rest = folded(f"{counted(len(weak), 'more', 'more')}, which rarely explain anything", rows)
-    intro = element("p", "The likeliest explanation first.", class_="soft") if len(causes) > 1 else None
-    return together(intro, _rows(strong, comparison.names, ranked=True), rest)
+    strong, weak, equal = _told_apart(causes)
+    intro = element("p", "The likeliest explanation first.", class_="soft") if len(strong) > 1 else None
+    return together(
+        intro,
+        _rows(strong, comparison.names, ranked=True) if strong else None,
+        folded(_weak(weak), _rows(weak, comparison.names, ranked=True, first=len(strong) + 1)) if weak else None,
+        _equal(equal, comparison.names),
+    )
+
+
+def _told_apart(
+    causes: Sequence[Difference],
+) -> tuple[list[Difference], list[Difference], list[Difference]]:
+    """Return the causes that explain something, those that rarely do, and what is equal."""
+    differ = [each for each in causes if not each.same]
+    count = len([each for each in differ if each.weight >= EXPLAINS]) or 3
+    return differ[:count], differ[count:], [each for each in causes if each.same]
+
+
+def _weak(causes: Sequence[Difference]) -> str:
+    return f"{counted(len(causes), 'more', 'more')}, which rarely explain anything"
+
+
+def _equal(differences: Sequence[Difference], names: Sequence[str]) -> Html | None:
+    """Return what is equal, folded; nothing if it was not asked for."""
+    return folded(f"{len(differences):,} equal", _rows(differences, names, ranked=False)) if differences else None
 
 
 def _outcomes(comparison: Comparison) -> Html:
     usage = [each for each in comparison.outcomes if each.kind == "usage"]
-    others = [each for each in comparison.outcomes if each.kind != "usage"]
-    rest = folded("What they took", _rows(usage, comparison.names, ranked=False)) if usage else None
-    return together(_rows(others, comparison.names, ranked=False) if others else None, rest)
+    others = [each for each in comparison.outcomes if each.kind != "usage" and not each.same]
+    equal = [each for each in comparison.outcomes if each.kind != "usage" and each.same]
+    return together(
+        _rows(others, comparison.names, ranked=False) if others else None,
+        folded("What they took", _rows(usage, comparison.names, ranked=False)) if usage else None,
+        _equal(equal, comparison.names),
+    )
 
 
 def _rows(differences: Sequence[Difference], names: Sequence[str], ranked: bool, first: int = 1) -> Html:
     """Return differences as a table, with unified diffs below it."""
     shown, width = differences[:MOST_ROWS], min(len(names), MOST_RUNS)
-    headings = [*(["#"] if ranked else []), "What", *(f"run {name}" for name in names[:width])]
+    headings = [*(["#"] if ranked else []), "What", *map(called, names[:width])]
     rows: list[list[Any]] = []
     for rank, each in enumerate(shown, first):
         kind = KINDS.get(each.kind, each.kind)
@@ -216,7 +238,8 @@ def _details(differences: Sequence[Difference]) -> Html:
         left_out = len(lines) - len(shown)
         note = element("p", f"{counted(left_out, 'more line')} left out.", class_="soft small") if left_out else None
         text = diff("\n".join(shown)) if shown else None
-        parts.append(folded(element("code", each.name), text, note, opened=not parts and each.kind in CAUSES))
+        summary = [element("code", each.name), element("span", " ", KINDS.get(each.kind, each.kind), class_="kind")]
+        parts.append(folded(summary, text, note, opened=not parts and each.kind in CAUSES))
     return together(parts)
 
 
@@ -235,7 +258,7 @@ def _fitting(lines: Sequence[str], room: int) -> list[str]:
 def _curves(comparison: Comparison, runs: Sequence[RunRecord]) -> Html | None:
     metrics = [each.name for each in comparison.outcomes if each.kind == "metric"]
     wanted = dict.fromkeys(name for name in (metric_of(each, runs) for each in metrics) if name is not None)
-    return curves_of(list(wanted), runs, [f"run {name}" for name in comparison.names], "difference")
+    return curves_of(list(wanted), runs, [called(name) for name in comparison.names], "difference")
 
 
 def metric_of(name: str, runs: Sequence[RunRecord]) -> str | None:
@@ -273,18 +296,32 @@ def curves_of(metrics: Sequence[str], runs: Sequence[RunRecord], names: Sequence
     )
 
 
-def _runs(names: Sequence[str]) -> str:
-    """Return the names of runs as one would say them.
+def called(name: str) -> str:
+    """Return what one of those that are compared is called; a folder's name is the way there.
 
     Examples
     --------
-    >>> _runs(["3", "4"]), _runs(["1", "2", "3"])
-    ('runs 3 and 4', 'runs 1, 2 and 3')
+    >>> called("3"), called(".")
+    ('run 3', 'working tree')
     """
-    shown = [str(name) for name in names]
-    if len(shown) > MOST_RUNS:
-        return f"{len(shown)} runs"
-    return f"runs {', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else f"run {''.join(shown)}"
+    return "working tree" if name == "." else cut(f"run {name}", 60)
+
+
+def _together(names: Sequence[str]) -> str:
+    """Return the names of what is compared as one would say them.
+
+    Examples
+    --------
+    >>> _together(["3", "4"]), _together(["1", "2", "3"]), _together(["12", "."])
+    ('runs 3 and 4', 'runs 1, 2 and 3', 'run 12 and the working tree')
+    """
+    runs = [cut(str(name), 60) for name in names if name != "."]
+    tree = " and the working tree" if "." in names else ""
+    if len(runs) > MOST_RUNS:
+        return f"{len(runs)} runs{tree}"
+    if len(runs) == 1:
+        return f"run {runs[0]}{tree}"
+    return f"runs {', '.join(runs)}{tree}" if tree else f"runs {', '.join(runs[:-1])} and {runs[-1]}"
 
 
 # ------------------------------------------------------------------------------------------------------------ Markdown
@@ -305,17 +342,18 @@ def as_markdown(comparison: Comparison, longest: int = LONGEST_MARKDOWN) -> str:
         Text of records in it is no markup, mentions nobody and links nowhere.
     """
     text = _Limited(longest)
-    text.add(f"### Why {markdown.prose(_runs(comparison.names))} differ\n\n{_sentence(comparison)}\n")
-    causes = [each for each in comparison.causes if each.weight >= EXPLAINS] or comparison.causes[:3]
-    weak = [each for each in comparison.causes if each not in causes]
-    text.add_table("difference", "", causes, comparison.names, why=True)
-    for each in causes:
+    text.add(f"### Why {markdown.prose(_together(comparison.names))} differ\n\n{_sentence(comparison)}\n")
+    strong, weak, equal = _told_apart(comparison.causes)
+    text.add_table("difference", "", strong, comparison.names, why=True)
+    for each in strong:
         if each.detail:
             text.add_diff(each)
-    rest = f"{counted(len(weak), 'more', 'more')}, which rarely explain anything"
-    text.add_table("difference", rest, weak, comparison.names)
-    text.add_table("outcome", "#### What came out", comparison.outcomes, comparison.names)
-    for each in (*weak, *comparison.outcomes):
+    text.add_table("difference", _weak(weak), weak, comparison.names)
+    came_out = [each for each in comparison.outcomes if not each.same]
+    text.add_table("outcome", "#### What came out", came_out, comparison.names)
+    equal += [each for each in comparison.outcomes if each.same]
+    text.add_table("equal value", f"{len(equal):,} equal", equal, comparison.names)
+    for each in (*weak, *came_out):
         if each.detail:
             text.add_diff(each)
     if comparison.limits:
@@ -365,7 +403,7 @@ class _Limited:
         if not differences:
             return
         width = min(len(names), MOST_RUNS)
-        columns = ["what", *(f"run {markdown.prose(cut(str(name), 40))}" for name in names[:width])]
+        columns = ["what", *(markdown.prose(called(name)) for name in names[:width])]
         top = markdown.header([*columns, "why"] if why else columns)
         rows: list[str] = []
         used = len(top) + len(heading) + 100

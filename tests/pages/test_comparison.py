@@ -104,6 +104,24 @@ def test_unexplained_outcomes_are_said_to_be():
     assert "yet what came out does" in as_markdown(comparison(causes=[]))
 
 
+def test_what_is_equal_is_told_apart_from_what_differs():
+    """With --all both are listed; a reader must not take one for the other."""
+    equal = [Difference("config", "config.epochs", [15, 15], same=True), Difference("package", "numpy", ["2.0", "2.0"], same=True)]
+    told = comparison(causes=[*comparison().causes, *equal], outcomes=[Difference("status", "status", ["FAILED"] * 2, same=True)])
+    text = read(as_html(told)).text
+    assert "2 equal" in text and text.index("rarely explain") < text.index("2 equal") < text.index("config.epochs")
+    assert "3 equal" in as_markdown(told)
+
+
+def test_the_working_tree_is_called_by_its_name():
+    """A run is compared with the files as they are now, and "run ." would be no sentence."""
+    told = comparison()
+    told.names = ["3", "."]
+    assert "Why run 3 and the working tree differ" in read(as_html(told)).text
+    assert as_markdown(told).startswith("### Why run 3 and the working tree differ")
+    assert "run ." not in as_html(told) + as_markdown(told)
+
+
 def test_a_page_about_many_differences_is_bounded():
     """Two unlike machines differ in hundreds of packages, two branches in megabytes of diff."""
     many = [Difference("package", f"p{place}", ["x" * 9999, "y"], None, 0.9, "", "+z\n" * 100_000) for place in range(900)]
