@@ -23,7 +23,7 @@ from capture.filters import MISSING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from capture.query.differences import Comparison, Difference
@@ -168,7 +168,7 @@ class _Text:
     def print(self) -> None:
         comparison = self._comparison
         self._print_runs()
-        causes = [each for each in comparison.causes if not each.same]
+        causes = [each for each in comparison.causes if each.counts]
         outcomes = [each for each in comparison.outcomes if not each.same and each.kind != "usage"]
         if causes:
             heading("What differs, the likeliest cause first")
@@ -184,7 +184,10 @@ class _Text:
             heading("What it took")
             self._print_outcomes(usage)
         if self._every:
-            self._print_equal([each for each in (*comparison.causes, *comparison.outcomes) if each.same])
+            differing = [each for each in comparison.causes if not each.same]
+            self._print_rest("What differs in any two runs", [each for each in differing if not each.counts])
+            equal = [each for each in (*comparison.causes, *comparison.outcomes) if each.same]
+            self._print_rest("What is equal", equal)
         if comparison.limits:
             heading("To know")
             for sentence in comparison.limits:
@@ -286,7 +289,7 @@ class _Text:
 
     def _print_outcomes(self, outcomes: Sequence[Difference]) -> None:
         shown = outcomes if self._every else outcomes[:MOST_SHOWN]
-        told = [shown_values(each.values, self._every, each.name) for each in shown]
+        told = [shown_values(each.values, self._every, _unit(each)) for each in shown]
         names = self._comparison.names
         rows = [[each.kind, _name(each), *values] for each, values in zip(shown, told)]
         if self._is_pair:  # of more, the values themselves say it, and there is no room
@@ -299,12 +302,16 @@ class _Text:
                 say()
                 self._print_detail(each)
 
-    def _print_equal(self, equal: Sequence[Difference]) -> None:
-        if not equal:
+    def _print_rest(self, title: str, differences: Sequence[Difference]) -> None:
+        """Print what counts for nothing: noise with the value of each run, what is equal with its one value."""
+        if not differences:
             return
-        heading("What is equal")
-        rows = [[each.kind, _name(each), shown_values(each.values[:1], True)[0], each.why] for each in equal]
-        print_table(["", "", "", ""], rows)
+        heading(title)
+        rows = []
+        for each in differences:
+            told = shown_values(each.values[:1] if each.same else each.values, True, _unit(each))
+            rows.append([each.kind, _name(each), *told, *([each.why] if each.same else [])])
+        print_table([""] * len(rows[0]), rows)
 
 
 #: what the names of a kind begin with, which its own name says already
@@ -316,7 +323,18 @@ def _name(each: Difference) -> str:
     return "" if name == each.kind else escape(name)
 
 
-def shown_values(values: Sequence[Any], every: bool = False, name: str = "") -> list[str]:
+def _unit(each: Difference) -> Callable[[float], str] | None:
+    """Return how seconds or bytes of a machine or a process are written; None for anything else."""
+    if each.kind not in ("usage", "host"):
+        return None
+    if each.name in ("duration", "cpu_s"):
+        return format_duration
+    return format_size if each.name.endswith("_bytes") else None
+
+
+def shown_values(
+    values: Sequence[Any], every: bool = False, unit: Callable[[float], str] | None = None
+) -> list[str]:
     """Return values as short texts that differ where the values do.
 
     Examples
@@ -324,10 +342,8 @@ def shown_values(values: Sequence[Any], every: bool = False, name: str = "") -> 
     >>> shown_values([0.1, 0.30000000000000004]), shown_values([0.3, 0.30000000000000004])
     (['0.1', '0.3'], ['0.3', '0.30000000000000004'])
     """
-    if name in ("duration", "cpu_s"):
-        return [format_duration(value) if value is not MISSING else "-" for value in values]
-    if name.endswith("_bytes"):
-        return [format_size(value) if value is not MISSING else "-" for value in values]
+    if unit is not None and all(isinstance(value, (int, float)) for value in values):
+        return [unit(value) for value in values]
     texts = [_text(value, None) for value in values]
     for precision in (8, 12, 17):
         if _tells_apart(values, texts):
