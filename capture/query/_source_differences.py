@@ -9,7 +9,6 @@ from capture.query._compared import (
     all_same,
     changed_lines,
     content_of,
-    counted,
     digest_of,
     listed,
     rows_of,
@@ -397,18 +396,25 @@ def _patches(compared: Compared, facts: Sequence[dict[str, Any]]) -> str:
 
 def _untracked_differences(compared: Compared, facts: Sequence[dict[str, Any]]) -> list[Difference]:
     """Compare files that are in no commit, and were kept although no run is known to have used them."""
-    tables = [
-        {
-            str(entry["path"]): entry.get("digest") or entry.get("link") or entry.get("size")
-            for entry in rows_of(fact.get("untracked"))
-            if isinstance(entry.get("path"), str) and not entry.get("used")
+    told_elsewhere = _inputs_and_outputs(compared)
+
+    def table(fact: dict[str, Any]) -> dict[str, Any] | None:
+        entries = [each for each in rows_of(fact.get("untracked")) if isinstance(each.get("path"), str)]
+        root = str(fact.get("root") or "")
+        return {
+            each["path"]: each.get("digest") or each.get("link") or each.get("size")
+            for each in entries
+            if not each.get("used") and f"{root}/{each['path']}" not in told_elsewhere
         }
-        if isinstance(fact.get("untracked"), list)
-        else None
-        for fact in facts
-    ]
-    found = compared.differences("git", tables, "git, untracked", "git.untracked ")
-    for each in found:
-        if not each.same:
-            each.why = f"{counted(1, 'file')} in no commit, which no run is known to have used"
-    return found
+
+    tables = [table(fact) if isinstance(fact.get("untracked"), list) else None for fact in facts]
+    return compared.differences("git", tables, "git, untracked", "git.untracked ")
+
+
+def _inputs_and_outputs(compared: Compared) -> set[str]:
+    """Return the paths of what the runs are known to have read and written, which is compared as such."""
+    paths: set[str] = set()
+    for lineage in compared.facts("lineage"):
+        for entry in (*rows_of(lineage.get("inputs")), *rows_of(lineage.get("outputs"))):
+            paths.update(str(entry[key]).replace("\\", "/") for key in ("path", "real") if key in entry)
+    return paths

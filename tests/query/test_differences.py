@@ -364,7 +364,10 @@ def test_kept_untracked_files_are_compared():
     for run, digest in ((one, "a" * 64), (other, "b" * 64)):
         run.experiment["repositories"] = [{"url": "u", "commit": "c" * 40, "dirty": False}]
         run.facts["git"] = [{"commit": "c" * 40, "untracked": [{"path": "notes.txt", "digest": digest}]}]
+        run.facts["git"][0]["root"] = "/p"
     assert list(causes(one, other)) == ["git.untracked notes.txt"]
+    one.facts["lineage"]["outputs"] = [{"path": "/p/notes.txt"}]
+    assert causes(one, other) == {}  # what a run wrote is no cause
 
 
 # ------------------------------------------------------------------------------------------------------------ packages
