@@ -213,7 +213,7 @@ class Crate:
         for name, moment in (("startTime", run.start_time), ("endTime", run.stop_time)):
             if moment is not None:
                 action[name] = _time(moment)
-        action["actionStatus"] = {"@id": STATUSES.get(run.status, FAILED)}
+        action["actionStatus"] = STATUSES.get(run.status, FAILED)
         if run.status not in STATUSES:
             action["error"] = _error(run)
         agent, place = self._agent(run), self._host(run)

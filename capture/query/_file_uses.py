@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from capture.records import RunRecord, StoredFile
@@ -94,9 +94,9 @@ def uses_of(record: RunRecord) -> list[Use]:
     lineage = lineage_of(record)
     uses = [*_seen(record, lineage.get("inputs"), READ), *_seen(record, lineage.get("outputs"), WROTE)]
     uses += _fetched(lineage.get("urls"))
-    uses += _beside(record.resources, READ, uses)
-    uses += _beside(record.artifacts, WROTE, uses)
-    uses += _beside(record.sources, RAN, ())
+    base = str(record.experiment.get("base_dir") or "").rstrip("/") + "/"
+    for files, role in ((record.resources, READ), (record.artifacts, WROTE), (record.sources, RAN)):
+        uses += _beside(files, role, uses, base)
     return uses
 
 
@@ -135,8 +135,8 @@ def _fetched(listed: Any) -> Iterator[Use]:
             yield use
 
 
-def _beside(files: Iterable[StoredFile], role: str, known: Iterable[Use]) -> list[Use]:
-    """Return the stored files that lineage does not tell of already."""
+def _beside(files: Iterable[StoredFile], role: str, known: Sequence[Use], base: str) -> list[Use]:
+    """Return the stored files that lineage does not tell of already; `base` is how paths of the project begin."""
     digests = {use.digest for use in known if use.role == role and use.digest}
     paths = {path for use in known if use.role == role for path in (*use.paths, use.name)}
     found = []
@@ -145,7 +145,8 @@ def _beside(files: Iterable[StoredFile], role: str, known: Iterable[Use]) -> lis
             continue
         if stored.digest is None and stored.name in paths:
             continue
-        use = Use(role, stored.name, "", stored.digest, stored.size)
+        name = stored.name[len(base) :] if len(base) > 1 and stored.name.startswith(base) else ""
+        use = Use(role, stored.name, name, stored.digest, stored.size)
         if stored.digest is None:
             use.stored = stored
         found.append(use)

@@ -57,12 +57,15 @@ def describe_file(file: FileNode, name: str = "") -> str:
     return "  ".join(parts)
 
 
-def describe_run(run: RunNode) -> str:
-    """Return a line about a run: label, experiment, status, start, and whether it is known to have missed something."""
+def describe_run(run: RunNode, name: str = "") -> str:
+    """Return a line about a run: label, experiment, status, start, whether it is known to have missed something.
+
+    `name` is what it calls the file that the line is about, if that is to be told.
+    """
     parts = [f"run {visible(str(run.label))}", visible(run.name), visible(run.status)]
     if run.start is not None:
         parts.append(_clock(run))
-    line = "  ".join(part for part in parts if part)
+    line = "  ".join(part for part in parts if part) + (f"  as {visible(name)}" if name else "")
     if not run.watched:
         return f"{line}  (its files were not watched)"
     return line if run.is_complete else f"{line}  (did not see everything)"
@@ -167,10 +170,8 @@ class _Trees:
 
     def _run_branch(self, edge: Edge, verb: str, way: str, shown: str) -> _Branch:
         run = self._run_of(edge, way)
-        text = f"{verb} {describe_run(run)}"
         name = ", ".join(edge.names)
-        if name != shown:
-            text += f"  as {visible(name)}"
+        text = f"{verb} {describe_run(run, name if name != shown else '')}"
 
         def below() -> list[_Branch]:
             self._drawn.add((way, run.id))

@@ -24,6 +24,7 @@ PACKAGES = {
         *("tinydb>=4.8,<5", "tinydb-serialization>=2.1,<3", "hashfs>=0.7.2", "boto3>=1.34,<2"),
     ],
     "wandb": ["wandb==0.31.0", "numpy<3"],
+    "formats": ["roc-validator==0.13.0", "rocrate==0.16.0", "pydot==4.0.1"],  # to judge what is written for others
 }
 
 
