@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from capture import Experiment, open_store
 from capture.observers import FileStorageObserver
-from capture.pages import report as module
+from capture.pages import one_run as module
 from capture.pages.report import report
 from capture.records import RunRecord, Series, StoredFile, bytes_opener
 from tests.pages.checking import NASTY, nasty_run, read, texts, values
