@@ -38,8 +38,8 @@ class NoSuchValueError(CaptureError, KeyError):
 
     def __init__(self, path: str, run: object, known: Iterable[str] = ()) -> None:
         self.path, self.run, self.known = path, run, tuple(known)
-        close = suggest(path, self.known) or suggest(f"config.{path}", self.known) or suggest(path, _ends(self.known))
-        hint = f"\n  did you mean:  {_ends(self.known).get(close or '', close)}" if close else ""
+        close = closest(path, self.known)
+        hint = f"\n  did you mean:  {close}" if close else ""
         more = f", and {len(self.known) - 30} more" if len(self.known) > 30 else ""
         super().__init__(
             f"run {run} has nothing at {path!r}.{hint}\n  it has:        {', '.join(self.known[:30])}{more}",
@@ -50,9 +50,12 @@ class NoSuchValueError(CaptureError, KeyError):
         return type(self), (self.path, self.run, self.known)
 
 
-def _ends(paths: Iterable[str]) -> dict[str, str]:
-    """Return paths by their last part that is no summary's."""
-    return {path.removesuffix(".last").rpartition(".")[2]: path for path in paths}
+def closest(path: str, known: Iterable[str]) -> str | None:
+    """Return the path that one is probably a slip of, or a part of."""
+    listed = list(known)
+    ends = {each.removesuffix(".last").rpartition(".")[2]: each for each in reversed(listed)}
+    close = suggest(path, listed) or suggest(path, ends)
+    return ends.get(close, close) if close is not None else None
 
 
 class StoredRun(RunRecord):
@@ -481,7 +484,7 @@ class Runs:
             if not runs:
                 raise self._none()
             known = dict.fromkeys(path for run in runs[:50] for path in run.paths() if is_number(run.get(path)))
-            close = suggest(metric, known)
+            close = closest(metric, known)
             hint = f"\n  did you mean:  {close}" if close else ""
             raise RunNotFoundError(
                 f"none of these {len(runs)} runs has a number at {metric!r}.{hint}"
@@ -520,9 +523,7 @@ class Runs:
             from capture.query.asking import LOOKED_AT, unknown_paths
 
             for odd in unknown_paths(self.where, self.store.reader.find(None, LOOKED_AT)):
-                import warnings
-
-                warnings.warn(f"no run of {self.store.url} fulfils the condition: {odd}", stacklevel=2)
+                _warn(f"no run of {self.store.url} fulfils the condition: {odd}")
 
     def _all(self) -> list[StoredRun]:
         if self._read is None:
@@ -674,6 +675,18 @@ class Runs:
         from capture.query.reprs import runs_html
 
         return runs_html(self)
+
+
+def _warn(text: str) -> None:
+    """Warn whoever called this library, however deep in it we are."""
+    import sys
+    import warnings
+
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(own + os.sep):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
 
 
 class _Uncollected:

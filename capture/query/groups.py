@@ -107,16 +107,14 @@ class Groups:
 
     def _shown(self) -> tuple[list[str], list[list[Any]]]:
         """Return a table to look at, with mean and spread in one cell."""
-        from capture.query.reprs import shown
-
         short = short_names([*self.by, *self.outcomes])
         rows = []
         for each in self._groups:
             cells = []
             for column in self.outcomes:
                 told = each.spreads[column]
-                apart = f" ± {shown(told.std)}" if told.std is not None else ""
-                cells.append(shown(told.mean) + apart)
+                apart = f" ± {told.std:.2g}" if told.std is not None else ""
+                cells.append("" if told.mean is None else f"{told.mean:.4g}{apart}")
             rows.append([*each.values.values(), len(each), *cells])
         return [*(short[column] for column in self.by), "n", *(short[column] for column in self.outcomes)], rows
 

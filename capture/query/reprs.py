@@ -48,7 +48,7 @@ _COLOURS = {
     "RUNNING": "#0969da",
     "QUEUED": "#0969da",
 }
-_CELL = "text-align:left;vertical-align:top;padding:2px 10px 2px 0"
+_CELL = "text-align:left;vertical-align:top;padding:2px 10px 2px 0;overflow-wrap:anywhere;max-width:60em"
 _NUMBER = "text-align:right;vertical-align:top;padding:2px 10px 2px 0"
 _SOFT = "opacity:.65"
 
@@ -212,7 +212,7 @@ def config_html(config: Mapping[str, Any]) -> str:
     from capture.query.columns import flat
 
     leaves = flat(dict(config), "config")
-    return table_html((), [[_code(path[7:]), value] for path, value in leaves.items()])
+    return table_html((), [[_code(path[7:]), Markup(escape(shown(value)))] for path, value in leaves.items()])
 
 
 def metrics_html(run: StoredRun) -> str:
