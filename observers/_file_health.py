@@ -21,7 +21,7 @@ def findings(basedir: str, private: str) -> Iterator[tuple[str, str, str]]:
     yield from _index(os.path.join(private, "index.sqlite"))
     left = [path for path in _files(basedir, private) if os.path.basename(path).startswith(TEMPORARY) and _is_old(path)]
     if left:
-        yield "note", f"{len(left)} files of writes that were broken off, such as {left[0]}", f"rm {left[0]}, and so on"
+        yield "note", f"{len(left)} of the files were left by writes that broke off: {', '.join(left[:5])}", "delete them"
     empty = [name for name in _folders(basedir) if _labels.is_number(name) and _is_cut_off(os.path.join(basedir, name))]
     if empty:
         shown = ", ".join(empty[:10])
@@ -30,7 +30,11 @@ def findings(basedir: str, private: str) -> Iterator[tuple[str, str, str]]:
     if os.path.exists(lock):
         from capture.locks import LocksUnsupportedError, try_lock
 
-        descriptor = os.open(lock, os.O_RDONLY)
+        try:
+            descriptor = os.open(lock, os.O_RDWR)
+        except PermissionError:
+            yield "note", f"{basedir} can be read, and not be written by this user", ""
+            return
         try:
             try_lock(descriptor, shared=True)
         except LocksUnsupportedError as error:

@@ -194,10 +194,11 @@ def _drivers() -> Iterator[Finding]:
 def _command() -> Iterator[Finding]:
     """Look whether the command on PATH is that of this interpreter."""
     import shutil
-    import sysconfig
 
     found = shutil.which("capture")
-    scripts = sysconfig.get_path("scripts")
+    scripts = os.path.dirname(sys.executable)
+    if sys.platform == "win32" and os.path.basename(scripts).lower() != "scripts":
+        scripts = os.path.join(scripts, "Scripts")
     if found is None:
         text = f"there is no command capture on PATH; that of this Python would be in {scripts}"
         yield _of_installation("note", text, f"add {scripts} to PATH, or say {sys.executable} -m capture")
@@ -326,7 +327,7 @@ def _journal(path: str, waiting: dict[tuple[str, ...], list[str]]) -> Iterator[F
     waiting.setdefault(tuple(_waited_for(path, opened)), []).append(path)
     damaged = _damaged_lines(path)
     if damaged:
-        text = f"journal {name} has {damaged} damaged lines, which are passed over"
+        text = f"journal {name} has {_count(damaged, 'damaged line')}, passed over in delivery"
         yield Finding("warning", "state", text, "check the disk; what can be read is delivered all the same")
 
 
@@ -339,8 +340,7 @@ def _waiting(stores: tuple[str, ...], paths: list[str]) -> Finding:
     size = sum(map(_size_of, paths))
     names = ", ".join(os.path.basename(path).removesuffix(".journal") for path in paths[:_SHOWN])
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    count = f"{len(paths)} journals" if len(paths) > 1 else "a journal"
-    what = f"{count} ({size:,} bytes, writer dead) with"
+    what = f"{_count(len(paths), 'journal')} ({size:,} bytes, writer dead) with"
     age = max(time() - _changed_at(path) for path in paths)
     old = f", for {age / 86_400:.0f} days" if age > OLD_S else ""
     runs = f" {Report(paths[0]).uid[-8:]}" if len(paths) == 1 else ""
@@ -376,7 +376,7 @@ def _waited_for(path: str, opened: Any) -> list[str]:
     for identity in named:
         far = known.get(identity, Acknowledged())
         if far.missed:
-            behind.append(f"{identity} (it refused {len(far.missed)} events)")
+            behind.append(f"{identity} (it refused {_count(len(far.missed), 'event')})")
         elif not far.done:
             behind.append(identity)
     return behind
@@ -399,7 +399,7 @@ def _spools(folders: list[str], journals: list[str]) -> Iterator[Finding]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         if left:
-            text = f"{spool} holds files of {len(left)} runs that have no journal: {', '.join(left[:_SHOWN])}"
+            text = f"{spool} holds files of {_count(len(left), 'run')} without a journal: {', '.join(left[:_SHOWN])}"
             yield Finding("note", "state", text, "delete these folders if no such run is going on")
 
 
@@ -434,7 +434,7 @@ def store(location: str, is_named: bool = True) -> Iterator[Finding]:
         if hasattr(reader, "check_exists"):
             reader.check_exists()
         labels = reader.labels()
-        yield _of_store("ok", f"{reader.url or shown} can be read, and holds {len(labels)} runs")
+        yield _of_store("ok", f"{reader.url or shown} can be read, and holds {_count(len(labels), 'run')}")
         if place is not None:
             yield from _space("store", place if os.path.isdir(place) else os.path.dirname(os.path.abspath(place)))
         if hasattr(reader, "health"):
@@ -490,18 +490,22 @@ def _running(reader: Reader) -> Iterator[Finding]:
         elif alive and age is not None and age > SILENT_S:
             kinds["stuck"].append(record)
     if kinds["died"]:
-        text = f"{_named(kinds['died'])} say RUNNING, and their processes are gone (DIED)"
+        text = f"{_named(kinds['died'])}: the record says RUNNING, and the process is gone (DIED)"
         remedy = "capture sync delivers what they left; capture show RUN --out shows how far they came"
         yield _of_store("warning", text, remedy)
     if kinds["silent"]:
-        text = f"{_named(kinds['silent'])} say RUNNING, elsewhere, and gave no sign for {SILENT_S / 60:.0f} min"
-        yield _of_store("warning", text, "see whether they live where they run; capture sync there delivers the rest")
+        text = f"{_named(kinds['silent'])}: RUNNING elsewhere, without a sign of life for {SILENT_S / 60:.0f} min"
+        yield _of_store("warning", text, "see whether the process lives there; if not, capture sync there delivers the rest")
     if kinds["stuck"]:
-        text = f"{_named(kinds['stuck'])} live, and sent no heartbeat for more than {SILENT_S / 60:.0f} min"
-        yield _of_store("warning", text, "their process is stopped, or this store does not reach them: see their log")
+        text = f"{_named(kinds['stuck'])}: the process lives, and sent no heartbeat for {SILENT_S / 60:.0f} min"
+        yield _of_store("warning", text, "it is stopped, or does not reach this store: see its log")
     if kinds["ahead"]:
-        text = f"{_named(kinds['ahead'])} sent heartbeats from the future: the clocks of two machines differ"
+        text = f"{_named(kinds['ahead'])}: heartbeats come from the future: the clocks of two machines differ"
         yield _of_store("warning", text, "set the clocks by NTP: whether a run lives elsewhere is told by time")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _named(records: list[RunRecord]) -> str:
@@ -518,4 +522,4 @@ def _bin(location: str) -> Iterator[Finding]:
     if hasattr(curator, "close"):
         curator.close()
     if count:
-        yield _of_store("note", f"{count} runs are in the bin", "capture purge lists them, and deletes them if asked")
+        yield _of_store("note", f"{_count(count, 'run')} in the bin", "capture purge lists them, and deletes them if asked")

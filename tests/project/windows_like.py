@@ -125,7 +125,7 @@ sys.meta_path.insert(0, Hidden())
 ctypes.WinDLL = WinDLL
 subprocess._USE_POSIX_SPAWN = False  # decided when it was imported
 shutil._winapi = types.SimpleNamespace(NeedCurrentDirectoryForExePath=lambda name: False)
-shutil.disk_usage = lambda path: types.SimpleNamespace(total=2, used=1, free=1)
+shutil.disk_usage = lambda path: types.SimpleNamespace(total=2 << 40, used=1 << 40, free=1 << 40)
 sys.platform = "win32"
 os.environ["PATH"] = os.environ["LOCALAPPDATA"] = tempfile.mkdtemp()
 
