@@ -80,9 +80,9 @@ def run(arguments: dict[str, Any]) -> int:
     """Carry it out; return the exit status."""
     from capture.query.differences import compare
 
-    every = bool(arguments["--all"])
+    every, context = bool(arguments["--all"]), _context(arguments)
     runs, names = _runs(arguments)
-    comparison = compare(runs, every, names, _context(arguments))
+    comparison = compare(runs, every, names, context)
     sections = [option for option in SECTIONS if arguments.get(option)]
     if sections:
         _keep_only(comparison, {kind for option in sections for kind in SECTIONS[option]})
@@ -126,10 +126,13 @@ def _runs(arguments: dict[str, Any]) -> tuple[list[RunRecord], list[str]]:
     runs: list[Any] = [None if word in folders else store.get(word) for word in words]
     for place, word in enumerate(words):
         if word in folders:
-            from capture.query.working_tree import working_tree
+            from capture.query.working_tree import FolderNotFoundError, InterpreterError, working_tree
 
             known = [each for each in runs if each is not None]
-            runs[place] = working_tree(known, os.path.expanduser(word), python=arguments["--python"])
+            try:
+                runs[place] = working_tree(known, os.path.expanduser(word), python=arguments["--python"])
+            except (FolderNotFoundError, InterpreterError) as error:
+                raise CommandLineError(str(error)) from error
     return runs, names_of(runs)
 
 

@@ -33,9 +33,7 @@ def config_differences(compared: Compared, sources: Sources) -> list[Difference]
         path = each.name[len("config.") :]
         if _is_only_the_place_of_others(path, each.values, tables):
             continue
-        each.origins = [
-            None if value is MISSING else of.text(path) for value, of in zip(each.values, origins)
-        ]  # fmt: skip
+        each.origins = [None if value is MISSING else of.text(path) for value, of in zip(each.values, origins)]
         each.kind = "seed" if path.rpartition(".")[2] == "seed" else "config"
         found.append(each)
     _weigh(compared, [each for each in found if not each.same], sources)
@@ -54,8 +52,9 @@ def _entries(run: RunRecord) -> dict[str, Any]:
 
 def _is_only_the_place_of_others(path: str, values: Sequence[Any], tables: Sequence[Mapping[str, Any] | None]) -> bool:
     """Say whether an entry is an empty dict in one run and holds entries in another: those are listed."""
-    inside = any(name.startswith(path + ".") for table in tables if table is not None for name in table)
-    return inside and all(value is MISSING or value == {} for value in values)
+    if not all(value is MISSING or (isinstance(value, dict) and not value) for value in values):
+        return False
+    return any(name.startswith(path + ".") for table in tables if table is not None for name in table)
 
 
 class _Origins:
@@ -88,13 +87,14 @@ def _weigh(compared: Compared, differing: list[Difference], sources: Sources) ->
     names = {each.name[len("config.") :] for each in differing}
     for each in differing:
         ground, each.why = (_seed_ground if each.kind == "seed" else _entry_ground)(compared, each, names, sources)
+        unread = sources.is_read_by_nothing(each.name[len("config.") :]) if each.kind == "config" else None
+        if unread is not None and weight_of(ground) > weight_of("config, read by nothing"):
+            ground, each.why = "config, read by nothing", unread
         each.weight = weight_of(ground)
 
 
 def _entry_ground(compared: Compared, entry: Difference, differing: set[str], sources: Sources) -> tuple[str, str]:
     path = entry.name[len("config.") :]
-    if (unread := sources.is_read_by_nothing(path)) is not None:
-        return "config, read by nothing", unread
     origins = [each or "" for each, value in zip(entry.origins, entry.values) if value is not MISSING]
     chosen = [each for each in origins if each.startswith(CHOSEN)]
     if chosen:
@@ -105,7 +105,7 @@ def _entry_ground(compared: Compared, entry: Difference, differing: set[str], so
         return "config, default changed", f"it stands in {_by(origins[-1])}"
     statements = [sources.statement(run, origin) for run, origin in enumerate(entry.origins) if origin]
     if None in statements:
-        return _follows_from_any(path, differing) or ("config, default changed", "")
+        return _follows_from_any(path, differing) or ("config, default changed", "computed in a config scope")
     if not all_same([each.code for each in statements if each is not None]):
         return "config, default changed", "its line in the config scope was changed"
     names = statements[0].names if statements[0] is not None else set()
@@ -161,14 +161,13 @@ def _by(origin: str) -> str:
 # ------------------------------------------------------------------------------------------------------------- command
 
 
-def command_differences(compared: Compared, config_differs: bool) -> list[Difference]:
+def command_differences(compared: Compared) -> list[Difference]:
     """Compare the commands, the named configs, the options and the arguments that were given."""
     runs = [run if there else None for run, there in zip(compared.runs, compared.has_run())]
     commands = [{"command": run.command} if run is not None else None for run in runs]
     found = compared.differences("command", commands, "command")
-    explained = "command, explained" if config_differs else "command, arguments"
     named = [{"named_configs": run.meta.get("named_configs") or []} if run is not None else None for run in runs]
-    found += compared.differences("command", named, explained, "meta.")
+    found += compared.differences("command", named, "command, explained", "meta.")
     options = [_options(run) if run is not None else None for run in runs]
     found += compared.differences("command", options, _option_ground, "meta.options.")
     return found + _argument_differences(compared)
@@ -184,6 +183,7 @@ _ABOUT_THE_RECORD = frozenset(
     {
         *("--id", "--comment", "--name", "--tag", "--priority", "--beat-interval", "--file_storage", "--mongo_db"),
         *("--sql", "--tiny_db", "--s3", "--observe", "--unobserved", "--loglevel", "--print-config", "--print_config"),
+        *("--debug", "--pdb", "--capture", "--enforce_clean", "--force", "--queue", "--help"),
     }
 )
 
@@ -191,16 +191,28 @@ _ABOUT_THE_RECORD = frozenset(
 def _option_ground(name: str, values: list[Any]) -> tuple[str, str]:
     if name in _ABOUT_THE_RECORD or not any(value for value in values if value is not MISSING):
         return "noise", "it is about the record, not about what is computed"
-    return "command, explained", "an option of the command line, which changes how the run is watched"
+    return "command, arguments", "an option of the script's own"
+
+
+def _other_words(run: RunRecord, argv: list[Any]) -> list[str]:
+    """Return the arguments of a script that are no command, no config updates, and no options that the record has.
+
+    A script that calls ``ex.run()`` may read arguments of its own: then no option is set, and all of them count.
+    """
+    words = [str(word) for word in argv[1:]]
+    words = words[: words.index("with")] if "with" in words else words
+    given: set[str] = set()
+    for value in _options(run).values():
+        given.update(map(str, value) if isinstance(value, list) else [] if value in (None, False) else [str(value)])
+    told = {run.command, *given}
+    return [word for word in words if word not in told and not (given and word.startswith("-"))]
 
 
 def _argument_differences(compared: Compared) -> list[Difference]:
-    """Compare what the script was given besides ``with`` and config updates, which the configuration tells."""
+    """Compare what the script was given, where its options and config updates do not tell all of it."""
     processes = compared.facts("process")
     known = [isinstance(each.get("argv"), list) and there for each, there in zip(processes, compared.has_run())]
-    words = [[str(word) for word in each["argv"]] for each, is_known in zip(processes, known) if is_known]
-    before = [each[: each.index("with")] if "with" in each else each for each in words]
-    only_updates = all_same([each[1:] for each in before]) if before else True
-    ground = "noise" if only_updates else "command, arguments"
+    others = [_other_words(run, each["argv"]) for run, each, is_known in zip(compared.runs, processes, known) if is_known]
+    ground = "noise" if not others or all_same(others) else "command, arguments"
     tables = [{"argv": each["argv"]} if is_known else None for each, is_known in zip(processes, known)]
     return compared.differences("command", tables, ground)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from capture.query._source_differences import Sources
     from capture.records import RunRecord
 
-#: packages that make the record
-RECORDERS = ("experiment-capture", "sacred", "docopt", "docopt-ng", "wrapt", "gitpython", "jsonpickle", "py-cpuinfo")
+#: packages that make the record, and what they use for that; the latter may be the run's own choice, too
+RECORDERS = ("experiment-capture", "sacred")
+USED_BY_RECORDERS = ("docopt", "docopt-ng", "wrapt", "gitpython", "jsonpickle", "py-cpuinfo")
 
 
 def package_differences(compared: Compared, sources: Sources) -> list[Difference]:
@@ -25,15 +26,13 @@ def package_differences(compared: Compared, sources: Sources) -> list[Difference
     locks = [_lock(run) for run in compared.runs]
     installed = [_installed(lock) for lock in locks]
     _say_what_is_unknown(compared, imported, locks)
-    tops = {module for run in compared.runs for module in _owned(run)}
-    ground = _Ground(compared, imported, installed, sources, tops)
-    found = compared.differences(
-        "package", [_both(*pair) for pair in zip(imported, installed)], ground.of_package, "packages."
-    )
+    modules = {pair for run in compared.runs for pair in _owned(run)}
+    ground = _Ground(compared, imported, installed, sources, modules)
+    versions = [_both(*pair) for pair in zip(imported, installed)]
+    origins = [_origins_of(run) for run in compared.runs]
+    found = compared.differences("package", versions, ground.of_package, "packages.")
     found += compared.differences("package", [_python(run) for run in compared.runs], ground.of_python)
-    found += compared.differences(
-        "package", [_origins_of(run) for run in compared.runs], "package, imported", "packages."
-    )
+    found += compared.differences("package", origins, "package, imported", "packages.")
     found += compared.differences("package", [_conda(lock) for lock in locks], "package, installed", "conda.")
     return found
 
@@ -47,7 +46,17 @@ def _say_what_is_unknown(compared: Compared, imported: Sequence[Any], locks: Seq
 
 
 class _Ground:
-    """Judges a package by who imported it."""
+    """Judges a package by who imported it.
+
+    Parameters
+    ----------
+    compared : Compared
+    imported, installed : sequence of dict
+        Versions by name, run by run; None where what was installed is not known.
+    sources : Sources
+    modules : set of (str, str)
+        Distribution and top-level module of what was imported.
+    """
 
     def __init__(
         self,
@@ -62,7 +71,7 @@ class _Ground:
         self._direct: set[str] | None = None
 
     def of_package(self, name: str, values: list[Any]) -> tuple[str, str]:
-        if normalized(name) in RECORDERS:
+        if name in RECORDERS or (name in USED_BY_RECORDERS and name not in self._imported_by_sources()):
             return "package, recorder", ""
         users = [name in table for table in self._imported]
         if not any(users):

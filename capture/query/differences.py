@@ -142,7 +142,7 @@ def compare(
     code = sources.differences()
     config = config_differences(compared, sources)
     causes = [*config, *code]
-    causes += command_differences(compared, any(not each.same for each in config))
+    causes += command_differences(compared)
     causes += git_differences(compared, sources, any(not each.same for each in code))
     causes += package_differences(compared, sources)
     causes += input_differences(compared, [each for each in config if not each.same])

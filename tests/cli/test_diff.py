@@ -306,6 +306,7 @@ def test_slips_on_the_command_line_are_told_apart(tmp_path, capsys):
         ("1",): "these arguments are not understood",
         (".", ".."): "one folder is compared with runs",
         ("1", "2", "--python=python3"): "--python says whose packages",
+        ("1", "2", "--context=many"): "--context takes a whole number",
     }.items():
         assert main(["diff", f"--store={store}", *arguments]) == 2
         assert said in capsys.readouterr().err

@@ -271,6 +271,17 @@ def test_arguments_that_are_config_updates_are_told_once():
     assert list(causes(one, other)) == ["config.lr"]
     other.facts["process"]["argv"] = ["main.py", "--fast", "with", "lr=2"]
     assert list(causes(one, other)) == ["config.lr", "argv"]
+    one.meta["options"], other.meta["options"] = {"--fast": False, "--loglevel": None}, {"--fast": True, "--loglevel": 1}
+    assert list(causes(one, other)) == ["config.lr", "meta.options.--fast"]
+
+
+def test_arguments_that_a_script_reads_itself_are_a_cause():
+    """It calls ``ex.run()``, and what it makes of them is in no record."""
+    one, other = pair()
+    for run, argv in ((one, ["a.py", "--data", "x"]), (other, ["a.py", "--data", "y"])):
+        run.meta["options"] = {"--loglevel": None, "--debug": False}
+        run.facts["process"]["argv"] = argv
+    assert list(causes(one, other)) == ["argv"]
 
 
 # ------------------------------------------------------------------------------------------------------------- sources
