@@ -21,7 +21,8 @@ def findings(basedir: str, private: str) -> Iterator[tuple[str, str, str]]:
     yield from _index(os.path.join(private, "index.sqlite"))
     left = [path for path in _files(basedir, private) if os.path.basename(path).startswith(TEMPORARY) and _is_old(path)]
     if left:
-        yield "note", f"{len(left)} of the files were left by writes that broke off: {', '.join(left[:5])}", "delete them"
+        text = f"{len(left)} of the files were left by writes that broke off: {', '.join(left[:5])}"
+        yield "note", text, "delete them"
     empty = [name for name in _folders(basedir) if _labels.is_number(name) and _is_cut_off(os.path.join(basedir, name))]
     if empty:
         shown = ", ".join(empty[:10])

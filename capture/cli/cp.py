@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from capture.cli._console import escape, format_size, say
 from capture.errors import CaptureError, CommandLineError, RunNotFoundError
 
 TYPE_CHECKING = False
@@ -21,8 +22,8 @@ Copy runs with their files from the store at one URL to that at another.
 Usage:
   capture cp [--verify] SOURCE TARGET [RUN...]
 
-All runs are copied, or those that are named, or those for which a condition such as "config.lr < 0.1" holds. What is
-there already is not copied again.
+SOURCE and TARGET are folders or URLs. All runs are copied, or those that are named, or those for which a condition such
+as "config.lr < 0.1" holds. What is there already is not copied again. Status 1: not all is there whole.
 
 Options:
   --verify  Read each copy again, bytes included, and compare it.
@@ -60,21 +61,21 @@ def copy(source: str, target: str, runs: list[str], verify: bool) -> int:
     copying = _Copying(origin, identity, observer, target, verify)
     with tempfile.TemporaryDirectory(prefix="capture-cp-") as folder:
         for place, label in enumerate(labels, 1):
-            show = _Progress(f"[{place}/{len(labels)}] {label}")
+            show = _Progress(f"[{place}/{len(labels)}] {escape(str(label))}")
             try:
                 said = copying.copy(label, folder, show)
             except Exception as error:  # noqa: BLE001 - other people's stores; what it was is said, the others go on
                 show.clear()
                 copying.failed += 1
                 what = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
-                print(f"{label}: not copied: {what}", file=sys.stderr)
+                print(f"{escape(str(label))}: not copied: {escape(what, lines=True)}", file=sys.stderr)
                 if isinstance(error, StoreLostError) or is_passing(told, error):
                     copying.failed += len(labels) - place
                     print(f"{len(labels) - place} more were not tried", file=sys.stderr)
                     break
                 continue
             show.clear()
-            print(said)
+            say(escape(said, lines=True))
     origin.close()
     copying.close()
     print(
@@ -128,7 +129,7 @@ def _sentence(copied: Copied, verified: bool) -> str:
     if not copied.events:
         text = f"{copied.source} -> {copied.label}: is there already"
     else:
-        text = f"{copied.source} -> {copied.label}: {copied.events} events, {copied.files} files, {_size(copied.size)}"
+        text = f"{copied.source} -> {copied.label}: {copied.events} events, {copied.files} files, {format_size(copied.size)}"
     if copied.missing:
         text += "".join(f"\n  the store it comes from has no bytes of: {each}" for each in copied.missing)
     if copied.differences:
@@ -136,14 +137,6 @@ def _sentence(copied: Copied, verified: bool) -> str:
     elif verified:
         text += ", compared"
     return text
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 class _Progress:
@@ -160,7 +153,7 @@ class _Progress:
         now = time.monotonic()
         if self._is_terminal and now - self._shown > 0.1:
             self._shown = now
-            print(f"\r\x1b[K{self._text}: {copied.files} files, {_size(copied.size)}", end="", file=sys.stderr)
+            print(f"\r\x1b[K{self._text}: {copied.files} files, {format_size(copied.size)}", end="", file=sys.stderr)
 
     def clear(self) -> None:
         if self._shown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from capture.cli._console import escape, say
 from capture.errors import CommandLineError
 
 TYPE_CHECKING = False
@@ -17,7 +18,8 @@ Deliver what runs left behind when their process died or a store was away.
 Usage:
   capture sync [--to=URL] [UID...]
 
-The beginning or the end of a uid is enough; without one, everything that waits is delivered.
+The beginning or the end of a uid is enough; without one, everything that waits is delivered, to the stores that the
+journals name. capture doctor says what waits. Status 1: something waits still.
 
 Options:
   --to=URL  Deliver to this store instead of those that the journals name.
@@ -55,7 +57,7 @@ def deliver(to: str | None, runs: list[str]) -> int:
         )
     ]
     for report in reports:
-        print(report)
+        say(escape(str(report)))
     if not waiting:
         print("nothing waits")
     is_done = all(report.complete for report in reports)

@@ -495,7 +495,7 @@ def _running(reader: Reader) -> Iterator[Finding]:
         yield _of_store("warning", text, remedy)
     if kinds["silent"]:
         text = f"{_named(kinds['silent'])}: RUNNING elsewhere, without a sign of life for {SILENT_S / 60:.0f} min"
-        yield _of_store("warning", text, "see whether the process lives there; if not, capture sync there delivers the rest")
+        yield _of_store("warning", text, "see whether it lives there; if not, capture sync there delivers the rest")
     if kinds["stuck"]:
         text = f"{_named(kinds['stuck'])}: the process lives, and sent no heartbeat for {SILENT_S / 60:.0f} min"
         yield _of_store("warning", text, "it is stopped, or does not reach this store: see its log")
@@ -522,4 +522,4 @@ def _bin(location: str) -> Iterator[Finding]:
     if hasattr(curator, "close"):
         curator.close()
     if count:
-        yield _of_store("note", f"{_count(count, 'run')} in the bin", "capture purge lists them, and deletes them if asked")
+        yield _of_store("note", f"{_count(count, 'run')} in the bin", "capture purge lists what is there")

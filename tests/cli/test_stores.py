@@ -68,7 +68,7 @@ def test_each_store_is_listed_once_with_who_names_it(here, tmp_path, monkeypatch
     assert (lab["runs"], lab["states"], lab["waiting"], lab["reachable"]) == (1, {"COMPLETED": 1}, 1, True)
     assert (runs["runs"], runs["binned"], runs["reasons"]) == (2, 0, ["named", "folder here"]) and runs["size"] > 400
     assert stores["mongodb://nowhere.invalid:27017/x"]["reachable"] is False
-    assert list(stores)[0] == f"file://{here}/lab"
+    assert next(iter(stores)) == f"file://{here}/lab"
 
 
 def test_settings_that_another_layer_overrides_are_known_too(here, monkeypatch):
