@@ -119,42 +119,62 @@ def write_run(
     folder: str = "",
     source: str = "",
     progress: Callable[[str], Any] = lambda what: None,
-    known: dict[str, Written] | None = None,
 ) -> ExportedRun:
-    """Write all of a run.
+    """Write all of a run into a folder of an export, "" for the export itself; see `export_folder`."""
+    exported = begin_run(target, run, folder)
+    write_files(target, exported, list(FOLDERS), progress)
+    write_parts(target, exported, source, progress)
+    return exported
+
+
+def begin_run(target: Target, run: RunRecord, folder: str) -> ExportedRun:
+    """Keep the names for what every run has, before its files take them."""
+    for name in (*PARTS, "README.txt"):
+        target.place(folder, name)
+    return ExportedRun(run, folder)
+
+
+def write_files(
+    target: Target,
+    exported: ExportedRun,
+    kinds: Sequence[str],
+    progress: Callable[[str], Any] = lambda what: None,
+    known: dict[str, Written] | None = None,
+) -> None:
+    """Write files of a run.
 
     Parameters
     ----------
     target : Target
-    run : RunRecord
-    folder : str
-        Where in the export.
-    source : str
-        URL of the store that it comes from.
-    progress : callable
+    exported : ExportedRun
+    kinds : sequence of str
+        Of `FOLDERS`.
+    progress : callable, optional
     known : dict of str to Written, optional
-        Resources and artifacts that are in the export, by digest: those are not written again, and new ones are added.
+        Files that are in the export, by digest: those are not written again, and new ones are added.
     """
-    exported = ExportedRun(run, folder)
-    for name in (*PARTS, "README.txt"):
-        target.place(folder, name)
-    for kind in FOLDERS:
-        for stored in getattr(run, kind):
+    for kind in kinds:
+        for stored in getattr(exported.run, kind):
             progress(stored.name)
-            shared = known if known is not None and kind in ("resources", "artifacts") else None
-            exported.files.append(_write_file(target, _in(folder, kind), kind, stored, run, shared))
+            exported.files.append(_write_file(target, _in(exported.folder, kind), kind, stored, exported.run, known))
+
+
+def write_parts(
+    target: Target, exported: ExportedRun, source: str = "", progress: Callable[[str], Any] = lambda what: None
+) -> None:
+    """Write `PARTS`; the record tells of the files that were written before."""
+    run = exported.run
 
     def part(name: str, pieces: Iterable[str]) -> None:
         progress(name)
         encoded = (piece.encode("utf-8", "backslashreplace") for piece in pieces)
-        exported.parts[name] = target.stream(_in(folder, name), encoded)
+        exported.parts[name] = target.stream(_in(exported.folder, name), encoded)
 
     part("config.json", [_json(run.config)])
     part("environment.json", [_json(environment_of(run))])
     part("output.txt", _pieces(run.output))
     part("metrics.csv", metrics_lines(run))
     part("run.json", [_json(record_of(exported, source))])
-    return exported
 
 
 def _in(folder: str, name: str) -> str:

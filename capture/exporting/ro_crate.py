@@ -11,17 +11,19 @@ from capture.exporting.folder import (
     PARTS,
     ExportedFile,
     ExportedRun,
+    begin_run,
     index_of,
     placed,
     readable_name,
     readme_of,
     readme_of_many,
-    write_run,
+    write_files,
+    write_parts,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from typing import Any
 
@@ -84,11 +86,16 @@ def export_ro_crate(
     ExportError
         If something is there, or it cannot be written.
     """
-    known: dict[str, Written] = {}
     ordered = sorted(runs, key=lambda run: run.start_time.timestamp() if run.start_time else 0.0)
     with Target(path) as target:
         target.place("", METADATA)
-        exported = [write_run(target, run, folder, source, progress, known) for run, folder in placed(target, ordered)]
+        exported = [begin_run(target, run, folder) for run, folder in placed(target, ordered)]
+        known: dict[str, Written] = {}
+        for kinds, shared in ((["artifacts"], known), (["resources"], known), (["sources", "kept"], None)):
+            for each in exported:  # what runs made comes first: who used it refers to that
+                write_files(target, each, kinds, progress, shared)
+        for each in exported:
+            write_parts(target, each, source, progress)
         crate = Crate(exported, license)
         for each in exported:
             name = f"{each.folder}/README.txt" if each.folder else "README.txt"
@@ -129,7 +136,8 @@ class Crate:
             "about": {"@id": "./"},
         }
         profile = {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
-        return {"@context": CONTEXT, "@graph": [about, self._root(), profile, *self._entities.values()]}
+        entities = [about, self._root(), profile, *self._entities.values()]
+        return {"@context": CONTEXT, "@graph": [_compacted(entity) for entity in entities]}
 
     def _root(self) -> Entity:
         from capture.moments import datetime, timezone
@@ -139,7 +147,8 @@ class Crate:
         title = f"Run {runs[0].label} of {named}" if len(runs) == 1 else f"{len(runs)} runs of {named}"
         told = f"{title}: configuration, sources, files read and written, metrics and output, as capture recorded them."
         notes = " ".join(run.notes for run in runs if run.notes)
-        agents = list({str(each["agent"]): each["agent"] for each in self._actions_told() if "agent" in each}.values())
+        actions = [self._entities[each["@id"]] for each in self._actions]
+        agents = list({each["agent"]["@id"]: each["agent"] for each in actions if "agent" in each}.values())
         return {
             "@id": "./",
             "@type": "Dataset",
@@ -148,13 +157,10 @@ class Crate:
             "datePublished": datetime.now(timezone.utc).date().isoformat(),
             "license": self._license,
             "conformsTo": {"@id": PROFILE},
-            **({"author": _one_or_many(agents)} if agents else {}),
-            "mentions": _one_or_many(self._actions),
+            "author": agents,
+            "mentions": self._actions,
             "hasPart": self._parts,
         }
-
-    def _actions_told(self) -> list[Entity]:
-        return [self._entities[each["@id"]] for each in self._actions]
 
     # --------------------------------------------------------------------------------------------------- its entities
 
@@ -218,9 +224,7 @@ class Crate:
             action["error"] = _error(run)
         agent, place = self._agent(run), self._host(run)
         action.update({name: value for name, value in (("agent", agent), ("location", place)) if value})
-        environment = self._variables(run)
-        if environment:
-            action["environment"] = environment
+        action["environment"] = self._variables(run)
         return self.add(action)
 
     def _add_stored(self, each: ExportedFile, run: RunRecord) -> Entity | None:
@@ -253,16 +257,12 @@ class Crate:
         if url := _web_address(run.git.get("url")):
             told["url"] = told["codeRepository"] = url
         told["programmingLanguage"] = self._python(run)
-        requirements = [self._package(name, version) for name, version in run.packages.items()]
-        if requirements:
-            told["softwareRequirements"] = requirements
-        others = [
+        told["softwareRequirements"] = [self._package(name, version) for name, version in run.packages.items()]
+        told["hasPart"] = [
             files[id(each)]
             for each in exported.files
             if each.kind == "sources" and each is not main and files[id(each)]
         ]
-        if others:
-            told["hasPart"] = others
         if entity is None:
             id_ = f"#program-{_uri(run.name or str(run.label))}"
             return self.add({"@id": id_, "@type": "SoftwareApplication", **told})
@@ -438,9 +438,15 @@ def _type_of(path: str) -> str:
     return _TYPES.get(ending) or mimetypes.guess_type(path)[0] or "application/octet-stream"
 
 
-def _one_or_many(entities: Iterable[Entity]) -> Any:
-    listed = list(entities)
-    return listed[0] if len(listed) == 1 else listed
+def _compacted(entity: Entity) -> Entity:
+    """Return an entity in which a list of one is that one, and an empty list is not there: JSON-LD's compact form."""
+    plain = {}
+    for name, value in entity.items():
+        if not isinstance(value, list):
+            plain[name] = value
+        elif value:
+            plain[name] = value[0] if len(value) == 1 else value
+    return plain
 
 
 def _dumped(document: dict[str, Any]) -> str:
