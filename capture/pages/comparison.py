@@ -232,10 +232,9 @@ def _details(differences: Sequence[Difference]) -> Html:
     for each in differences:
         if not each.detail:
             continue
-        lines = each.detail.rstrip("\n").split("\n")
-        shown = _fitting(lines, min(LONGEST_DIFF, room))
+        shown = _fitting(each.detail[:LONGEST_DIFF].rstrip("\n").split("\n"), min(LONGEST_DIFF, room))
         room -= sum(map(len, shown)) + _PER_LINE * len(shown)
-        left_out = len(lines) - len(shown)
+        left_out = each.detail.rstrip("\n").count("\n") + 1 - len(shown)
         note = element("p", f"{counted(left_out, 'more line')} left out.", class_="soft small") if left_out else None
         text = diff("\n".join(shown)) if shown else None
         summary = [element("code", each.name), element("span", " ", KINDS.get(each.kind, each.kind), class_="kind")]
@@ -426,8 +425,7 @@ class _Limited:
         room = min(LONGEST_MARKDOWN_DIFF, self._room - len(summary) - 200)
         lines: list[str] = []
         used = 0
-        every = difference.detail.rstrip("\n").split("\n")
-        for line in every:
+        for line in difference.detail[:LONGEST_MARKDOWN_DIFF].rstrip("\n").split("\n"):
             line = visible(cut(line, LONGEST_LINE))
             used += len(line) + 1
             if used > room:
@@ -436,8 +434,8 @@ class _Limited:
         if not lines:
             self._count("diff")
             return
-        more = len(every) - len(lines)
-        note = f"\n\n{counted(more, 'more line')}" if more else ""
+        more = difference.detail.rstrip("\n").count("\n") + 1 - len(lines)
+        note = f"\n\n{counted(more, 'more line')}" if more > 0 else ""
         self.add("\n" + markdown.folded(summary, markdown.fenced("\n".join(lines), "diff") + note) + "\n", "diff")
 
     def finish(self) -> str:

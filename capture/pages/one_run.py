@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from capture.errors import CaptureError
 from capture.filters import MISSING
 from capture.pages.comparison import curves_of
 from capture.pages.html import Cell, element, folded, image, image_type, table, together
@@ -214,7 +213,7 @@ def _said(read: Any) -> Any:
     """Return what `read` returns; None if the store has not got it, or cannot read it."""
     try:
         return read()
-    except (OSError, CaptureError, KeyError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - each store's driver has errors of its own; it is logged, the page goes on
         import logging
 
         logging.getLogger("capture").warning("a part of a run is left out of the report: %s", error)

@@ -158,6 +158,8 @@ def test_records_of_sacreds_are_compared_in_a_page(tmp_path, monkeypatch):
     shutil.copytree(os.path.join(GOLDEN, "sacred-0.8.7-tinydb"), "tiny")
     assert main(["report", "--store=old", "1", "2", "queued-one", "-o", "p.html"]) == 0
     assert "Why they differ" in page(tmp_path / "p.html").text
+    assert main(["report", "--store=tinydb:tiny", "named", "-o", "t.html"]) == 0
+    assert page(tmp_path / "t.html").text.startswith("Run named")
 
 
 def test_the_command_works_as_a_process_with_any_encoding(store):
