@@ -312,7 +312,7 @@ def _warn_of_unknown_variables() -> None:
 
 
 #: variables of this library that are no settings
-_OTHER_VARIABLES = {"CAPTURE_LINEAGE_JOURNAL"}
+_OTHER_VARIABLES = {"CAPTURE_LINEAGE_JOURNAL", "CAPTURE_PAGER"}
 
 
 def _setting_files() -> list[tuple[str, dict[str, Any]]]:

@@ -364,7 +364,7 @@ def _inert(text: str) -> str:
 
 
 def _print_markdown(listing: Listing) -> None:
-    headings = [markdown(each) for each in listing.headings()]
+    headings = [markdown(escape(each)) for each in listing.headings()]
     marks = ["---:" if side == "right" else "---" for side in listing.alignment()]
     if listing.note:
         say(f"{listing.note}\n")

@@ -1,0 +1,331 @@
+"""``capture ls``: the runs that are meant, the columns that say something, in every form."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+
+import pytest
+
+from capture import Experiment, events, open_store
+from capture.cli import _run_table as table
+from capture.cli import main
+from capture.observers import FileStorageObserver
+from capture.testing import tell
+from tests.cli.looking import ROOT, on_a_terminal, plain, story, write_runs
+from tests.cli.test_console import on_unix
+
+SACRED = os.path.join(ROOT, "tests", "golden", "sacred-0.8.7")
+
+
+@pytest.fixture
+def ls(capsys):
+    """Run the command; return its lines, or with ``--json`` its objects."""
+
+    def run(*arguments, status=0):
+        capsys.readouterr()
+        assert main(["ls", *arguments]) == status
+        out = capsys.readouterr().out
+        return json.loads(out) if "--json" in arguments else out.splitlines()
+
+    return run
+
+
+def labels(lines) -> list[str]:
+    """Return the labels of a table's rows."""
+    return [line.split()[0] for line in lines[1:]]
+
+
+def test_what_differs_is_shown_and_the_newest_run_comes_first(six_runs, ls):
+    """Without any option: what was varied, and what came out; layers and nested.deep are the same everywhere."""
+    lines = ls()
+    assert lines[0].split() == ["label", "start", "status", "duration", "lr", "seed", "loss", "accuracy", "result"]
+    assert labels(lines) == list("654321")
+    assert lines[1].split()[-5:] == ["0.5", "3", "0.53", "0.47", "0.47"]
+
+
+def test_so_many_runs_are_shown(six_runs, ls):
+    """-n, and all of them with -a."""
+    assert labels(ls("-n", "2")) == ["6", "5"]
+    assert labels(ls("-n2")) == ["6", "5"]
+    assert len(labels(ls("-a"))) == 6
+    for wrong in (["-n", "x"], ["--precision=0"], ["--desc"], ["--json", "--csv"], ["--nosuch"]):
+        assert main(["ls", *wrong]) == 2
+
+
+def test_conditions_choose_runs(six_runs, ls):
+    """Several words hold together, and so does --mine; an own language is tested elsewhere."""
+    assert labels(ls("config.lr < 0.3", "config.seed > 1")) == ["3", "2"]
+    assert labels(ls("result > 0.8")) == ["3", "2", "1"]
+    assert ls("--mine") == []
+
+
+def test_a_condition_that_nothing_fulfils_says_what_there_is(six_runs, capsys):
+    """A slip in a name finds nothing; that must not look like an answer. It is no error either: scripts ask so."""
+    assert main(["ls", "config.lrr < 3"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and "config.lr" in captured.err and "no run" in captured.err
+    assert main(["ls", "config.lr < 0.01", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert main(["ls", "config.lr < 0.01", "--csv"]) == 0
+    assert capsys.readouterr().out.startswith("label,")
+
+
+def test_an_empty_store_and_a_missing_one_are_told_apart(tmp_path, capsys):
+    """The first is where one begins; the second is a slip."""
+    (tmp_path / "new").mkdir()
+    assert main(["ls", f"--store={tmp_path / 'new'}"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and "no runs" in captured.err and len(captured.err.splitlines()) == 1
+    assert main(["ls", f"--store={tmp_path / 'missing'}"]) == 2
+    assert "--store=URL" in capsys.readouterr().err
+
+
+def test_columns_are_chosen_by_patterns(six_runs, ls, capsys):
+    """By short and full names, globs and regular expressions, several at once."""
+    assert ls("--cols=loss,lr")[0].split() == ["label", "loss", "lr"]
+    assert ls("--cols=config.*")[0].split() == ["label", "layers", "lr", "nested.deep", "seed"]
+    assert ls("--cols=l*")[0].split() == ["label", "layers", "lr", "loss"]
+    assert ls("--cols=(loss|accuracy)", "--cols=loss.min")[0].split() == ["label", "loss", "accuracy", "loss.min"]
+    assert ls("--cols=metrics.loss.*")[1].split()[:2] == ["6", "0.53"]
+    assert ls("--cols=host.hostname,uid")[0].split()[0] == "label"
+    assert ls("--drop=loss", "--drop=s*")[0].split() == ["label", "duration", "lr", "accuracy", "result"]
+    assert main(["ls", "--cols=losss"]) == 2
+    assert "'loss'" in capsys.readouterr().err
+
+
+def test_only_what_changed(six_runs, ls):
+    """What all runs have in common goes, whoever asked for it."""
+    assert ls("--only-changed")[0].split() == ["label", "lr", "seed", "loss", "accuracy", "result"]
+    assert ls("--only-changed", "--cols=lr,layers")[0].split() == ["label", "lr"]
+    assert ls("--only-changed", "config.lr > 0.3")[0].split() == ["label", "seed", "loss", "accuracy", "result"]
+
+
+def test_all_runs_are_sorted_not_only_the_newest(six_runs, ls, capsys):
+    """By a path or a short name; the least first."""
+    assert labels(ls("--sort=loss", "-n", "2")) == ["1", "2"]
+    assert labels(ls("--sort=loss", "--desc", "-n", "2")) == ["6", "5"]
+    assert labels(ls("--sort=config.seed")) == ["4", "1", "5", "2", "6", "3"]
+    assert labels(ls("--sort=start", "-n1")) == ["1"] or labels(ls("--sort=start")) == list("654321")
+    assert "accuracy.max" in ls("--sort=metrics.accuracy.max")[0]
+    assert main(["ls", "--sort=losss"]) == 2
+    assert "losss" in capsys.readouterr().err
+
+
+def test_what_has_no_value_comes_last(tmp_path, ls, monkeypatch):
+    """Whichever way runs are sorted, a diverged one is not the best."""
+    store = str(tmp_path / "runs")
+    for number, result in enumerate((float("nan"), None, 2.0, 1.0, "text"), 1):
+        tell(FileStorageObserver(store), story(tmp_path, number, {"a": 1}).complete(result=result))
+    monkeypatch.chdir(tmp_path)
+    assert labels(ls("--sort=result")) == ["4", "3", "5", "2", "1"]
+    assert labels(ls("--sort=result", "--desc")) == ["5", "3", "4", "2", "1"]
+
+
+def test_runs_that_differ_in_their_seed_only_are_one_row(six_runs, ls):
+    """Mean and sample standard deviation of three runs, computed here by hand."""
+    lines = ls("--group-by")
+    assert "sample standard deviation" in lines[0] and "config.seed" in lines[0]
+    assert lines[1].split() == ["lr", "n", "status", "loss", "accuracy", "result", "runs"]
+    assert re.fullmatch(r" *0.5 +3 +COMPLETED +0.52 ± 0.01 +0.48 ± 0.01 +0.48 ± 0.01 +6, 5, 4", lines[2])
+    [first, second] = ls("--group-by", "--json")
+    assert first["config.lr"] == 0.5 and first["n"] == 3 and first["runs"] == ["6", "5", "4"]
+    assert first["result.mean"] == pytest.approx(0.48) and first["result.std"] == pytest.approx(0.01)
+    assert [group["n"] for group in ls("--group-by=seed", "--json")] == [2, 2, 2]
+    assert ls("--group-by=lr", "--sort=loss", "--cols=loss", "--csv")[1].startswith("0.1,3,COMPLETED,0.12,")
+    assert ls("--group-by", "-n1", "--sort=result", "--desc", "--json")[0]["config.lr"] == 0.1
+
+
+def test_a_group_tells_how_many_numbers_its_mean_is_of(tmp_path, ls, monkeypatch):
+    """A run that failed has no result; the mean of two must not look like the mean of three."""
+    store = str(tmp_path / "runs")
+    for seed, result in enumerate((1.0, 3.0, None, float("nan")), 1):
+        tell(FileStorageObserver(store), story(tmp_path, seed, {"seed": seed}).complete(result=result))
+    monkeypatch.chdir(tmp_path)
+    [line] = ls("--group-by")[2:]
+    assert "2 ± 1.4 (2)" in line and line.split()[0] == "4"
+
+
+def test_json_holds_everything_by_full_paths(six_runs, ls):
+    """A program gets all columns, numbers as numbers, and strict JSON."""
+    first = ls("--json", "-n1")[0]
+    assert first["config.layers"] == [64, 32] and first["config.nested.deep"] is True and first["label"] == "6"
+    assert first["metrics.loss.last"] == 0.53 and first["name"] == "digits" and len(first["uid"]) == 36
+    assert first["start_time"].endswith("+00:00")
+    assert list(ls("--json", "-n1", "--cols=lr")[0]) == ["label", "config.lr"]
+
+
+def test_csv_and_markdown_hold_other_peoples_text_safely(tmp_path, ls, monkeypatch):
+    """A spreadsheet computes what begins with an equals sign; a page would take a bar for the next column."""
+    store = str(tmp_path / "runs")
+    nasty = {"a": "=1+1", "b": 'x|y\n"z", <b>', "c": -1.5, "d": "@me", "e": [1, "2"], "f": float("nan"), "g": None}
+    tell(FileStorageObserver(store), story(tmp_path, 1, nasty).complete())
+    monkeypatch.chdir(tmp_path)
+    [row] = csv.DictReader(io.StringIO("\n".join(ls("--csv", "--cols=config.*"))))
+    assert row["config.a"] == "'=1+1" and row["config.b"] == nasty["b"] and row["config.c"] == "-1.5"
+    assert row["config.d"] == "'@me" and row["config.e"] == '[1, "2"]' and (row["config.f"], row["config.g"]) == ("nan", "")
+    head, marks, cells = ls("--md", "--cols=config.*")
+    assert head == "| label | a | b | c | d | e | f | g |" and marks.startswith("| ---: | --- |")
+    assert len(re.findall(r"(?<!\\)\|", cells)) == 9 and "<b>" not in cells and "@me" not in cells
+
+
+def test_nothing_in_a_record_reaches_the_terminal_as_it_is(tmp_path, ls, monkeypatch):
+    """In names, tags, config keys and values, in every form of output."""
+    store = str(tmp_path / "runs")
+    evil = "\x1b[2J\u202eevil\r\n[red]"
+    told = story(tmp_path, 1, {"k\x1b[31m": evil, "key": evil}, name=evil)
+    tell(FileStorageObserver(store), told.add(events.Annotated(tags=[evil], notes=evil)).complete(result=evil))
+    tell(FileStorageObserver(store), story(tmp_path, 2, {"key": "x"}).complete())
+    monkeypatch.chdir(tmp_path)
+    for arguments in ([], ["--md"], ["--json"], ["--group-by=key"]):
+        capture = ls(*arguments)
+        text = json.dumps(capture) if "--json" in arguments else "\n".join(capture)
+        assert "\x1b" not in text and "\u202e" not in text and "\r" not in text
+
+
+@on_unix
+def test_a_narrow_terminal_shows_what_says_most(six_runs):
+    """And how many columns it hides; nothing is cut in a pipe."""
+    for columns in (200, 80, 50, 20):
+        shown = plain(on_a_terminal(["ls"], columns)[0])
+        lines = [line for line in shown.splitlines() if "hidden" not in line]
+        assert max(map(len, lines)) <= columns, shown
+        assert ("hidden" in shown) == (columns < 80), shown
+        assert lines[0].split()[0] == "label" and len(lines) == 7
+    assert "seed" not in plain(on_a_terminal(["ls"], 60)[0]).splitlines()[0]
+
+
+@on_unix
+def test_letters_of_two_columns_fit_the_terminal_too(tmp_path):
+    """The tags of a colleague in Tokyo; a value that is longer than the screen."""
+    store = str(tmp_path / "runs")
+    for number in (1, 2):
+        told = story(tmp_path, number, {"data": "損失" * 60 + str(number), "x": number})
+        tell(FileStorageObserver(store), told.add(events.Annotated(tags=["🚀" * number], notes=None)).complete())
+    shown = plain(on_a_terminal(["ls"], 70, CAPTURE_STORE=store)[0]).splitlines()
+    from capture.cli._console import cell_width
+
+    assert max(map(cell_width, shown)) <= 70 and "損" in shown[1] and "…" in shown[1]
+
+
+def test_a_damaged_run_is_named_and_the_others_are_listed(six_runs, ls, capsys):
+    """One file that a full disk cut off must not hide a year of work."""
+    for name, text in (("metrics.jsonl", '{"broken'), ("metrics.json", "{")):
+        with open(os.path.join(six_runs, "3", name), "w") as stream:
+            stream.write(text)
+    with open(os.path.join(six_runs, "2", "run.json"), "w") as stream:
+        stream.write("{")
+    assert main(["ls"]) == 0
+    listed = labels(capsys.readouterr().out.splitlines())
+    assert {"6", "5", "4", "1"} <= set(listed) and "2" not in listed
+
+
+def test_a_part_that_cannot_be_read_is_a_question_mark(six_runs, monkeypatch, capsys):
+    """Of a record that is read in parts, the rest is shown."""
+    from capture.errors import RecordError
+    from capture.query.client import StoredRun
+
+    def broken(self):
+        if self.label == "3":
+            raise RecordError("the summary is cut off")
+        return self.record.summary
+
+    monkeypatch.setattr(StoredRun, "summary", property(broken))
+    assert main(["ls"]) == 0
+    captured = capsys.readouterr()
+    assert labels(captured.out.splitlines()) == list("654321")
+    assert next(line for line in captured.out.splitlines() if line.split()[0] == "3").count("?") == 2
+    assert captured.err.count("run 3: not all of it can be read: the summary is cut off") == 1
+
+
+def test_only_the_runs_that_are_shown_are_read(six_runs, monkeypatch, ls):
+    """Of ten thousand runs twenty are shown, and reading is what takes time."""
+    asked = []
+    reader = type(open_store(six_runs).reader)
+    find = reader.find
+    monkeypatch.setattr(reader, "find", lambda self, where=None, limit=None: asked.append(limit) or find(self, where, limit))
+    ls("-n", "3")
+    assert asked == [3]
+
+
+def test_a_died_run_is_said_to_have_died(tmp_path, ls, monkeypatch):
+    """A process that was killed says RUNNING for ever."""
+    store = str(tmp_path / "runs")
+    tell(FileStorageObserver(store), story(tmp_path, 1, {}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(type(open_store(store).reader), "is_alive", lambda self, record: False)
+    assert ls()[1].split()[3] == "DIED"
+    assert ls("--json")[0]["status"] == "DIED"
+
+
+@pytest.mark.parametrize("scheme", ["file", "sqlite", "tinydb"])
+def test_every_store_is_listed_alike_and_so_is_its_bin(scheme, tmp_path, ls, capsys):
+    """The commands know readers and curators only."""
+    from capture.registry import make_observer
+
+    pytest.importorskip({"file": "capture", "sqlite": "sqlalchemy", "tinydb": "tinydb"}[scheme])
+    url = {"file": str(tmp_path / "s"), "sqlite": f"sqlite:///{tmp_path}/runs.db", "tinydb": f"tinydb://{tmp_path}/t"}[scheme]
+    write_runs(str(tmp_path), make_observer(url))
+    option = f"--store={url}"
+    assert ls(option)[0].split() == ["label", "start", "status", "duration", "lr", "seed", "loss", "accuracy", "result"]
+    assert labels(ls(option, "--sort=loss", "--desc", "config.seed < 3")) == ["5", "4", "2", "1"]
+    assert ls(option, "--bin") == []
+    with open_store(url) as store:
+        store.curator.bin(store.get("2").label)
+        store.curator.bin(store.get("5").label)
+    assert labels(ls(option, "--bin")) == ["5", "2"]
+    assert labels(ls(option, "--bin", "config.lr > 0.2")) == ["5"]
+    assert labels(ls(option)) == ["6", "4", "3", "1"]
+
+
+def test_records_of_sacred_are_listed(ls):
+    """They have no uid, no facts, and one of them has never started."""
+    lines = ls(f"--store={SACRED}")
+    assert len(lines) == 4 and {line.split()[0] for line in lines[1:]} == {"1", "2", "queued-one"}
+    assert "QUEUED" in "\n".join(lines) and "FAILED" in "\n".join(lines)
+    assert len(ls(f"--store={SACRED}", "--json")) == 3
+
+
+def test_real_runs_are_listed(tmp_path, monkeypatch, ls):
+    """From the decorator to the table."""
+    monkeypatch.chdir(tmp_path)
+    ex = Experiment("real", observers=[str(tmp_path / "runs")], save_git_info=False)
+
+    @ex.config
+    def config():
+        lr = 0.1
+        name = "a"
+
+    @ex.main
+    def train(lr, _run):
+        _run.log_scalar("loss", lr)
+        return lr * 2
+
+    for lr in (0.1, 0.2):
+        ex.run(config_updates={"lr": lr})
+    lines = ls()
+    assert lines[0].split() == ["label", "start", "status", "duration", "lr", "seed", "loss", "result"]
+    assert [line.split()[-1] for line in lines[1:]] == ["0.4", "0.2"]
+    assert labels(ls("--mine")) == ["2", "1"]
+
+
+def test_patterns_mean_exact_names_before_globs_before_expressions():
+    """A config key that looks like a pattern is found by itself."""
+    columns = ["config.a[0]", "config.a0", "metrics.a.b.last"]
+    assert table.matched("a[0]", columns) == ["config.a[0]"]
+    assert table.matched("a[0-9]", columns) == ["config.a0"]
+    assert table.matched("a.b", columns) == ["metrics.a.b.last"]
+    assert table.matched("(", columns) == []
+
+
+def test_the_times_of_today_are_short():
+    """The day is said where it is another one."""
+    from datetime import datetime, timedelta
+
+    now = datetime(2026, 6, 15, 12, 0, 0).astimezone()
+    assert table.short_time(now - timedelta(hours=1), now) == "11:00:00"
+    assert table.short_time(now - timedelta(days=2), now) == "06-13 12:00"
+    assert table.short_time(now - timedelta(days=400), now).startswith("2025-05-")
