@@ -129,7 +129,8 @@ def _sentence(copied: Copied, verified: bool) -> str:
     if not copied.events:
         text = f"{copied.source} -> {copied.label}: is there already"
     else:
-        text = f"{copied.source} -> {copied.label}: {copied.events} events, {copied.files} files, {format_size(copied.size)}"
+        size = format_size(copied.size)
+        text = f"{copied.source} -> {copied.label}: {copied.events} events, {copied.files} files, {size}"
     if copied.missing:
         text += "".join(f"\n  the store it comes from has no bytes of: {each}" for each in copied.missing)
     if copied.differences:
