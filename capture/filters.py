@@ -289,7 +289,7 @@ def meant(path: str, operator: str, value: Any, now: datetime | None = None) -> 
         - ``start_time stop_time queue_time heartbeat``, compared with text: see `capture.dates.when`;
         - ``duration``, compared with text: ``"2 h"`` is 7200;
         - ``git.commit``, equal to four or more hexadecimal digits: a commit that begins so;
-        - ``packages.NAME``: versions, of which 1.10 is greater than 1.9;
+        - ``packages.NAME``, ``host.python_version``: versions, of which 1.10 is greater than 1.9;
         - ``project``, equal to ``vision``: experiments called ``vision`` or ``vision/...``;
         - ``state``, or ``status`` equal to ``DIED``: what readers infer of a run that says RUNNING;
         - ``label``, equal to a number or its digits: stores have one or the other.
@@ -415,6 +415,7 @@ _MEANINGS: dict[str, Callable[[str, str, Any, datetime | None], Filter]] = {
     "duration": _on_duration,
     "git.commit": _on_commit,
     "packages": _on_version,
+    "host.python_version": _on_version,
     "project": _on_project,
     "state": _on_state,
     "status": _on_status,

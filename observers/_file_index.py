@@ -611,8 +611,8 @@ def _on_tags(test: Test, values: list[Any]) -> tuple[str, str] | None:
 
 
 def _is_comparable(value: Any) -> bool:
-    """Say whether SQLite compares a value as Python does."""
-    if isinstance(value, str):
+    """Say whether SQLite compares a value as Python does; a version is text that it does not."""
+    if type(value) is str:
         return value.isprintable()
     if type(value) is int or type(value) is bool:
         return abs(value) < 2**53

@@ -151,7 +151,8 @@ def _tags(test: Test) -> dict[str, Any] | None:
     text = _text(test)
     if test.operator == "contains":
         text = test.value if isinstance(test.value, str) and _is_text(test.value) else None
-    return None if text is None else _either({"omniboard.tags": text}, {"omniboard.tags": {"$type": "string"}})
+    one_text = {"omniboard.tags": {"$type": "string", "$not": {"$type": "array"}}}
+    return None if text is None else _either({"omniboard.tags": text}, one_text)
 
 
 def _name(test: Test) -> dict[str, Any] | None:

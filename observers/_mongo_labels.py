@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from capture.observers._mongo_place import Place
 
-_INDEXES = 1  #: version of the indexes that `Labels._make_indexes` makes
+_INDEXES = 2  #: version of the indexes that `Labels._make_indexes` makes
 
 
 def label_of(text: Any) -> Any:
@@ -128,6 +128,7 @@ class Labels:
         ours = {"partialFilterExpression": {"capture.uids": {"$exists": True}}}
         place.runs.create_index("capture.uids", unique=True, name="capture_uids", **ours)
         place.runs.create_index([("status", 1), ("start_time", -1)], name="capture_status")
+        place.runs.create_index([("start_time", -1)], name="capture_start_time")
         place.metrics.create_index("run_id", name="capture_run_id")
         place.metrics.create_index(
             "capture.run", name="capture_run", partialFilterExpression={"capture.run": {"$exists": True}}

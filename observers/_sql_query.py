@@ -238,7 +238,8 @@ def _experiment_name(test: Test) -> Any:
 
     values, table = _texts(test), tables.experiment
     if values and all(values):
-        found = table.c.name.in_([plain_text(value, tables.SHORT) for value in values])
+        # MySQL and MariaDB have the beginning of a long name
+        found = table.c.name.in_([plain_text(value, limit) for value in values for limit in (None, tables.SHORT)])
     elif beginning(test):
         found = table.c.name.startswith(plain_text(beginning(test), tables.SHORT), autoescape=True)
     else:

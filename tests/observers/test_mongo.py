@@ -17,8 +17,10 @@ from bson import ObjectId, json_util
 
 from capture import Experiment, events
 from capture.errors import CommandLineError, ObserverError
+from capture.expressions import parse
 from capture.filters import field
 from capture.observers import MongoObserver, _mongo_output, _mongo_series
+from capture.observers._mongo_filters import query_of
 from capture.observers._mongo_place import executors_of, hosts_in, split_options
 from capture.observers._mongo_values import safe_key, true_key
 from capture.registry import make_observer, open_curator, open_reader
@@ -1253,3 +1255,5 @@ def test_the_indexes_are_there_whoever_gave_the_first_label(store, tmp_path):
     assert "IXSCAN" in str(plan)
     plan = store.db.runs.find({"capture.uids": {"$regex": "^01|ff$"}}).explain()["queryPlanner"]["winningPlan"]
     assert "IXSCAN" in str(plan)
+    plan = store.db.runs.find(query_of(parse("start_time < '2020-01-01'"))).explain()["queryPlanner"]["winningPlan"]
+    assert "capture_start_time" in str(plan)
