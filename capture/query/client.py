@@ -205,11 +205,11 @@ class StoredRun(RunRecord):
         ----------
         pattern : str
         kind : {"artifacts", "resources", "sources", "kept"}, optional
-            Only files of this kind; all kinds otherwise.
+            Only files of this kind; otherwise those of the first three, which are the user's.
         """
         if kind is not None and kind not in FILES:
             raise ValueError(f"files are of the kinds {', '.join(FILES)}, got {kind!r}")
-        kinds = ("artifacts", "resources", "sources", "kept") if kind is None else (kind,)
+        kinds = ("artifacts", "resources", "sources") if kind is None else (kind,)
         return RunFiles(each for which in kinds for each in getattr(self, which) if fits(each.name, pattern))
 
     # What people may change.

@@ -132,13 +132,16 @@ def _take_apart(dicts: Sequence[Any], prefix: str, into: dict[str, list[Any]]) -
         column = [each.get(key, MISSING) for each in plain]
         path = f"{prefix}.{key}"
         kinds = set(map(type, column))
-        if dict not in kinds or all(not value for value in column if type(value) is dict):
+        if dict in kinds and any(type(value) is dict and value for value in column):
+            leaves = [MISSING if type(value) is dict and value else value for value in column]
+            if any(value is not MISSING for value in leaves):
+                into[path] = leaves
+            _take_apart(column, path, into)
+        elif path not in into:
             into[path] = column
-            continue
-        leaves = [MISSING if type(value) is dict and value else value for value in column]
-        if any(value is not MISSING for value in leaves):
-            into[path] = leaves
-        _take_apart(column, path, into)
+        else:  # {"a": {"b": 1}} in one run, {"a.b": 1} in another; where a run has both, the key with the dot counts
+            pairs = zip(column, into[path]) if "." in str(key) else zip(into[path], column)
+            into[path] = [other if one is MISSING else one for one, other in pairs]
 
 
 def order(values: Sequence[Any], descending: bool = False) -> list[int]:

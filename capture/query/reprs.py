@@ -192,7 +192,7 @@ def run_html(run: StoredRun) -> str:
     if run.result is not None:
         parts.append(f"<div>result: <b>{escape(shown(run.result, 1000))}</b></div>")
     if run.fail_trace:
-        parts.append(_folded("traceback", _pre("".join(run.fail_trace)), is_open=True))
+        parts.append(_folded("traceback", _pre("".join(run.fail_trace)[-_TEXT:]), is_open=True))
     if run.config:
         parts.append(_folded(f"config ({len(run.config)})", config_html(run.config), is_open=True))
     if run.summary:
@@ -203,7 +203,7 @@ def run_html(run: StoredRun) -> str:
             parts.append(_folded(f"{kind} ({len(files)})", files_html(files)))
     output = run.output
     if output:
-        parts.append(_folded("output", _pre(output[-_TEXT:])))
+        parts.append(_folded("output", _pre(output if len(output) <= _TEXT else "…\n" + output[-_TEXT:])))
     return '<div class="capture-run">' + "".join(parts) + "</div>"
 
 
@@ -258,7 +258,7 @@ def _folded(summary: str, content: str, is_open: bool = False) -> str:
 
 
 def _pre(text: str) -> str:
-    return f'<pre style="max-height:30em;overflow:auto;white-space:pre-wrap">{escape(_cut(text))}</pre>'
+    return f'<pre style="max-height:30em;overflow:auto;white-space:pre-wrap">{escape(text)}</pre>'
 
 
 def _cut(text: str) -> str:
@@ -325,8 +325,9 @@ def file_bundle(file: RunFile) -> dict[str, Any]:
     text = text_of(head)
     if text is None:
         return {"text/plain": plain, "text/html": caption}
-    lines = text.splitlines(keepends=True)
-    short = "".join(lines[:_LINES])[:_TEXT]
+    short = "".join(text.splitlines(keepends=True)[:_LINES])[:_TEXT]
+    if len(short) < len(text):
+        short += "\n…"
     if file.name.lower().endswith((".csv", ".tsv")) or file.content_type == "text/csv":
         body = csv_html(text, "\t" if file.name.lower().endswith(".tsv") else ",")
     else:
@@ -371,7 +372,7 @@ def csv_html(text: str, separator: str) -> str:
     try:
         rows = list(islice(csv.reader(text.splitlines(), delimiter=separator), _TABLE_ROWS + 2))
     except csv.Error:
-        return _pre(text)
+        return _pre(_cut(text))
     more = f'<div style="{_SOFT}">…</div>' if len(rows) > _TABLE_ROWS + 1 else ""
     rows = [row[:_TABLE_COLUMNS] for row in rows[: _TABLE_ROWS + 1]]
     return table_html(rows[0] if rows else (), rows[1:]) + more
