@@ -161,12 +161,19 @@ class Masker:
     def _field(self, event: Event, name: str, value: Any) -> Any:
         if value is None:
             return value
+        if name == "facts" and getattr(event, "topic", "") == "config":
+            return self._said_of_entries(value)
         if name == "facts":
             return self._through(value, None, (None, name), getattr(event, "topic", ""))
         if event.name == "heartbeat" and type(value) is list:  # one element: the value, which may be None
             masked = [self._through(item, None, None, name) for item in value]
             return value if all(new is old for new, old in zip(masked, value)) else masked
         return self._through(value, None, None, name)
+
+    def _said_of_entries(self, value: dict[str, dict[str, str]]) -> Any:
+        """Mask what is said of entries of the configuration: what is said of `api_key` is no key, but may quote one."""
+        masked = {part: {path: self.mask(text) for path, text in said.items()} for part, said in value.items()}
+        return masked if masked != value else value
 
     def mask(self, value: Any, path: str = "") -> Any:
         """Return a value in which secrets are masked: the same object if there are none, else a copy.

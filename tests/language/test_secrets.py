@@ -691,3 +691,15 @@ def test_fields_of_named_tuples_are_masked_by_name():
     assert Masker(environ={}).mask({"login": Login("bob", "hunter2")}) == {"login": ("bob", mask_of("password"))}
     harmless = Login("bob", None)
     assert Masker(environ={}).mask(harmless) is harmless
+
+
+def test_who_set_a_secret_entry_is_no_secret():
+    """The facts of the configuration are keyed by the names of its entries: `api_key` was set by somebody, and who is told."""
+    from capture.events import Facts
+    from capture.masking import Masker
+
+    said = {"origins": {"api_key": "command line"}, "docs": {"db.password": "see the wiki"}}
+    event = Facts(topic="config", facts=said)
+    assert Masker().event(event).facts == said
+    leak = Facts(topic="config", facts={"origins": {}, "docs": {"hub": "ghp_" + "a1B2" * 9}})
+    assert "a1B2" not in repr(Masker().event(leak).facts)

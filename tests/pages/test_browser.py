@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -12,10 +11,18 @@ from capture.pages.comparison import as_html
 from capture.pages.report import report
 from tests.pages.checking import NASTY, nasty_run
 from tests.pages.test_comparison import comparison, nasty, runs
+from tests.servers import chromium
+from tests.servers.fixtures import leave_out
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("browser")]
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no Chromium on the PATH; test_report.py checks the pages' text")]
+
+@pytest.fixture(scope="module")
+def browser() -> None:
+    """Leave the tests out where there is no browser, unless somebody counts on them."""
+    reason = chromium.missing()
+    if reason is not None:
+        leave_out(reason)
 
 
 def opened(source: str, tmp_path, place: str = "") -> tuple[str, list[str]]:
@@ -24,7 +31,7 @@ def opened(source: str, tmp_path, place: str = "") -> tuple[str, list[str]]:
     path.write_text(source, encoding="utf-8", newline="\n")
     done = subprocess.run(
         [
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--no-first-run",
+            chromium.path(), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--no-first-run",
             f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9",
             "--virtual-time-budget=3000", "--dump-dom", f"{path.as_uri()}{place}",
         ],

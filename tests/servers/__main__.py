@@ -10,8 +10,8 @@ import time
 
 from tests.servers import NAMES, installing, packages
 
-#: what can be installed: servers, packages that use the library, and shells that complete its commands
-KNOWN = [*NAMES, *packages.PACKAGES, "shells"]
+#: what can be installed: servers, packages that use the library, shells that complete its commands, a browser for its pages
+KNOWN = [*NAMES, *packages.PACKAGES, "shells", "chromium"]
 
 
 def main() -> int:
