@@ -509,9 +509,11 @@ def _source(run: StoredRun, name: str, pager: bool) -> int:
     if is_terminal():
         with paged(pager):
             say(escape_output(data.decode("utf-8", "backslashreplace")), end="" if data.endswith(b"\n") else "\n")
-    else:
+    elif hasattr(sys.stdout, "buffer"):
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
+    else:  # replaced by something that takes text only
+        say(data.decode("utf-8", "backslashreplace"), end="")
     return 0
 
 

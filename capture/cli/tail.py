@@ -98,8 +98,12 @@ def _follow(store: Store, found: StoredRun, lines: int, arguments: dict[str, Any
                 raise
             hint(f"cannot be read at the moment: {escape(str(error), lines=True)}")
         # A store that takes long to answer is asked less often.
-        time.sleep(max(POLL_S, 5 * (time.monotonic() - asked)))
+        _wait(max(POLL_S, 5 * (time.monotonic() - asked)))
         found = _again(store, found)
+
+
+def _wait(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 def _again(store: Store, found: StoredRun) -> StoredRun:

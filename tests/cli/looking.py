@@ -20,6 +20,11 @@ def story(folder, number: int, config: dict, name: str = "digits", **fields) -> 
     return told.start(config=config, ex_info=described, **fields)
 
 
+def failed(told: Story, *trace: str) -> Story:
+    """Append that the run failed."""
+    return told.add(events.Failed(fail_time=told.moment(), fail_trace=list(trace)))
+
+
 def write_runs(folder, observer=None) -> str:
     """Make a store of six completed runs: two learning rates, three seeds each; return its path."""
     store = os.path.join(folder, "runs")
