@@ -89,7 +89,7 @@ def _to_folder(store: Store, runs: Sequence[StoredRun], target: str, arguments: 
             from capture.exporting.folder import export_folder
 
             exported = export_folder(records, target, store.url, step)
-    files = sum(each.written is not None for run in exported for each in run.files)
+    files = len({each.written.path for run in exported for each in run.files if each.written is not None})
     form = " as an RO-Crate" if arguments["--ro-crate"] else ""
     say(f"{count_of(len(exported))} with {count_of(files, 'file')} exported{form} to {escape(target)}")
     return _tell_missing(exported)
