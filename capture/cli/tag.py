@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capture.cli._arguments import chosen_store
-from capture.cli._console import print_table
+from capture.cli._console import escape, hint, print_table
 from capture.cli._runs import chosen_runs, label_of
 from capture.errors import CommandLineError
 
@@ -40,13 +40,18 @@ def run(arguments: dict[str, Any]) -> int:
     with chosen_store(arguments) as store:
         if not arguments["RUN"] and arguments["--where"] is None:
             counts = tag_counts(store.find())
-            print_table(["tag", "runs"], [[tag, str(count)] for tag, count in counts.items()], ["left", "right"])
+            if counts:
+                print_table(["tag", "runs"], [[tag, str(count)] for tag, count in counts.items()], ["left", "right"])
+            else:
+                hint(f"no run of {escape(store.url)} has a tag")
             return 0
         runs = chosen_runs(store, arguments)
         rows = []
         for each in runs:
             tags = change_tags(each, add, remove) if add or remove else each.tags
             rows.append([label_of(each), ", ".join(tags)])
-    if rows:
-        print_table(["run", "tags"], rows)
-    return 0 if rows else 1
+    if not rows:
+        hint("no run is meant")
+        return 1
+    print_table(["run", "tags"], rows)
+    return 0
