@@ -27,6 +27,7 @@ _NAMES = (
 _WORDS = ("project", "state")
 _DEEPEST = 100  #: levels of brackets, which nobody writes by hand
 _LONGEST = 20_000  #: characters: Python's parser needs some memory for each
+_SHOWN = 160  #: characters of a condition in a message
 #: how others write what Python calls
 _OTHER_LANGUAGES = {"true": "True", "false": "False", "null": "None", "none": "None", "nil": "None"}
 _OTHER_SIGNS = {"&&": "and", "||": "or", "<>": "!=", "===": "==", "=~": '.matches("...")', "!": "not"}
@@ -44,7 +45,9 @@ class ExpressionError(CaptureError, ValueError):
 
     def __init__(self, text: str, column: int, problem: str) -> None:
         self.text, self.column, self.problem = text, column, problem
-        super().__init__(f"{problem}\n  {text}\n  {' ' * column}^", print_traceback=False)
+        start = max(column - _SHOWN // 2, 0) if len(text) > _SHOWN else 0
+        shown = "".join(letter if letter.isprintable() else " " for letter in text[start : start + _SHOWN])
+        super().__init__(f"{problem}\n  {shown}\n  {' ' * (column - start)}^", print_traceback=False)
 
     def __reduce__(self) -> Any:
         return type(self), (self.text, self.column, self.problem)
@@ -77,9 +80,10 @@ def parse(
     >>> parse('config.lr < 0.1 and not "bad" in tags')
     (field('config.lr') < 0.1 & ~field('tags') contains 'bad')
     """
-    text = text.strip()
+    for line_end in ("\\\n", "\n", "\r"):  # it may stand on several lines
+        text = text.strip().replace(line_end, " " * len(line_end))
     if len(text) > _LONGEST:
-        raise ExpressionError(text[:60] + "...", 0, f"a condition has at most {_LONGEST} characters")
+        raise ExpressionError(text, 0, f"a condition has at most {_LONGEST} characters")
     try:
         return _Parser(text, now, known).filter(_tree(text), 0)
     except SyntaxError as error:
@@ -87,7 +91,8 @@ def parse(
     except (ValueError, TypeError, RecursionError, MemoryError) as error:  # {[]: 1} is a TypeError
         if isinstance(error, ExpressionError):
             raise
-        raise ExpressionError(text, 0, f"this condition is not understood: {error}") from None
+        because = str(error) if isinstance(error, (ValueError, TypeError)) else "it is nested too deeply"
+        raise ExpressionError(text, 0, f"this condition is not understood: {because}") from None
 
 
 def _tree(text: str) -> ast.AST:
@@ -190,7 +195,7 @@ class _Parser:
                 right, self._some_path(left), "==" if isinstance(sign, ast.Is) else "!=", self._value(right)
             )
         word = _SIGNS[type(sign)]
-        path = self._path(left)
+        path = self._some_path(left) if isinstance(left, ast.Call) else self._path(left)
         if path is not None:
             return self._meant(right, path, word, self._value(right))
         return self._meant(left, self._some_path(right), _MIRRORED[word], self._value(left))
@@ -246,7 +251,7 @@ class _Parser:
 
     def _value(self, node: ast.AST) -> Any:
         """Return a value that is written out: nothing is looked up, called or computed."""
-        if isinstance(node, ast.Constant):
+        if isinstance(node, ast.Constant) and node.value is not ...:
             return node.value
         if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
             kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
