@@ -97,6 +97,13 @@ def _explained(arguments: list[str]) -> int:
 
         print(f"capture: {escape(str(error), lines=True)}", file=sys.stderr)
         return 2 if isinstance(error, CommandLineError) else 1
+    except (ConnectionError, TimeoutError) as error:
+        if isinstance(error, BrokenPipeError) or arguments[:1] in ([raw] for raw in _RAW):
+            raise
+        from capture.cli._console import escape
+
+        print(f"capture: {escape(str(error), lines=True)}", file=sys.stderr)  # a store's server is away
+        return 1
 
 
 def _command(arguments: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 
 import pytest
@@ -20,6 +21,14 @@ def test_built_in_stores_are_listed_with_what_they_keep(capsys):
     scheme, _, keeps, sides, origin, state = found["FileStorageObserver"]
     assert scheme == "file" and sides == "rc" and origin.startswith("capture ") and state == "ready"
     assert {"metrics", "artifacts", "resources", "sources"} <= set(keeps.split())
+
+
+def test_programs_get_the_list_as_json(capsys):
+    """For a portal that shows what can be used here."""
+    assert main(["observers", "--json"]) == 0
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert found["FileStorageObserver"]["schemes"] == ["file"] and found["FileStorageObserver"]["state"] == "ready"
+    assert found["MongoObserver"]["needs"] == {"mongodb": [], "mongodb+srv": []}
 
 
 def test_every_built_in_class_can_be_loaded():

@@ -223,3 +223,11 @@ def test_names_are_escaped(tmp_path, capsys):
     assert verify(record).problems
     main(["verify", f"--store={url}", "1"])
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_server_that_is_away_is_said_in_a_sentence(capsys):
+    """No traceback of a driver's."""
+    pytest.importorskip("pymongo")
+    assert main(["verify", "--all", "--store=mongodb://localhost:1/x?serverSelectionTimeoutMS=50"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("capture: MongoDB at localhost:1 does not answer") and "Traceback" not in err
