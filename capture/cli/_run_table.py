@@ -68,9 +68,11 @@ class Row:
         self._config: dict[str, Any] | None = None
 
     def __getitem__(self, path: str) -> Any:
-        if path not in self._values:
-            self._values[path] = self._read(path)
-        return self._values[path]
+        try:
+            return self._values[path]
+        except KeyError:
+            value = self._values[path] = self._read(path)
+            return value
 
     @property
     def config(self) -> dict[str, Any]:
@@ -78,6 +80,7 @@ class Row:
         if self._config is None:
             config = self._tried(lambda: self.run.config)
             self._config = flat(config, "config") if isinstance(config, dict) and config else {}
+            self._values.update(self._config)
         return self._config
 
     @property
@@ -91,7 +94,7 @@ class Row:
             return self.run.label if self.run.label is not None else self.run.uid[-8:]
         if path == "status":
             return self._tried(lambda: self.run.state)
-        if path.startswith("config.") and path in self.config:
+        if self._config is None and path.startswith("config.") and path in self.config:
             return self.config[path]
         return self._tried(lambda: lookup(self.run, path))
 
@@ -120,9 +123,12 @@ def all_columns(rows: Sequence[Row]) -> list[str]:
 
 def varied(columns: Iterable[str], rows: Sequence[Row]) -> list[str]:
     """Return the columns in which not all runs have the same."""
-    return [
-        column for column in columns if len(rows) < 2 or len({identity(_comparable(row[column])) for row in rows}) > 1
-    ]
+    return [column for column in columns if len(rows) < 2 or _varies(column, rows)]
+
+
+def _varies(column: str, rows: Sequence[Row]) -> bool:
+    first = identity(_comparable(rows[0][column]))
+    return any(identity(_comparable(row[column])) != first for row in rows)
 
 
 def _comparable(value: Any) -> Any:
