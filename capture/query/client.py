@@ -221,17 +221,15 @@ class StoredRun(RunRecord):
 
     def tag(self, *tags: str) -> None:
         """Add tags; those that the run has already are not added again."""
-        self.refresh()
-        new = [tag for tag in dict.fromkeys(tags) if tag not in self.tags]
-        if new:
-            self.annotate(tags=[*self.tags, *new])
+        from capture.query.keeping import change_tags
+
+        change_tags(self, add=tags)
 
     def untag(self, *tags: str) -> None:
         """Take tags away."""
-        self.refresh()
-        rest = [tag for tag in self.tags if tag not in tags]
-        if len(rest) < len(self.tags):
-            self.annotate(tags=rest)
+        from capture.query.keeping import change_tags
+
+        change_tags(self, remove=tags)
 
     def note(self, text: str) -> None:
         """Set the notes, in place of what was there."""
@@ -320,12 +318,16 @@ class Store(Reader):
         RunNotFoundError
             If there is none, or several; it lists the labels.
         """
-        return StoredRun(self.reader.get(run), self)
+        return self.run_of(self.reader.get(run))
+
+    def run_of(self, record: RunRecord) -> StoredRun:
+        """Return the run of a record that the store's reader gave."""
+        return StoredRun(record, self)
 
     def find(self, where: Condition = None, limit: int | None = None) -> Iterator[StoredRun]:
         """Yield the runs for which a condition holds, newest first, one by one; see `runs` for more."""
         for record in self.reader.find(condition(where), limit):
-            yield StoredRun(record, self)
+            yield self.run_of(record)
 
     def runs(self, where: Condition = None, *, labels: Iterable[Any] | None = None) -> Runs:
         """Return the runs for which a condition holds, newest first; nothing is read before it is asked for.
