@@ -6,7 +6,6 @@ import os
 from contextlib import contextmanager
 
 from capture.errors import CaptureError, RunNotFoundError
-from capture.query.client import StoredRun
 from capture.records import FILES
 
 TYPE_CHECKING = False
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from capture.filters import Filter
-    from capture.query.client import Store
+    from capture.query.client import Store, StoredRun
     from capture.records import RunRecord
 
 PATIENCE_S = 10.0  #: how long one waits for another who tags runs of the same store
@@ -86,7 +85,7 @@ def _from_bin(store: Store, label: Any) -> StoredRun:
     from capture.records import RunRecord
 
     reader: Any = store.reader
-    return StoredRun(reader.read(label, binned=True) if hasattr(reader, "read") else RunRecord(label=label), store)
+    return store.run_of(reader.read(label, binned=True) if hasattr(reader, "read") else RunRecord(label=label))
 
 
 # ----------------------------------------------------------------------------------------------------- tags, notes
