@@ -8,7 +8,7 @@ Each word is, in this order:
 4. an expression, if it is a path of a run: ``config.debug``, ``notes`` (runs in which there is such a value);
 5. a project, or a part of one: ``vision``, ``vision/resnet``.
 
-Several words are conditions that hold together. An expression that the shell took apart (``config.lr == 1`` without
+Several words, in one piece or in several, are conditions that hold together. An expression that the shell took apart (``config.lr == 1`` without
 quotes) is put together again if one of its words is an operator.
 """
 
@@ -70,6 +70,7 @@ def condition(
     parts = [words] if isinstance(words, str) else list(words or ())
     if any(part in _OPERATORS for part in parts):
         parts = [" ".join(parts)]
+    parts = [word for part in parts for word in _apart(part)]
     terms = [_meaning(part.strip(), now, known) for part in parts if part.strip()]
     if mine or user:
         terms.append(Test("user", "==", user or me()))
@@ -92,8 +93,18 @@ def me() -> str:
     return name
 
 
+def _apart(part: str) -> list[str]:
+    """Return the words of a text in which nothing else is: ``vision failed``."""
+    words = part.split()
+    return words if all(_is_plain(word) and word not in _OPERATORS for word in words) else [part]
+
+
+def _is_plain(word: str) -> bool:
+    return word.replace("_", "").replace("-", "").replace(".", "").replace("/", "").isalnum()
+
+
 def _meaning(word: str, now: datetime | None, known: Callable[[], Iterable[str]] | None) -> Filter:
-    if not word.replace("_", "").replace("-", "").replace(".", "").replace("/", "").isalnum():
+    if not _is_plain(word):
         return parse(word, now, known)
     if word.endswith("/"):
         return meant("project", "==", word)
@@ -228,8 +239,16 @@ def _unknown(path: str, paths: list[str]) -> Unknown:
             return Unknown(path, None, f"{path}.last", metrics)
         close = suggest(path.rpartition(".")[0] if last in _PARTS else path, metrics)
         return Unknown(path, None, close and f"{close}.{last if last in _PARTS else 'last'}", metrics)
-    closest = suggest(path, alike) or next(iter(elsewhere or ends), None) or suggest(path, paths)
+    close = suggest(rest, [each.partition(".")[2] for each in alike])  # that they begin alike says nothing
+    short = [each for each in alike if _is_short(last, each.rpartition(".")[2])]
+    closest = f"{root}.{close}" if close else next(iter((*elsewhere, *ends, *short)), None)
     return Unknown(path, None, closest, alike)
+
+
+def _is_short(one: str, other: str) -> bool:
+    """Say whether one name is made of the first letters of the other: ``lr`` and ``learning_rate``."""
+    first = ["".join(part[:1] for part in name.split("_")) if "_" in name else "" for name in (one, other)]
+    return one == first[1] or other == first[0]
 
 
 def _unknown_value(path: str, value: str, runs: list[RunRecord]) -> Unknown | None:
