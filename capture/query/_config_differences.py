@@ -212,7 +212,8 @@ def _argument_differences(compared: Compared) -> list[Difference]:
     """Compare what the script was given, where its options and config updates do not tell all of it."""
     processes = compared.facts("process")
     known = [isinstance(each.get("argv"), list) and there for each, there in zip(processes, compared.has_run())]
-    others = [_other_words(run, each["argv"]) for run, each, is_known in zip(compared.runs, processes, known) if is_known]
+    told = [(run, each["argv"]) for run, each, is_known in zip(compared.runs, processes, known) if is_known]
+    others = [_other_words(run, argv) for run, argv in told]
     ground = "noise" if not others or all_same(others) else "command, arguments"
     tables = [{"argv": each["argv"]} if is_known else None for each, is_known in zip(processes, known)]
     return compared.differences("command", tables, ground)

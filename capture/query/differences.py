@@ -7,7 +7,7 @@ could not be compared.
 
 from __future__ import annotations
 
-from capture.query._compared import Compared, listed
+from capture.query._compared import Compared, counted, listed
 from capture.query._difference import CAUSES, OUTCOMES, Difference
 from capture.query._grounds import weight_of
 
@@ -85,7 +85,7 @@ class Comparison:
     def __repr__(self) -> str:
         causes, outcomes = (sum(each.counts for each in part) for part in (self.causes, self.outcomes))
         first = f", first {self.causes[0].kind} {self.causes[0].name}" if causes else ""
-        return f"<Comparison of {listed(self.names)}: {causes} causes{first}; {outcomes} outcomes>"
+        return f"<Comparison of {listed(self.names)}: {counted(causes, 'cause')}{first}; {counted(outcomes, 'outcome')}>"
 
     def _repr_html_(self) -> str:
         from html import escape
