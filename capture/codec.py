@@ -90,7 +90,8 @@ def dumps(value: object, **options: Any) -> str:
 def loads(text: str | bytes) -> Any:
     """Read JSON text written by `dumps`, by Sacred or by jsonpickle; a `RecordError` names what is broken."""
     try:
-        return decode(plainjson.loads(text))
+        data = plainjson.loads(text)
+        return data if is_untagged(text) else decode(data)
     except (ValueError, RecursionError) as error:
         if isinstance(error, RecordError):
             raise
@@ -464,6 +465,16 @@ def decode(data: Any, classes: Mapping[str, type] | None = None) -> Any:
     if kind is list:
         return [decode(item, classes) if type(item) is dict or type(item) is list else item for item in data]
     return data
+
+
+def is_untagged(text: str | bytes) -> bool:
+    """Say whether JSON text surely has no tag: then what is read from it is what `decode` would make of that.
+
+    A tag is a key that begins with one of a few words, after a quote; what is escaped may hide one.
+    """
+    if isinstance(text, str):
+        return "\\" not in text and '"py/' not in text and '"capture/' not in text and '"json:' not in text
+    return b"\\" not in text and b'"py/' not in text and b'"capture/' not in text and b'"json:' not in text
 
 
 def _decode_tagged(data: dict[str, Any], classes: Mapping[str, type] | None) -> Any:

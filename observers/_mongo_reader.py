@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 _LISTED = {
     "status": 1, "command": 1, "start_time": 1, "stop_time": 1, "heartbeat": 1, "config": 1, "result": 1,
     "omniboard": 1, "capture.format": 1, "capture.uid": 1, "capture.key": 1, "capture.status": 1, "capture.times": 1,
-    "capture.summary": 1, "capture.exact": 1,
+    "capture.summary": 1, "capture.exact": 1, "experiment.name": 1,
 }  # fmt: skip
 #: fields of a record that `_LISTED` is enough for
 _FROM_LIST = frozenset(
     {
-        *("uid", "status", "command", "config", "result", "tags", "notes", "summary", "metrics"),
+        *("uid", "status", "command", "name", "config", "result", "tags", "notes", "summary", "metrics"),
         *("start_time", "stop_time", "heartbeat", "queue_time"),
     }
 )
@@ -101,6 +101,8 @@ class MongoReader(StoreReader):
             asked = {name for name in fields_of(wanted) if name in _ASKED}
             asked -= {"user"} if "facts" in asked else set()
             fields = {**_LISTED, **{path: 1 for name in asked for path in _ASKED[name]}}
+            if "experiment" in fields:  # MongoDB refuses to be asked for the whole and a part
+                del fields["experiment.name"]
             cursor = runs.find(query, fields).sort("_id", -1)
             if limit is not None and wanted is None:
                 cursor = cursor.limit(limit)
@@ -238,6 +240,12 @@ class _Stored:
 
     def _config(self) -> Any:
         return self._field("config")
+
+    def _name(self) -> str:
+        name = (self._document.get("experiment") or {}).get("name")
+        if not isinstance(name, str) or "experiment" in (self._mine.get("exact") or {}):
+            raise KeyError("name")
+        return name
 
     def _host(self) -> Any:
         return self._field("host")

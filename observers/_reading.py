@@ -27,7 +27,8 @@ class StoredRecord(RunRecord):
     label : object
     load : callable
         ``load(name) -> value`` of the field `name` of `RunRecord`, ``summary`` among them; it raises KeyError for what
-        is as in an empty record, and for ``summary`` if the series themselves must be asked.
+        is as in an empty record, and for ``summary`` if the series themselves must be asked. It is asked for ``name``,
+        too, which a store may know without the rest of the experiment.
     """
 
     def __init__(self, label: Any, load: Callable[[str], Any]) -> None:
@@ -53,6 +54,16 @@ class StoredRecord(RunRecord):
             except KeyError:
                 self._summary = super().summary
         return self._summary
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        if "experiment" not in self.__dict__:
+            try:
+                return self._load("name")
+            except KeyError:
+                pass
+        return super().name
 
     @property
     def user(self) -> str | None:

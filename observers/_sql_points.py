@@ -398,8 +398,9 @@ def merged_summary(rows: Iterable[Any]) -> dict[str, dict[str, Any]]:
     listed = sorted(rows, key=lambda row: row.id)
     if len({row.writer for row in listed}) > 1:  # nearly always there is one
         listed.sort(key=lambda row: (told_text(row.writer) != "main", told_text(row.writer), row.id))
-    for row in listed:
-        new = from_json(row.summary)
+    # one text: a run may have dozens, and each reading of JSON has its price
+    summaries = from_json(f"[{','.join([row.summary for row in listed])}]")
+    for row, new in zip(listed, summaries):
         if new is None:
             continue
         name = told_text(row.name)

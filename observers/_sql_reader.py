@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from functools import lru_cache, partial
 
 from capture import plainjson
-from capture.codec import decode
+from capture.codec import decode, is_untagged
 from capture.errors import StoreNotFoundError
 from capture.filters import MISSING, TIMES, fields_of
 from capture.observers import _sql_blobs, _sql_schema
@@ -18,6 +18,7 @@ from capture.observers._sql_points import StoredSeries, merged_summary
 from capture.observers._sql_query import condition
 from capture.observers._sql_values import aware_utc, from_json, key_of, stored_text, told_moment, told_text
 from capture.observers._sql_version import HEAD
+from capture.observers._writing import log
 from capture.records import KEPT, StoredFile, bytes_opener
 
 TYPE_CHECKING = False
@@ -232,6 +233,8 @@ class SqlReader(StoreReader):
 
     def _read_ahead(self, connection: Connection, runs: list[_OurRun], looked_at: set[str]) -> None:
         """Read documents, or what is known of the metrics, for many runs at once."""
+        if "name" in looked_at:
+            _read_names(connection, runs)
         names = sorted(looked_at & set(_DOCUMENTS))
         by_number = {run.number: run for run in runs}
         if names and runs:
@@ -242,7 +245,7 @@ class SqlReader(StoreReader):
                 documents[row.run][row.name] = row.content
             for number, run in by_number.items():
                 for name in names:
-                    run.known[name] = from_json(documents[number].get(name), _DOCUMENTS[name])
+                    run.texts[name] = documents[number].get(name)
         if "metrics" in looked_at and runs:
             series = tables.capture_series
             columns = [series.c[name] for name in ("id", "run", "writer", "name", "summary")]
@@ -258,9 +261,34 @@ def _of_runs(connection: Connection, query: Any, column: Any, numbers: list[int]
     """Yield the rows of a query that are of these runs."""
     from sqlalchemy import bindparam
 
+    low, high, wanted = min(numbers, default=0), max(numbers, default=0), set(numbers)
+    if high - low < 2 * len(numbers):  # hundreds of parameters take a driver longer than a few rows too many
+        within = query.where(column.between(bindparam("low"), bindparam("high")))
+        for row in connection.execute(within, {"low": low, "high": high}):
+            if row.run in wanted:
+                yield row
+        return
     query = query.where(column.in_(bindparam("runs", expanding=True)))
     for start in range(0, len(numbers), 500):
         yield from connection.execute(query, {"runs": numbers[start : start + 500]})
+
+
+def _read_names(connection: Connection, runs: list[_OurRun]) -> None:
+    """Read the names of experiments from Sacred's table, where many runs have one row."""
+    from sqlalchemy import bindparam
+    from sqlalchemy.exc import DBAPIError
+
+    table, numbers = tables.experiment, {run.row.experiment_id for run in runs} - {None}
+    query = table.select().with_only_columns(table.c.experiment_id, table.c.name)
+    query = query.where(table.c.experiment_id.in_(bindparam("numbers", expanding=True)))
+    try:
+        found = {row.experiment_id: row.name for row in connection.execute(query, {"numbers": sorted(numbers)})}
+    except DBAPIError as error:  # somebody changed or removed what is Sacred's; our document has the name
+        log().debug("Names of experiments are read from their descriptions: %s", error)
+        connection.rollback()
+        found = {}
+    for run in runs:
+        run.sacreds_name = found.get(run.row.experiment_id) or ""
 
 
 def _read_users(connection: Connection, records: list[StoredRecord]) -> None:
@@ -297,6 +325,8 @@ class _OurRun:
     def __init__(self, database: Database, row: Any) -> None:
         self.database, self.row, self.number = database, row, row.id
         self.known: dict[str, Any] = {}
+        self.texts: dict[str, str | None] = {}  # documents that were read ahead, as they are stored
+        self.sacreds_name: str | None = None  # in Sacred's table of experiments, "" if it is not there
         self.series: list[Any] | None = None  # rows of capture_series, where they were read ahead
         self.read_group: Callable[[str], None] | None = None  # reads a part of this run and those around it in a list
         self._raw_config: Any = None
@@ -334,10 +364,23 @@ class _OurRun:
         return scalar(summary.get(part, MISSING)) if summary is not None else MISSING
 
     def _config(self) -> Any:
-        return decode(self.raw_config())
+        data = self.raw_config()
+        return data if is_untagged(self.row.config or "") else decode(data)
 
     def _result(self) -> Any:
         return from_json(self.row.result)
+
+    def _name(self) -> str:
+        if self.read_group is None:
+            raise KeyError("name")
+        if self.sacreds_name is None:
+            self.read_group("name")
+        name = self.sacreds_name
+        if name and len(name) < tables.SHORT and name.isprintable() and "\ufffd" not in name and name[0] not in "[{":
+            return name  # as it was told: it is text, and all of it was taken
+        if "experiment" not in self.texts and "experiment" not in self.known:
+            self.read_group("experiment")
+        return _name_in(self.texts.get("experiment"))
 
     def _tags(self) -> list[str]:
         return from_json(self.row.tags, [])
@@ -359,7 +402,9 @@ class _OurRun:
 
     def _document(self, name: str) -> Any:
         if self.read_group is not None and name in _DOCUMENTS:
-            self.read_group(name)
+            if name not in self.texts:
+                self.read_group(name)
+            self.known[name] = from_json(self.texts[name], _DOCUMENTS[name])
             return self.known[name]
         table = tables.capture_document
         rows = self._ask(table.select().where(table.c.run == self.number))
@@ -441,6 +486,13 @@ class _OurRun:
         return StoredFile(
             name, digest, row.size, metadata, content_type, lambda: _sql_blobs.open_blob(database, digest)
         )
+
+
+@lru_cache(maxsize=64)
+def _name_in(experiment: str | None) -> str:
+    """Return the name in the document of an experiment, which many runs share."""
+    described = from_json(experiment, {})
+    return str(described.get("name") or "") if isinstance(described, dict) else ""
 
 
 class SacredsRun:

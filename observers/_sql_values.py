@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from capture import plainjson
-from capture.codec import decode, encode
+from capture.codec import decode, encode, is_untagged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ def to_json(value: Any) -> str:
 
 def from_json(text: str | None, default: Any = None) -> Any:
     """Return the value that `to_json` wrote; `default` for NULL."""
-    return default if text is None else decode(plainjson.loads(text))
+    if text is None:
+        return default
+    data = plainjson.loads(text)
+    return data if is_untagged(text) else decode(data)
 
 
 def stored_text(text: str) -> str:

@@ -291,6 +291,12 @@ class _Loader:
             experiment["sources"] = [list(each[:2]) for each in experiment["sources"]]
         return experiment
 
+    def _name(self) -> str:
+        name = (self._entry.get("experiment") or {}).get("name")
+        if not isinstance(name, str) or name.startswith(_MARK) or "name" in (self._own.get("experiment") or {}):
+            raise KeyError("name")
+        return name
+
     def _resumed(self) -> Any:
         return [moment(each, self._where) for each in self._own.get("resumed", ())]
 

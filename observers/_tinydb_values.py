@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DATE, ARRAY, FILE = "{TinyDate}:", "{TinyArray}:", "{TinyFile}:"
 _FRAME, _SERIES = "{TinyDataFrame}:", "{TinySeries}:"
 _MARK = "{Tiny"
+_TAGS = ("py/", "capture/", "json://")
+_THEMSELVES = frozenset({float, int, bool, type(None)})  #: what stands for itself
 _PLAIN_DTYPES = ("float64", "int64", "bool")  # those that numpy gives lists of floats, integers and booleans by itself
 
 
@@ -90,7 +92,20 @@ def from_stored(data: Any, open_file: Callable[[str], Any] | None = None) -> Any
     open_file : callable, optional
         ``open_file(address)`` gives what stands for a stored file; without it, the address itself does.
     """
-    return decode(_resolve(data, open_file))
+    kind = type(data)
+    if kind is dict:
+        for key in data:
+            if key.startswith(_TAGS):
+                return decode(_resolve(data, open_file))
+        # Most values are leaves that stand for themselves, and to call for each would take most of the time.
+        return {
+            key: item if type(item) in _THEMSELVES else from_stored(item, open_file) for key, item in data.items()
+        }
+    if kind is list:
+        return [item if type(item) in _THEMSELVES else from_stored(item, open_file) for item in data]
+    if kind is str and data.startswith(_MARK):
+        return decode(_resolve(data, open_file))
+    return data
 
 
 def _resolve(data: Any, open_file: Callable[[str], Any] | None) -> Any:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROJECT = ("capture", "observers", "setup.py", "setup.cfg", "pyproject.toml", "LICENSE", "README.md")
@@ -19,6 +19,7 @@ PEER = ("sacred==0.8.7", "setuptools<81")  # sacred needs pkg_resources, which l
 
 SCIENCE = ("numpy", "pandas", "scikit-learn")
 DRIVERS = ("pymongo>=4.6", "SQLAlchemy>=2", "alembic>=1.13", "psycopg[binary]>=3.1", "PyMySQL>=1.1", "tinydb>=4.8")
+FRAMES = (*DRIVERS, "numpy", "pandas")
 DISTRIBUTIONS = 150  #: in an environment for science; what is missing is made up, as small packages of 11 modules
 
 UNUSED_S = 6 * 3600.0  #: an environment that nobody has asked for in this time is removed; others may measure in newer
@@ -73,15 +74,25 @@ def python_with_science(peer: bool = False) -> str:
 
 def python_with_stores() -> str:
     """Return the Python of an environment with the drivers of databases, which are installed once, and the wheel."""
-    key = hashlib.sha256("".join(DRIVERS).encode()).hexdigest()[:8]
-    base = _environment("drivers", key, lambda folder: _install(folder, DRIVERS))
+    return _python_with("drivers", DRIVERS, "stores")
+
+
+def python_with_frames() -> str:
+    """Return the Python of an environment with drivers of databases, NumPy and pandas, and the wheel."""
+    return _python_with("frame-drivers", FRAMES, "frames")
+
+
+def _python_with(base_name: str, what: Sequence[str], name: str) -> str:
+    """Return the Python of an environment with the wheel, and others' packages, which are linked from one without it."""
+    key = hashlib.sha256("".join(what).encode()).hexdigest()[:8]
+    base = _environment(base_name, key, lambda folder: _install(folder, what))
 
     def fill(folder: str) -> None:
         packages = _packages_of(_python(folder))
         shutil.copytree(_packages_of(base), packages, copy_function=os.link, dirs_exist_ok=True)
         _install_wheel(folder)
 
-    return _environment("stores", f"{key}-{_fingerprint(PROJECT)}", fill)
+    return _environment(name, f"{key}-{_fingerprint(PROJECT)}", fill)
 
 
 def _packages_of(python: str) -> str:
