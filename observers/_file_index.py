@@ -471,9 +471,9 @@ def translate(wanted: Filter | None) -> tuple[str, str, list[Any]]:
     >>> from capture.filters import field
     >>> may, doubt, values = translate(field("status") == "COMPLETED")
     >>> may
-    "problem IS NOT NULL OR (status IS NULL OR status = ?1)"
+    'problem IS NOT NULL OR (ifnull(status IS NULL, 0) OR ifnull(status = ?1, 0))'
     >>> doubt, values
-    ('problem IS NOT NULL OR NOT (status IS NOT NULL AND status = ?1)', ['COMPLETED'])
+    ('problem IS NOT NULL OR NOT (NOT ifnull(status IS NULL, 0) AND ifnull(status = ?1, 0))', ['COMPLETED'])
     """
     values: list[Any] = []
     may, surely = _both(wanted, values)
