@@ -85,7 +85,8 @@ class Comparison:
     def __repr__(self) -> str:
         causes, outcomes = (sum(each.counts for each in part) for part in (self.causes, self.outcomes))
         first = f", first {self.causes[0].kind} {self.causes[0].name}" if causes else ""
-        return f"<Comparison of {listed(self.names)}: {counted(causes, 'cause')}{first}; {counted(outcomes, 'outcome')}>"
+        told = f"{counted(causes, 'cause')}{first}; {counted(outcomes, 'outcome')}"
+        return f"<Comparison of {listed(self.names)}: {told}>"
 
     def _repr_html_(self) -> str:
         from html import escape
