@@ -116,6 +116,8 @@ class FolderRecord(StoredRecord):
         known = self._folder.known(name)
         if known is not MISSING:
             return known
+        if name == "name":
+            raise KeyError(name)  # it is part of the experiment, which is a field
         if name in _PLAIN:
             document, key, default = _PLAIN[name]
             value = (self._document if name == "facts" else self._part)(document).get(key)
