@@ -123,7 +123,7 @@ class FileIndex:
                     found[row[-1]] = dict(zip(columns, row))
         return found
 
-    def _ask(self, query: str, values: Sequence[Any]) -> list[Any]:
+    def _ask(self, query: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
         return self._open().execute(query, values).fetchall()
 
     def _once_more(self, ask: Callable[[], Any]) -> Any:
@@ -177,9 +177,10 @@ class FileIndex:
         query = f"SELECT name, stamp, ifnull(start_time, queue_time), NOT ({doubt}) FROM runs WHERE ({where})"
         if are_some:  # SQLite need not look at the others
             values.append(plainjson.dumps(list(names)))
-            query += f" AND name IN (SELECT value FROM json_each(?{len(values)}))"
+            query += f" AND name IN (SELECT value FROM json_each(:v{len(values)}))"
         there = set(names)
-        return [row for row in self._ask(query, values) if row[0] in there]
+        named = {f"v{number}": value for number, value in enumerate(values, 1)}
+        return [row for row in self._ask(query, named) if row[0] in there]
 
     def close(self) -> None:
         """Close the file."""
@@ -466,14 +467,16 @@ def discard(private: str) -> None:
 def translate(wanted: Filter | None) -> tuple[str, str, list[Any]]:
     """Return two conditions in SQL, of the runs that may match and of those to look at again, and their parameters.
 
+    These are called ``:v1``, ``:v2`` and so on, since a condition names one several times.
+
     Examples
     --------
     >>> from capture.filters import field
     >>> may, doubt, values = translate(field("status") == "COMPLETED")
     >>> may
-    'problem IS NOT NULL OR (ifnull(status IS NULL, 0) OR ifnull(status = ?1, 0))'
+    'problem IS NOT NULL OR (ifnull(status IS NULL, 0) OR ifnull(status = :v1, 0))'
     >>> doubt, values
-    ('problem IS NOT NULL OR NOT (NOT ifnull(status IS NULL, 0) AND ifnull(status = ?1, 0))', ['COMPLETED'])
+    ('problem IS NOT NULL OR NOT (NOT ifnull(status IS NULL, 0) AND ifnull(status = :v1, 0))', ['COMPLETED'])
     """
     values: list[Any] = []
     may, surely = _both(wanted, values)
@@ -572,14 +575,14 @@ def _compared(operator: str, value: Any, found: _Found, values: list[Any]) -> st
             return None
         values.append(value)
         number = len(values)
-        inside = f"instr({found.value}, ?{number}) > 0"
-        matches = inside if operator == "contains" else f"substr({found.value}, 1, {len(value)}) = ?{number}"
+        inside = f"instr({found.value}, :v{number}) > 0"
+        matches = inside if operator == "contains" else f"substr({found.value}, 1, {len(value)}) = :v{number}"
         return f"(typeof({found.value}) = 'text' AND {matches})"
     sign = _COMPARISONS.get(operator)
     if sign is None:
         return None
     values.append(value)
-    matches = f"{found.value} {sign} ?{len(values)}"
+    matches = f"{found.value} {sign} :v{len(values)}"
     return f"(typeof({found.value}) = 'text' AND {matches})" if is_text and sign in ("<", "<=") else matches
 
 
@@ -606,7 +609,7 @@ def _on_tags(test: Test, values: list[Any]) -> tuple[str, str] | None:
     if test.operator != "contains" or not isinstance(test.value, str) or not _is_comparable(test.value):
         return None
     values.append(test.value)
-    inside = f"EXISTS (SELECT 1 FROM json_each(more, '$.tags') AS tag WHERE tag.value = ?{len(values)})"
+    inside = f"EXISTS (SELECT 1 FROM json_each(more, '$.tags') AS tag WHERE tag.value = :v{len(values)})"
     return inside, "ifnull(json_type(more, '$.tags'), '') <> 'array'"
 
 
