@@ -98,11 +98,6 @@ class FolderRecord(StoredRecord):
         return _as_it_is, (self.label, {name: getattr(self, name) for name in vars(RunRecord()) if name != "label"})
 
     @property
-    def name(self) -> str:
-        known = self._folder.known("name")
-        return super().name if known is MISSING else known
-
-    @property
     def user(self) -> str | None:
         known = self._folder.known("user")
         return super().user if known is MISSING else known

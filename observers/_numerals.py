@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _COMMA, _MINUS, _DOT, _E = b",-.e"
+_LARGEST = 2**62  #: digits that a float may round up to, and are still whole numbers of 64 bits
 _LARGEST_POWER = 60
 _SPLITTER = 2.0**27 + 1
 _DOUBT = 1e-9  #: how near, in units of the last place, a quotient must not come to where rounding changes
@@ -65,7 +66,7 @@ def floats(text: bytes) -> Any:
     ends_number = ~is_dot
     # ``12.5e-3,4`` is read as 125, -3, 4: how many of the digits stood behind a dot, and which are exponents, say marks
     whole = _whole(text.translate(_E_TO_COMMA, b"."), int(numpy.count_nonzero(ends_number)) + 1)
-    if whole is None:
+    if whole is None or max(whole.max(), -whole.min()) > _LARGEST:
         return None
     places = numpy.zeros(len(whole), numpy.int64)
     dotted = numpy.cumsum(ends_number)[is_dot]
