@@ -99,7 +99,10 @@ def from_stored(data: Any, open_file: Callable[[str], Any] | None = None) -> Any
                 return decode(_resolve(data, open_file))
         # Most values are leaves that stand for themselves, and to call for each would take most of the time.
         return {
-            key: item if type(item) in _THEMSELVES else from_stored(item, open_file) for key, item in data.items()
+            key: item
+            if type(item) in _THEMSELVES or (type(item) is str and item[:5] != _MARK)
+            else from_stored(item, open_file)
+            for key, item in data.items()
         }
     if kind is list:
         return [item if type(item) in _THEMSELVES else from_stored(item, open_file) for item in data]
