@@ -135,12 +135,32 @@ def _comparable(value: Any) -> Any:
     return MISSING if value is None or isinstance(value, Unreadable) else value
 
 
+def settings_that_vary(rows: Sequence[Row]) -> list[str]:
+    """Return the entries of the configuration, and the name, that tell runs apart.
+
+    What one experiment has and another has not says no more than their names, unless it varies within one of them.
+    """
+    config = [column for column in all_columns(rows) if column.startswith("config.")]
+    named: dict[str, list[Row]] = {}
+    for row in rows:
+        named.setdefault(str(row["name"]), []).append(row)
+    if len(named) < 2:
+        return varied(config, rows) if len(rows) > 1 else []
+
+    def is_telling(column: str) -> bool:
+        having = [row for row in rows if row[column] is not MISSING]
+        return _varies(column, having) or any(_varies(column, alike) for alike in named.values())
+
+    return ["name", *filter(is_telling, config)]
+
+
 def telling_columns(rows: Sequence[Row]) -> list[str]:
     """Return the columns that say something about these runs: what is shown if nobody asks for others."""
     several = len(rows) > 1
     kept = []
-    changing = set(varied(all_columns(rows), rows))
-    for column in all_columns(rows):
+    columns = all_columns(rows)
+    changing = {*settings_that_vary(rows), *varied((each for each in columns if each.startswith("metrics.")), rows)}
+    for column in columns:
         if column == "name":
             is_kept = column in changing
         elif column in ("result", "tags"):
@@ -353,7 +373,11 @@ def _total(sizes: Sequence[int], places: Sequence[int]) -> int:
 
 def _ranks(columns: Sequence[str]) -> dict[int, float]:
     """Return for each column how soon it goes: a seed and the duration first, of config and metrics the last ones."""
-    fixed = {"label": 0.0, "status": 1.0, "result": 2.0, "name": 2.5, "start_time": 3.0, "tags": 6.0, "duration": 1e9}
+    fixed = {"label": 0.0, "n": 0.5, "status": 1.0, "result": 2.0, "name": 2.5, "start_time": 3.0, "tags": 6.0}
+    fixed |= {"duration": 1e9, "runs": 2e9}
+    of_groups = "n" in columns  # then two rows are told apart by their settings alone
+    if of_groups:
+        fixed |= {"name": 0.1, "status": 1e9}
     config = metrics = 0
     ranks = {}
     for place, column in enumerate(columns):
@@ -366,7 +390,7 @@ def _ranks(columns: Sequence[str]) -> dict[int, float]:
             ranks[place] = 3.5 + metrics
         else:
             config += 1
-            ranks[place] = 3.0 + config
+            ranks[place] = 0.2 if of_groups else 3.0 + config
     return ranks
 
 

@@ -249,7 +249,7 @@ def grouped(rows: Sequence[Row], wanted: Wanted) -> Groups:
         keys = table.chosen_columns([wanted.groups], rows)
         note = ""
     else:
-        keys = [column for column in table.varied(["name", *config], rows) if not is_seed(column)]
+        keys = [column for column in table.settings_that_vary(rows) if not is_seed(column)]
         seeds = [column for column in config if is_seed(column)]
         note = f" that differ in nothing of their configuration but {', '.join(seeds)}" if seeds else ""
     outcomes = [column for column in everything if column.startswith("metrics.") or column == "result"]

@@ -47,6 +47,18 @@ def test_what_differs_is_shown_and_the_newest_run_comes_first(six_runs, ls):
     assert lines[1].split()[-5:] == ["0.5", "3", "0.53", "0.47", "0.47"]
 
 
+def test_what_one_experiment_has_and_another_has_not_is_no_difference(tmp_path, ls, monkeypatch):
+    """Two experiments in one store: their names tell them apart, not all the settings that only one of them has."""
+    store = str(tmp_path / "runs")
+    configs = [("a", {"x": 1, "only_a": 5}), ("a", {"x": 2, "only_a": 5}), ("b", {"x": 2, "only_b": 7, "both": 1})]
+    configs.append(("b", {"x": 2, "only_b": 8, "both": 1}))
+    for number, (name, config) in enumerate(configs, 1):
+        tell(FileStorageObserver(store), story(tmp_path, number, config, name=name).complete())
+    monkeypatch.chdir(tmp_path)
+    assert ls()[0].split() == ["label", "start", "status", "name", "duration", "only_b", "x"]
+    assert [line.split()[:3] for line in ls("--group-by")[2:]] == [["b", "8", "2"], ["b", "7", "2"], ["a", "-", "2"], ["a", "-", "1"]]
+
+
 def test_so_many_runs_are_shown(six_runs, ls):
     """-n, and all of them with -a."""
     assert labels(ls("-n", "2")) == ["6", "5"]
