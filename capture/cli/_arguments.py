@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from capture.errors import CommandLineError
 
 TYPE_CHECKING = False
@@ -81,9 +79,3 @@ def whole_number(arguments: dict[str, Any], name: str, smallest: int = 0) -> int
     if not text.isdecimal() or int(text) < smallest:
         raise CommandLineError(f"{name} takes a whole number from {smallest} on, got {text!r}")
     return int(text)
-
-
-def is_terminal(stream: Any = None) -> bool:
-    """Say whether somebody looks at what is printed."""
-    stream = sys.stdout if stream is None else stream
-    return bool(getattr(stream, "isatty", bool)())
