@@ -43,19 +43,27 @@ WAIT_S = 1.0  #: how long a store has to answer
 BASH = """\
 # completion of capture for bash: source <(capture completion bash)
 _capture_complete() {
-    local current="${COMP_WORDS[COMP_CWORD]}" words line
+    local current="${COMP_WORDS[COMP_CWORD]}" words line plain= found=()
     words=$(printf '%s\\n' "${COMP_WORDS[@]:0:COMP_CWORD+1}" .)  # the shell would drop line ends at the end
     # bash breaks words at = and :, which are words of their own then
     case "$current" in "=" | ":") current="" ;; esac
-    COMPREPLY=()
     while IFS= read -r line; do
         case "$line" in
-            :files) compopt -o filenames 2>/dev/null; COMPREPLY+=($(IFS=$'\\n'; compgen -f -- "$current")) ;;
-            :folders) compopt -o filenames 2>/dev/null; COMPREPLY+=($(IFS=$'\\n'; compgen -d -- "$current")) ;;
-            *=) compopt -o nospace 2>/dev/null; COMPREPLY+=("${line%%$'\\t'*}") ;;
-            *) COMPREPLY+=("$(printf '%q' "${line%%$'\\t'*}")") ;;
+            :files | :folders)
+                compopt -o filenames 2>/dev/null && plain=1  # then readline quotes what it inserts
+                case "$line" in :files) line=-f ;; *) line=-d ;; esac
+                while IFS= read -r line; do found+=("$line"); done < <(compgen $line -- "$current") ;;
+            *)
+                line="${line%%$'\\t'*}"
+                case "$line" in --*=) compopt -o nospace 2>/dev/null ;; esac
+                found+=("$line") ;;
         esac
     done < <(_CAPTURE_WORDS="$words" "${COMP_WORDS[0]}" completion --words 2>/dev/null)
+    COMPREPLY=()
+    for line in "${found[@]}"; do
+        [[ -n "$plain" ]] || line=$(printf '%q' "$line")
+        COMPREPLY+=("$line")
+    done
 }
 complete -F _capture_complete capture
 """
@@ -107,14 +115,14 @@ function __capture_complete
         switch $line
             case ':files'
                 for each in (__fish_complete_path $current)
-                    echo $before$each
+                    printf '%s\\n' $before$each
                 end
             case ':folders'
                 for each in (__fish_complete_directories $current '')
-                    echo $before$each
+                    printf '%s\\n' $before$each
                 end
             case '*'
-                echo $before$line
+                printf '%s\\n' $before$line
         end
     end
 end

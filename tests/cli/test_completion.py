@@ -23,14 +23,17 @@ def place(tmp_path, monkeypatch):
     """Return a folder with a store of two runs in ./runs, and a command ``capture`` on PATH; it is the current one."""
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "capture"
-    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m capture "$@"\n')
+    patient = "import sys; from capture.cli import completion, main; completion.WAIT_S = 100; sys.exit(main())"
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(patient)} "$@"\n')
     command.chmod(0o755)
+    monkeypatch.setattr("capture.cli.completion.WAIT_S", 100.0)  # a machine that is busy
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
     work = tmp_path / "work"
     (work / "data").mkdir(parents=True)
-    (work / "data.txt").write_text("")
+    for name in ("data.txt", "a name.txt", "[d]*.txt"):
+        (work / name).write_text("")
     monkeypatch.chdir(work)
     fill("runs", tmp_path, "01", "02")
     main(["tag", "--add=two words", "--add=base", "1"])
@@ -117,10 +120,11 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     ("capture verify ''", ["2", "1"]),
     ("capture verify --js", ["--json"]),
     ("capture get --st", ["--store="]),
-    ("capture rm --store = ''", ["data", "data.txt", "runs"]),
+    ("capture rm --store = ''", ["\\[d\\]\\*.txt", "a\\ name.txt", "data", "data.txt", "runs"]),
     ("capture get 1 --to = da", ["data"]),
     ("capture tag 1 --remove = tw", ["two\\ words"]),
     ("capture tag 1 -r b", ["base"]),
+    ("capture report -o a", ["a\\ name.txt"]),
 ])  # fmt: skip
 def test_bash_completes(place, words, expected):
     """As readline would call it; at = it breaks words."""
@@ -128,6 +132,14 @@ def test_bash_completes(place, words, expected):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert (sorted(lines) if "store" in words else lines) == expected
+
+
+def test_what_a_record_holds_is_quoted_for_bash(place):
+    """A tag that looks like an option without its value: whoever presses TAB and Enter must not run it."""
+    main(["tag", "--add=--x$(touch ran)=", "1"])
+    script = BASH.format(words="capture tag 1 -r --x")
+    done = subprocess.run([shell("bash"), "--norc", "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == ["--x\\$\\(touch\\ ran\\)="], done.stderr
 
 
 @pytest.mark.parametrize(("line", "expected"), [
