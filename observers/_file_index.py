@@ -517,8 +517,11 @@ def _conditions(test: Test, values: list[Any]) -> tuple[str, str] | None:
     if not is_json:
         if head not in _PLACES or rest:
             return None
-        matches = _compared(test.operator, test.value, _Found(head, f"{head} IS NOT NULL", "0"), values)
-        return None if matches is None or not isinstance(test.value, (str, list)) else (matches, f"{head} IS NULL")
+        value = test.value
+        if isinstance(value, list):  # such a column would take a number for the text that it looks like
+            value = [each for each in value if isinstance(each, str)]
+        matches = _compared(test.operator, value, _Found(head, f"{head} IS NOT NULL", "0"), values)
+        return None if matches is None or not isinstance(value, (str, list)) else (matches, f"{head} IS NULL")
     paths = _json_paths(head, rest)
     if not paths:
         return None

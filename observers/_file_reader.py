@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from capture import plainjson
-from capture.codec import decode
+from capture.codec import decode, loads
 from capture.errors import RecordError
 from capture.filters import MISSING
 from capture.observers import _labels
@@ -383,6 +383,8 @@ class _IndexedFolder(_LocalFolder):
         if name == "status" or name == "command":
             found = self._row[name]
             return MISSING if found is None else found
+        if name == "config":
+            return loads(self._row["config"])
         if name not in _KNOWN or self._row["more"] is None:
             return MISSING
         if self._more is None:
@@ -402,7 +404,7 @@ class _IndexedFolder(_LocalFolder):
         return self._parts[name]
 
     def summary(self) -> Mapping[str, dict[str, Any]]:
-        return decode(plainjson.loads(self._row["summary"]))
+        return loads(self._row["summary"])
 
 
 def _moment(text: str) -> datetime:

@@ -102,10 +102,11 @@ def _whole(text: bytes, count: int) -> Any:
 
     try:
         found = numpy.fromstring(text, numpy.int64, sep=",")
+        last = int(text[text.rfind(b",") + 1 :])
     except (ValueError, DeprecationWarning):  # what cannot be read ends the array; later versions raise
         return None
     limits = numpy.iinfo(numpy.int64)
-    if len(found) != count or found.max() == limits.max or found.min() == limits.min:  # where too large ones end up
+    if len(found) != count or found[-1] != last or found.max() == limits.max or found.min() == limits.min:  # where too large ones end up
         return None
     return found
 

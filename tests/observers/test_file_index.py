@@ -86,6 +86,13 @@ def test_the_index_answers_as_the_records_do(store, data):
     assert [each.label for each in store.find(wanted)] == [each.label for each in records if wanted.matches(each)]
 
 
+def test_a_number_is_not_the_text_that_it_looks_like(store):
+    """A column of text would take the one for the other: labels are text in a store of folders."""
+    assert [each.label for each in store.find(Test("label", "in", [1, None]))] == []
+    assert [each.label for each in store.find(Test("label", "in", ["1", 2]))] == ["1"]
+    assert [each.label for each in store.find(~Test("label", "in", [1]))] == store.labels()[::-1]
+
+
 def test_a_few_of_many_runs_are_the_newest_of_all(store, monkeypatch):
     """Where some are enough, only the newest runs are looked at: which ones are shown must not depend on it."""
     monkeypatch.setattr("capture.observers._file_reader._BLOCK", 1)
