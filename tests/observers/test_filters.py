@@ -251,7 +251,7 @@ def store(request, tmp_path_factory):
     return filled
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(condition=CONDITIONS)
 def test_a_store_finds_what_python_finds(store, condition):
     """A run that the database left out would be missed by everybody, quietly."""
@@ -260,7 +260,7 @@ def test_a_store_finds_what_python_finds(store, condition):
 
 def sharp():
     """Return conditions on which a store would stumble that thinks of numbers, texts, times or names otherwise."""
-    for path in ("config.x", "config.opt.lr", "config.opt.x", "config.x.y", "result"):
+    for path in ("config.x", "config.opt.lr", "result"):
         for value in (1, True, 0, None, "adam", "", 10**30, 2**53, 2.5, "größe", [1, 2], Decimal(5)):
             yield Test(path, "==", value)
         for sign, value in (("<", 2), (">=", 1), (">", 10**20), ("<", "b"), ("!=", 1), ("exists", None)):
