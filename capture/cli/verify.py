@@ -69,6 +69,10 @@ def _verified(store: Store, arguments: dict[str, Any]) -> Iterator[Verified]:
     from capture.settings import SETTINGS
 
     observer = make_observer(arguments["--store"] or SETTINGS.STORE)
+
+    def is_lost(error: BaseException) -> bool:
+        return is_passing(observer, error)
+
     labels = store.labels() if arguments["--all"] else [
         each.label for each in chosen(store, arguments["RUN"], where_of(arguments))
     ]  # fmt: skip
@@ -82,8 +86,10 @@ def _verified(store: Store, arguments: dict[str, Any]) -> Iterator[Verified]:
                 line.advance(steps)
 
             try:
-                found = verify(store.get(label), advance, lambda error: is_passing(observer, error))
+                found = verify(store.get(label), advance, is_lost)
             except CaptureError as error:
+                if is_lost(error):
+                    raise
                 found = Verified(label)
                 found.problems.append(Problem("record", "", "unreadable", str(error)))
         yield found

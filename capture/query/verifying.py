@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from capture.errors import CaptureError
+from contextlib import contextmanager
+
+from capture.errors import CaptureError, RecordError
 from capture.records import FILES, KEPT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from capture.records import RunRecord, StoredFile
@@ -93,12 +95,14 @@ def verify(
     progress : callable, optional
         Told the number of bytes that were read.
     passing : callable, optional
-        Says whether an error is one of the connection: it is raised, and does not count against the record.
+        Says whether an error is one of the connection: it is raised, and does not count against the record. If nothing
+        is said, those are `ConnectionError` and `TimeoutError`.
 
     Returns
     -------
     Verified
     """
+    passing = is_lost if passing is None else passing
     found = Verified(run.label)
     try:
         found.uid = run.uid
@@ -108,8 +112,15 @@ def verify(
         found.problems += _loose_references(run)
         _check_streams(run, found, passing)
     except CaptureError as error:
+        if passing(error):
+            raise
         found.problems.append(Problem("record", "", "unreadable", str(error)))
     return found
+
+
+def is_lost(error: BaseException) -> bool:
+    """Say whether an error is one of the connection, which tells nothing about the record."""
+    return isinstance(error, (ConnectionError, TimeoutError))
 
 
 def recorded_md5(stored: StoredFile) -> str | None:
@@ -168,7 +179,7 @@ def _check_file(
     stored: StoredFile,
     found: Verified,
     progress: Callable[[int], Any] | None,
-    passing: Callable[[BaseException], bool] | None,
+    passing: Callable[[BaseException], bool],
 ) -> None:
     digests = Digests(stored)
     found.files += 1
@@ -181,7 +192,7 @@ def _check_file(
         found.problems.append(Problem(kind, stored.name, "missing", f"its bytes are not there: {error}", stored.digest))
         return
     except Exception as error:  # whatever a driver raises over damaged data: it becomes the answer
-        if passing is not None and passing(error):
+        if passing(error):
             raise
         text = f"its bytes cannot be read: {type(error).__name__}: {error}"
         found.problems.append(Problem(kind, stored.name, "unreadable", text, stored.digest))
@@ -196,28 +207,35 @@ def _check_file(
 
 def _loose_references(run: RunRecord) -> list[Problem]:
     """Return what facts refer to and the record does not have: kept files by name and digest, artifacts by name."""
-    kept = {stored.name: stored.digest for stored in run.kept}
+    kept, artifacts = _digests(run.kept), _digests(run.artifacts)
     problems = []
     for where, refers in _references(run.facts, "facts"):
         name, digest = refers["source"], refers["digest"]
         if name not in kept:
             problems.append(Problem("facts", name, "refers to nothing", f"{where} refers to it, and it is not kept"))
-        elif kept[name] != digest:
-            text = f"{where} refers to the SHA-256 {digest}, kept is {kept[name]}"
-            problems.append(Problem("facts", name, "changed", text, digest, kept[name]))
+        elif digest not in kept[name]:
+            text = f"{where} refers to the SHA-256 {digest}, kept is {kept[name][-1]}"
+            problems.append(Problem("facts", name, "changed", text, digest, kept[name][-1]))
     lineage = run.facts.get("lineage")
     outputs = lineage.get("outputs") if isinstance(lineage, dict) else None
-    artifacts = {stored.name: stored.digest for stored in run.artifacts}
     for entry in outputs if isinstance(outputs, list) else ():
         name = entry.get("artifact") if isinstance(entry, dict) else None
         if isinstance(name, str) and name not in artifacts:
             text = f"the file {entry.get('path')} that the run wrote is said to be this artifact, which is not there"
             problems.append(Problem("facts", name, "refers to nothing", text))
-        elif isinstance(name, str) and artifacts[name] != entry.get("digest"):
+        elif isinstance(name, str) and entry.get("digest") not in artifacts[name]:
             text = f"the file {entry.get('path')} that the run wrote had the SHA-256 {entry.get('digest')}"
-            text += f", the artifact has {artifacts[name]}"
-            problems.append(Problem("facts", name, "changed", text, entry.get("digest"), artifacts[name]))
+            text += f", the artifact has {artifacts[name][-1]}"
+            problems.append(Problem("facts", name, "changed", text, entry.get("digest"), artifacts[name][-1]))
     return problems
+
+
+def _digests(files: Iterable[StoredFile]) -> dict[str, list[str | None]]:
+    """Return the digests of files by their names, of which several may have the same one."""
+    found: dict[str, list[str | None]] = {}
+    for stored in files:
+        found.setdefault(stored.name, []).append(stored.digest)
+    return found
 
 
 def _references(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -232,16 +250,53 @@ def _references(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _references(each, f"{where}.{place}")
 
 
-def _check_streams(run: RunRecord, found: Verified, passing: Callable[[BaseException], bool] | None) -> None:
+def _check_streams(run: RunRecord, found: Verified, passing: Callable[[BaseException], bool]) -> None:
     """Read output and metrics; no digest is kept of them, but what cannot be read is damaged."""
-    for kind in ("output", "metrics"):
-        try:
-            if kind == "output":
-                len(run.output)
-            else:
-                sum(len(run.metrics[name]) for name in run.metrics)
-        except Exception as error:  # as above
-            if passing is not None and passing(error):
-                raise
-            text = f"it cannot be read: {type(error).__name__}: {error}"
-            found.problems.append(Problem(kind, "", "unreadable", text))
+    for kind, read in (("output", _read_output), ("metrics", _read_metrics)):
+        with _complaints() as damage:
+            try:
+                read(run)
+            except Exception as error:  # as above
+                if passing(error):
+                    raise
+                damage.append(f"it cannot be read: {type(error).__name__}: {error}")
+        found.problems += [Problem(kind, "", "unreadable", text) for text in damage]
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what the readers of stores say in this thread, meanwhile, of damage that they pass over."""
+    import logging
+    import threading
+
+    said: list[str] = []
+    here = threading.get_ident()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == here:
+                said.append(record.getMessage())
+
+    logger, listener = logging.getLogger("capture.observers"), Listener(logging.WARNING)
+    level = logger.level
+    if not logger.isEnabledFor(logging.WARNING):
+        logger.setLevel(logging.WARNING)
+    logger.addHandler(listener)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(level)
+
+
+def _read_output(run: RunRecord) -> None:
+    len(run.output)
+
+
+def _read_metrics(run: RunRecord) -> None:
+    for name, series in run.metrics.items():
+        count = len(series)  # which a store may know without the points
+        lengths = [len(column) for column in (series.steps, series.values, series.times)]
+        if lengths != [count] * 3:
+            there = "{} steps, {} values, {} times".format(*lengths)
+            raise RecordError(f"of the {count} points of {name!r} there are {there}")

@@ -209,7 +209,46 @@ def test_a_connection_that_is_lost_is_no_damage(tmp_path, monkeypatch):
     monkeypatch.setattr(StoredFile, "open", lost)
     with pytest.raises(ConnectionError):
         verify(open_store(url).get("1"), passing=lambda error: isinstance(error, ConnectionError))
-    assert {problem[2] for problem in found(url)} == {"unreadable"}
+    with pytest.raises(ConnectionError):
+        verify(open_store(url).get("1"))
+    damage = verify(open_store(url).get("1"), passing=lambda error: False).problems
+    assert {problem.what for problem in damage} == {"unreadable"}
+
+
+@pytest.mark.parametrize("place", ["query.verifying._loose_references", "records.StoredFile.open"])
+def test_a_database_that_goes_away_meanwhile_is_no_damage(place, tmp_path, monkeypatch, capsys):
+    """What a store raises then is an error of ours, too, as is that of a record that cannot be read."""
+    pytest.importorskip("sqlalchemy")
+    from capture.observers._sql_errors import DatabaseAwayError
+
+    def away(*_):
+        raise DatabaseAwayError("the server went away")
+
+    url = fill(f"sqlite:///{tmp_path}/runs.db", tmp_path, "01")
+    monkeypatch.setattr(f"capture.{place}", away)
+    assert main(["verify", f"--store={url}", "1"]) == 1
+    told = capsys.readouterr()
+    assert told.err == "capture: the server went away\n" and "problem" not in told.out
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"[3.0,2.0]", b"[3.0,x.0]"), (b"[3.0,2.0]", b"[3.0]")])
+def test_metrics_that_cannot_be_read_from_a_folder_are_found(before, after, tmp_path):
+    """How many points there are is told by their times alone."""
+    url = fill(str(tmp_path / "runs"), tmp_path, "01")
+    path = tmp_path / "runs" / "1" / "metrics.jsonl"
+    assert before in path.read_bytes() and found(url) == []
+    path.write_bytes(path.read_bytes().replace(before, after))
+    assert found(url) == [("metrics", "", "unreadable")]
+
+
+def test_points_that_are_gone_from_a_database_are_found(tmp_path):
+    """How many there are stands in another table."""
+    url = fill(f"sqlite:///{tmp_path}/runs.db", tmp_path, "01")
+    assert found(url) == []
+    with sqlite3.connect(tmp_path / "runs.db") as database:
+        assert database.execute("DELETE FROM capture_metric WHERE number = 1").rowcount == 1
+    database.close()
+    assert found(url) == [("metrics", "", "unreadable")]
 
 
 def test_names_are_escaped(tmp_path, capsys):
