@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from capture.cli._arguments import chosen_store
@@ -121,10 +122,11 @@ def _write(run: StoredRun, files: list[RunFile], folder: str, force: bool) -> in
         problem = obstacle(file, path, folder, force)
         if problem is not None:
             raise problem
-    for file, path in planned:
+    replaced = {path for _, path in planned if os.path.lexists(path)}  # where case does not count, a file is not to
+    for file, path in planned:  # replace one that was fetched just now
         if is_there(file, path):
             say(f"{escape(path)} is there already")
         else:
-            fetch(file, path, overwrite=force)
+            fetch(file, path, overwrite=force and path in replaced)
             say(f"{escape(path)}  {format_size(file.size)}")
     return 0

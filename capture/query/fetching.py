@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from capture.errors import CaptureError, RecordError, suggest
-from capture.query.files import RunFile, fits, safe_parts, wrapped
-from capture.query.verifying import Digests, chunks, recorded_md5
+from capture.query.files import RunFile, SavedAlreadyError, fits, leads_out, safe_parts, wrapped
+from capture.query.verifying import Digests, chunks, is_lost, recorded_md5
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import IO, Any
 
     from capture.records import RunRecord
@@ -200,8 +200,7 @@ def places(run: RunRecord, files: Iterable[RunFile], folder: str) -> list[tuple[
 def obstacle(file: RunFile, path: str, folder: str, overwrite: bool = False) -> FetchError | None:
     """Return what stands in the way of writing a file to a path below `folder`, or None. Nothing is changed."""
     above = os.path.dirname(path)
-    root = os.path.realpath(folder)
-    if os.path.commonpath([root, os.path.realpath(above)]) != root:
+    if leads_out(folder, above):
         return FetchError(path, f"is not written: {above} leads out of {folder}, by a symbolic link")
     while not os.path.lexists(above):
         above = os.path.dirname(above) or os.curdir
@@ -216,18 +215,16 @@ def obstacle(file: RunFile, path: str, folder: str, overwrite: bool = False) -> 
 
 
 def is_there(file: RunFile, path: str) -> bool:
-    """Say whether a file on the disk, no symbolic link, has the very bytes of a stored one."""
-    if file.digest is None or os.path.islink(path) or not os.path.isfile(path):
+    """Say whether a file on the disk, no symbolic link, has the very bytes that were recorded of a stored one."""
+    digests = Digests(file)
+    if digests.expected is None or os.path.islink(path) or not os.path.isfile(path):
         return False
     if file.size is not None and os.stat(path).st_size != file.size:
         return False
-    from hashlib import sha256
-
-    digest = sha256()
     with open(path, "rb") as stream:
         while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest() == file.digest
+            digests.update(chunk)
+    return digests.problem(file.kind) is None
 
 
 def fetch(file: RunFile, path: str, overwrite: bool = False) -> None:
@@ -235,10 +232,14 @@ def fetch(file: RunFile, path: str, overwrite: bool = False) -> None:
 
     Raises
     ------
+    SavedAlreadyError
+        If something is there, unless `overwrite`.
     FetchError
         If it cannot be written.
     RecordError
-        If the stored bytes are missing or are not those that were recorded.
+        If the stored bytes are missing, cannot be read, or are not those that were recorded.
+    ConnectionError, TimeoutError
+        If the store went away.
     """
     above = os.path.dirname(os.path.abspath(path))
     new = os.path.join(above, f".capture-{os.urandom(8).hex()}")
@@ -251,7 +252,7 @@ def fetch(file: RunFile, path: str, overwrite: bool = False) -> None:
         else:
             _give_new_name(new, path)
     except OSError as error:
-        if isinstance(error, CaptureError):
+        if isinstance(error, CaptureError) or is_lost(error):
             raise
         raise FetchError(path, f"cannot be written: {error.strerror or error}") from error
     finally:
@@ -262,16 +263,27 @@ def fetch(file: RunFile, path: str, overwrite: bool = False) -> None:
 def copy_to(file: RunFile, sink: IO[bytes]) -> None:
     """Write the bytes of a stored file; in the end a RecordError if they are not those that were recorded."""
     digests = Digests(file)
-    try:
-        for chunk in chunks(file):
-            digests.update(chunk)
-            sink.write(chunk)
-    except FileNotFoundError as error:
-        raise RecordError(f"the store has no bytes of {describe(file)}: {error}", print_traceback=False) from error
+    for chunk in _stored(file):
+        digests.update(chunk)
+        sink.write(chunk)
     problem = digests.problem(file.kind)
     if problem is not None:
         text = f"{describe(file)} is not what was recorded: {problem.text}"
-        raise RecordError(f"{text}\n  what to do:  capture verify says what else is damaged", print_traceback=False)
+        remedy = "capture verify says what else is damaged; in Python, read() gives the bytes as they are"
+        raise RecordError(f"{text}\n  what to do:  {remedy}", print_traceback=False)
+
+
+def _stored(file: RunFile) -> Iterator[bytes]:
+    """Yield the bytes of a stored file; what is damaged in the store is not taken for trouble with what is written."""
+    try:
+        yield from chunks(file)
+    except FileNotFoundError as error:
+        raise RecordError(f"the store has no bytes of {describe(file)}: {error}", print_traceback=False) from error
+    except Exception as error:  # whatever a driver raises over damaged data
+        if isinstance(error, CaptureError) or is_lost(error):
+            raise
+        text = f"the bytes of {describe(file)} cannot be read: {type(error).__name__}: {error}"
+        raise RecordError(text, print_traceback=False) from error
 
 
 def _give_new_name(new: str, path: str) -> None:
@@ -279,8 +291,8 @@ def _give_new_name(new: str, path: str) -> None:
     try:
         os.link(new, path)
     except FileExistsError:
-        raise FetchError(path, "exists already", "--force replaces it") from None
+        raise SavedAlreadyError(path) from None
     except OSError:  # no hard links there
         if os.path.lexists(path):
-            raise FetchError(path, "exists already", "--force replaces it") from None
+            raise SavedAlreadyError(path) from None
         os.rename(new, path)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, SupportsIndex, overload
 
-_CHUNK = 1 << 20  #: bytes that are copied at once
 _LONGEST_NAME = 200  #: bytes of UTF-8 of one part of a path, below what file systems take
 
 #: names that Windows keeps for devices
@@ -25,7 +24,7 @@ class SavedAlreadyError(CaptureError, FileExistsError):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        todo = "save under another name, or with overwrite=True"
+        todo = "choose another name, or replace it (overwrite=True, capture get --force)"
         super().__init__(f"{path} exists already\n  what to do:  {todo}", print_traceback=False)
 
     def __reduce__(self) -> Any:
@@ -98,44 +97,21 @@ class RunFile(StoredFile):
         ------
         FileExistsError
             If something is there, unless `overwrite`.
+        OSError
+            If it cannot be written.
         RecordError
-            If the stored bytes do not have the recorded digest.
+            If the stored bytes are missing or are not those that were recorded.
         """
+        from capture.query.fetching import fetch
+
         target = os.fspath(target)
         separators = (os.sep, "/") if os.altsep is None else (os.sep, os.altsep)
         if os.path.isdir(target) or target.endswith(separators):
             target = _place_in(target, self.name)
-        else:
-            os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
         if os.path.lexists(target) and not overwrite:
             raise SavedAlreadyError(target)
-        self._write(target, overwrite)
+        fetch(self, target, overwrite)
         return target
-
-    def _write(self, target: str, overwrite: bool) -> None:
-        """Write a file beside `target` and give it that name once it is whole."""
-        import hashlib
-
-        digest = hashlib.sha256()
-        new = os.path.join(os.path.dirname(target), f".capture-{os.urandom(8).hex()}")
-        try:
-            with self.open() as source, open(new, "xb") as sink:
-                for chunk in iter(lambda: source.read(_CHUNK), b""):
-                    digest.update(chunk)
-                    sink.write(chunk)
-            if self.digest is not None and digest.hexdigest() != self.digest:
-                raise RecordError(
-                    f"the stored bytes of {self.name!r} are not those of the run: SHA-256 {digest.hexdigest()},"
-                    f" which was {self.digest}\n  to have them nevertheless: read()"
-                )
-            if overwrite:
-                os.replace(new, target)
-            else:
-                _rename_new(new, target)
-        except BaseException:
-            if os.path.exists(new):
-                os.unlink(new)
-            raise
 
     def as_path(self) -> AbstractContextManager[str]:
         """Lend the file under a path, for libraries that want one; it is a copy, which is gone afterwards.
@@ -281,7 +257,7 @@ def safe_parts(name: str) -> list[str]:
 
 def _safe_part(part: str) -> str:
     part = "".join("_" if not sign.isprintable() or sign in '<>:"|?*' else sign for sign in part).rstrip(". ") or "_"
-    if part.partition(".")[0].lower() in _DEVICES:
+    if part.partition(".")[0].rstrip().lower() in _DEVICES:
         part = "_" + part
     if len(part.encode("utf-8", "replace")) > _LONGEST_NAME:
         stem, ending = os.path.splitext(part)
@@ -291,26 +267,18 @@ def _safe_part(part: str) -> str:
 
 
 def _place_in(folder: str, name: str) -> str:
-    """Return where a file of that name goes in a folder, and make the folders above it."""
+    """Return where a file of that name goes in a folder."""
     path = os.path.join(folder, *safe_parts(name))
     above = os.path.dirname(path)
-    real = os.path.realpath(folder)
-    if os.path.commonpath([real, os.path.realpath(above)]) != real:  # by way of a symbolic link
+    if leads_out(folder, above):
         raise RecordError(f"{name!r} would be saved outside of {folder}: {above} leads elsewhere")
-    os.makedirs(above, exist_ok=True)
     return path
 
 
-def _rename_new(new: str, target: str) -> None:
-    """Give a file its name unless something has that name meanwhile."""
+def leads_out(folder: str, path: str) -> bool:
+    """Say whether a path below a folder leads out of it, by a symbolic link or a junction."""
+    root = os.path.realpath(folder)
     try:
-        os.link(new, target)
-    except FileExistsError:
-        raise SavedAlreadyError(target) from None
-    except OSError:  # no hard links there
-        if os.path.lexists(target):
-            raise SavedAlreadyError(target) from None
-        os.rename(new, target)
-        return
-    os.unlink(new)
-
+        return os.path.commonpath([root, os.path.realpath(path)]) != root
+    except ValueError:  # to another drive
+        return True

@@ -153,6 +153,36 @@ def test_damaged_bytes_are_not_handed_out(url, tmp_path, capsysbinary):
     assert files_below(".") == []
 
 
+@pytest.mark.parametrize(("error", "said"), [
+    (ConnectionError("reset by peer"), "capture: reset by peer\n"),
+    (OSError(5, "Input/output error"), "the bytes of artifacts: model.bin (40aff2e9d2d8) cannot be read: OSError"),
+    (ValueError("bad chunk"), "the bytes of artifacts: model.bin (40aff2e9d2d8) cannot be read: ValueError: bad chunk"),
+])  # fmt: skip
+def test_trouble_in_the_store_is_not_said_of_what_is_written(error, said, url, monkeypatch, capsys):
+    """Whoever reads that the file cannot be written makes room on the wrong disk."""
+    from capture.records import StoredFile
+
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(StoredFile, "open", fail)
+    assert main(["get", f"--store={url}", "1", "model.bin"]) == 1
+    assert said in capsys.readouterr().err
+    assert files_below(".") == []
+
+
+def test_a_file_that_was_fetched_just_now_is_not_replaced(tmp_path, monkeypatch, capsys):
+    """On macOS and Windows names that differ in case are one: --force means what was there before."""
+    monkeypatch.chdir(tmp_path)
+    url = with_artifacts(tmp_path, Model=b"one", model=b"two")
+    monkeypatch.setattr("capture.query.fetching.places", lambda run, files, folder: [
+        (each, os.path.join(folder, "model")) for each in files
+    ])  # fmt: skip
+    assert main(["get", f"--store={url}", "--to=out", "--force", "1", "Model", "model"]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "out" / "model").read_bytes() == b"one"
+
+
 def test_one_file_goes_to_standard_output(url, capsysbinary):
     """Into a pipe, byte for byte."""
     assert main(["get", f"--store={url}", "--to=-", "1", "model.bin"]) == 0
@@ -186,3 +216,6 @@ def test_records_of_sacred_give_their_files_too(tmp_path, capsys):
     golden = os.path.join(os.path.dirname(os.path.dirname(__file__)), "golden", "sacred-0.8.7")
     assert main(["get", f"--store={golden}", f"--to={tmp_path}", "1", "plot.txt", "gen.py", "in.txt"]) == 0
     assert files_below(tmp_path) == ["gen.py", "in.txt", "plot.txt"]
+    capsys.readouterr()
+    assert main(["get", f"--store={golden}", f"--to={tmp_path}", "1", "gen.py"]) == 0
+    assert capsys.readouterr().out.endswith("gen.py is there already\n"), "the MD5 says so"
