@@ -14,7 +14,7 @@ from capture.records import FILES, RunRecord
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from typing import Any, TypeAlias
+    from typing import Any, SupportsIndex, TypeAlias, overload
 
     from capture.filters import Filter
     from capture.hooks import Curator
@@ -539,13 +539,23 @@ class Runs:
     def __bool__(self) -> bool:
         return len(self._read) > 0 if self._read is not None else any(True for _ in self.limit(1))
 
-    def __getitem__(self, which: Any) -> Any:
-        """Return the run in a place, or, for a slice, runs."""
-        if isinstance(which, slice):
-            return Runs(self.store, picked=self._all()[which])
-        if isinstance(which, str):
-            raise TypeError(f"runs are counted from 0; that of a label is store.get({which!r})")
-        return self._all()[which]
+    if TYPE_CHECKING:  # `typing` takes longer to import than all of this module
+
+        @overload
+        def __getitem__(self, which: SupportsIndex) -> StoredRun: ...
+        @overload
+        def __getitem__(self, which: slice) -> Runs: ...
+        def __getitem__(self, which: Any) -> Any: ...
+
+    else:
+
+        def __getitem__(self, which):
+            """Return the run in a place, or, for a slice, runs."""
+            if isinstance(which, slice):
+                return Runs(self.store, picked=self._all()[which])
+            if isinstance(which, str):
+                raise TypeError(f"runs are counted from 0; that of a label is store.get({which!r})")
+            return self._all()[which]
 
     # As tables.
 

@@ -117,6 +117,16 @@ def _whole_table(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
     return table
 
 
+def _side_by_side(dicts: Sequence[dict[Any, Any]]) -> Iterable[tuple[Any, list[Any]]]:
+    """Yield each key with what the dicts have there, or `MISSING`."""
+    first = list(dicts[0]) if dicts else []
+    if all(list(each) == first for each in dicts):  # as in most projects, and several times faster
+        yield from zip(first, map(list, zip(*[each.values() for each in dicts])))
+        return
+    for key in dict.fromkeys(key for each in dicts for key in each):
+        yield key, [each.get(key, MISSING) for each in dicts]
+
+
 def _of_summaries(summaries: Sequence[Mapping[str, dict[str, Any]]], name: str, part: str) -> list[Any]:
     nothing: dict[str, Any] = {}
     return [summary.get(name, nothing).get(part, MISSING) for summary in summaries]
@@ -125,11 +135,7 @@ def _of_summaries(summaries: Sequence[Mapping[str, dict[str, Any]]], name: str, 
 def _take_apart(dicts: Sequence[Any], prefix: str, into: dict[str, list[Any]]) -> None:
     """Add the columns of nested dicts that lie side by side; a place of another kind has `MISSING` in all of them."""
     plain = [each if isinstance(each, dict) else {} for each in dicts]
-    keys: dict[Any, None] = {}
-    for each in plain:
-        keys.update(each)
-    for key in keys:
-        column = [each.get(key, MISSING) for each in plain]
+    for key, column in _side_by_side(plain):
         path = f"{prefix}.{key}"
         kinds = set(map(type, column))
         if dict in kinds and any(type(value) is dict and value for value in column):
