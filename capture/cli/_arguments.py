@@ -66,9 +66,13 @@ def chosen_store(arguments: dict[str, Any]) -> Store:
 
 def condition(arguments: dict[str, Any]) -> Filter | None:
     """Return the condition that the words of ``EXPR`` and ``--mine`` make; None if every run is meant."""
+    from capture.expressions import ExpressionError
     from capture.query import asking
 
-    return asking.condition(list(arguments.get("EXPR") or []), mine=bool(arguments.get("--mine")))
+    try:
+        return asking.condition(list(arguments.get("EXPR") or []), mine=bool(arguments.get("--mine")))
+    except ExpressionError as error:
+        raise CommandLineError(str(error)) from error
 
 
 def whole_number(arguments: dict[str, Any], name: str, smallest: int = 0) -> int | None:

@@ -8,15 +8,16 @@ Each word is, in this order:
 4. an expression, if it is a path of a run: ``config.debug``, ``notes`` (runs in which there is such a value);
 5. a project, or a part of one: ``vision``, ``vision/resnet``.
 
-Several words, in one piece or in several, are conditions that hold together. An expression that the shell took apart (``config.lr == 1`` without
-quotes) is put together again if one of its words is an operator.
+Several words, in one piece or in several, are conditions that hold together; ``not``, ``and`` and ``or`` may stand
+between them: ``vision and not failed``. An expression that the shell took apart (``config.lr == 1`` without quotes) is
+put together again if one of its words is an operator.
 """
 
 from __future__ import annotations
 
 from capture.errors import CommandLineError, suggest
 from capture.expressions import parse, parts_of_a_run
-from capture.filters import MISSING, Either, Every, Filter, Not, Test, lookup, meant
+from capture.filters import MISSING, Either, Every, Filter, Not, Test, lookup
 from capture.records import STATES
 
 TYPE_CHECKING = False
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 200  #: runs that are asked which paths there are
 _OPERATORS = frozenset({"==", "!=", "<", "<=", ">", ">=", "=", "and", "or", "not", "in", "is"})
+_JOINING = frozenset({"and", "or", "not"})
 _SHOWN = 8  #: paths that are listed
 
 
@@ -70,8 +72,8 @@ def condition(
     parts = [words] if isinstance(words, str) else list(words or ())
     if any(part in _OPERATORS for part in parts):
         parts = [" ".join(parts)]
-    parts = [word for part in parts for word in _apart(part)]
-    terms = [_meaning(part.strip(), now, known) for part in parts if part.strip()]
+    parts = [word for part in parts for word in _apart(part.strip())]
+    terms = [parse(part, now, known) for part in parts]
     if mine or user:
         terms.append(Test("user", "==", user or me()))
     return None if not terms else terms[0] if len(terms) == 1 else Every(terms)
@@ -93,30 +95,32 @@ def me() -> str:
     return name
 
 
-def _apart(part: str) -> list[str]:
-    """Return the words of a text in which nothing else is: ``vision failed``."""
-    words = part.split()
-    return words if all(_is_plain(word) and word not in _OPERATORS for word in words) else [part]
+def _apart(text: str) -> list[str]:
+    """Return the expressions that a text is: itself, or one for each word if there is nothing else in it."""
+    words = text.split()
+    if not all(_is_plain(word) for word in words) or (len(words) > 1 and _OPERATORS.intersection(words) - _JOINING):
+        return [text]
+    if _JOINING.intersection(words):
+        return [" ".join(word if word in _JOINING else _written(word) for word in words)]
+    return [_written(word) for word in words]
 
 
 def _is_plain(word: str) -> bool:
     return word.replace("_", "").replace("-", "").replace(".", "").replace("/", "").isalnum()
 
 
-def _meaning(word: str, now: datetime | None, known: Callable[[], Iterable[str]] | None) -> Filter:
-    if not _is_plain(word):
-        return parse(word, now, known)
-    if word.endswith("/"):
-        return meant("project", "==", word)
-    if word.upper() in _WORDS:
-        return meant("state", "==", word.upper())
-    if word.lstrip("-").isdecimal():
-        raise CommandLineError(
-            f"{word} is the name of a run: capture show {word} shows it. For a project of that name, write {word}/"
-        )
-    if word.partition(".")[0] in parts_of_a_run() and "/" not in word and "-" not in word:
-        return parse(word, now, known)
-    return meant("project", "==", word)
+def _written(word: str) -> str:
+    """Return a word as an expression."""
+    if not word.endswith("/"):
+        if word.upper() in _WORDS:
+            return f'state == "{word.upper()}"'
+        if word.lstrip("-").isdecimal():
+            raise CommandLineError(
+                f"{word} is the name of a run: capture show {word} shows it. For a project of that name, write {word}/"
+            )
+        if word.partition(".")[0] in parts_of_a_run() and "/" not in word and "-" not in word:
+            return word
+    return f'project == "{word}"'
 
 
 # ------------------------------------------------------------------------------------------- what is odd about it
