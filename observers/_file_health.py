@@ -21,7 +21,8 @@ def findings(basedir: str, private: str) -> Iterator[tuple[str, str, str]]:
     yield from _index(os.path.join(private, "index.sqlite"))
     left = [path for path in _files(basedir, private) if os.path.basename(path).startswith(TEMPORARY) and _is_old(path)]
     if left:
-        text = f"{len(left)} of the files were left by writes that broke off: {', '.join(left[:5])}"
+        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+        text = f"{len(left)} of the files were left by writes that broke off: {', '.join(left[:5])}{more}"
         yield "note", text, "delete them"
     empty = [name for name in _folders(basedir) if _labels.is_number(name) and _is_cut_off(os.path.join(basedir, name))]
     if empty:
@@ -94,6 +95,9 @@ def _is_old(path: str) -> bool:
 
 
 def _is_cut_off(folder: str) -> bool:
-    names = os.listdir(folder)
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:  # somebody has put the run into the bin just now
+        return False
     has_record = any(name in names for name in ("run.json", "config.json", EXTENSION))
     return not has_record and _is_old(folder) and all(name.startswith(TEMPORARY) for name in names)

@@ -83,3 +83,14 @@ def whole_number(arguments: dict[str, Any], name: str, smallest: int = 0) -> int
     if not text.isdecimal() or int(text) < smallest:
         raise CommandLineError(f"{name} takes a whole number from {smallest} on, got {text!r}")
     return int(text)
+
+
+def seconds(arguments: dict[str, Any], name: str) -> float:
+    """Return the value of an option that is a time to wait."""
+    try:
+        value = float(arguments[name])
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise CommandLineError(f"{name} takes a number of seconds, got {arguments[name]!r}")
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from capture.cli._arguments import seconds
 from capture.cli._console import escape, heading, hint, say, styled
 from capture.cli._runs import count_of
 
@@ -17,16 +18,17 @@ USAGE = """\
 Check the installation, a store, and runs that are stuck or dead; say what to do.
 
 Usage:
-  capture doctor [--store=URL] [--all] [--json]
+  capture doctor [--store=URL] [--all] [--json] [--timeout=SECONDS]
 
 Looked at are packages and plug-ins, the command itself, git; the state folder with the journals that wait in it; the
 store, its records, and the runs that say that they are going on. Settings are shown with who set them. Nothing is
 changed. Status 1: there is a problem.
 
 Options:
-  --all        Also what is well, and the observers that are installed.
-  --json       Print the answer as JSON.
-  --store=URL  The store to look at; the default store if nothing is said.
+  --all              Also what is well, and the observers that are installed.
+  --json             Print the answer as JSON.
+  --timeout=SECONDS  How long the store may say nothing [default: 30].
+  --store=URL        The store to look at; the default store if nothing is said.
 """
 
 _STYLES = {"problem": "bold red", "warning": "yellow", "note": "cyan", "ok": "green"}
@@ -36,7 +38,7 @@ def run(arguments: dict[str, Any]) -> int:
     """Print the state of things; 1 if there is a problem."""
     from capture.query.health import examine
 
-    findings = examine(arguments["--store"])
+    findings = examine(arguments["--store"], seconds(arguments, "--timeout"))
     if arguments["--json"]:
         import json
 

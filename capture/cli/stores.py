@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from capture.cli._arguments import seconds
 from capture.cli._console import escape, format_size, hint, print_table, say, styled
 from capture.cli._runs import count_of
-from capture.errors import CommandLineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +31,7 @@ def run(arguments: dict[str, Any]) -> int:
     """List stores; 1 if one that is named cannot be read."""
     from capture.query.known import known_stores, look_at_all
 
-    try:
-        timeout_s = float(arguments["--timeout"])
-    except ValueError:
-        timeout_s = 0.0
-    if not 0 < timeout_s < 1e6:
-        raise CommandLineError(f"--timeout takes a number of seconds, got {arguments['--timeout']!r}")
+    timeout_s = seconds(arguments, "--timeout")
     stores = known_stores(*arguments["URL"])
     look_at_all(stores, timeout_s)
     if arguments["--json"]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 
 from capture.errors import CaptureError
 
@@ -33,6 +34,7 @@ OLD_S = 30 * 86_400.0  #: a journal that has been waiting for so long is probabl
 LITTLE_BYTES = 1_000_000_000  #: of free space, below which it is said
 NONE_BYTES = 50_000_000  #: below which runs are about to fail
 SKEW_S = 60.0  #: seconds by which the clocks of two machines may differ
+TIMEOUT_S = 30.0  #: how long a store may say nothing
 _SHOWN = 8  #: runs or files that are named
 
 
@@ -63,30 +65,50 @@ class Finding:
         return f"Finding({self.level!r}, {self.area!r}, {self.text!r}, {self.remedy!r})"
 
 
-def examine(url: str | None = None) -> list[Finding]:
+def examine(url: str | None = None, timeout_s: float = TIMEOUT_S) -> list[Finding]:
     """Look at everything.
 
     Parameters
     ----------
     url : str, optional
         The store to look at; the default one if nothing is said.
+    timeout_s : float
+        Seconds for which the store may say nothing; then the rest of it is not waited for.
     """
     from capture.settings import SETTINGS
 
     location = SETTINGS.STORE if url is None else url
-    parts: dict[str, Callable[[], Iterable[Finding]]] = {
-        "installation": installation,
-        "state": state,
-        "store": lambda: store(location, url is not None),
-    }
     found: list[Finding] = []
-    for area, part in parts.items():
-        try:
-            found += part()
-        except Exception as error:  # noqa: BLE001 - one thing that cannot be looked at must not hide the others
-            said = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
-            found.append(Finding("problem", area, said))
-    return found
+    _look("installation", installation, found)
+    _look("state", state, found)
+    return found + _within(timeout_s, lambda: store(location, url is not None))
+
+
+def _look(area: str, look: Callable[[], Iterable[Finding]], found: list[Finding]) -> None:
+    """Add what is found; one thing that cannot be looked at must not hide the others."""
+    try:
+        found.extend(look())
+    except Exception as error:  # noqa: BLE001 - as said: it is a finding, too
+        said = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
+        found.append(Finding("problem", area, said))
+
+
+def _within(timeout_s: float, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """Return what is found of a store before it says nothing for too long."""
+    import threading
+
+    found: list[Finding] = []
+    thread = threading.Thread(target=_look, args=("store", look, found), name="capture-doctor", daemon=True)
+    thread.start()
+    before = -1
+    while thread.is_alive() and len(found) > before:
+        before = len(found)
+        thread.join(timeout_s)
+    if not thread.is_alive():
+        return found
+    remedy = "see whether its server or its disk is away; --timeout=SECONDS waits longer"
+    what = "the rest of it was not looked at: " if before else ""
+    return [*found[:before], _of_store("problem", f"{what}no answer within {timeout_s:g} s", remedy)]
 
 
 # ------------------------------------------------------------------------------------------------- installation
@@ -440,8 +462,9 @@ def store(location: str, is_named: bool = True) -> Iterator[Finding]:
         if hasattr(reader, "health"):
             for level, text, remedy in reader.health():
                 yield _of_store(level, text, remedy)
-        yield from _records(reader, labels)
-        yield from _running(reader)
+        with _silence():  # what cannot be read is said here, with what to do
+            yield from _records(reader, labels)
+            yield from _running(reader)
     finally:
         reader.close()
     yield from _bin(location)
@@ -453,25 +476,44 @@ def _of_store(level: str, text: str, remedy: str = "") -> Finding:
 
 def _records(reader: Reader, labels: list[Any]) -> Iterator[Finding]:
     """Look whether each run can be read."""
-    import logging
+    from capture.query.verifying import is_lost
 
-    log = logging.getLogger("capture")
-    before, log.disabled = log.disabled, True  # what cannot be read is said below, with what to do
-    try:
-        found = {str(record.label) for record in reader.find()}
-        unreadable = []
-        for label in labels:
-            if str(label) not in found:
-                try:
-                    reader.get(label)
-                except CaptureError as error:
-                    unreadable.append((label, str(error).partition("\n")[0]))
-    finally:
-        log.disabled = before
+    found = {str(record.label) for record in reader.find()}
+    unreadable = []
+    for label in labels:
+        if str(label) not in found:
+            try:
+                reader.get(label)
+            except CaptureError as error:
+                if is_lost(error):
+                    raise
+                unreadable.append((label, str(error).partition("\n")[0]))
+    if unreadable:  # not among them is what somebody has put into the bin meanwhile
+        there = set(map(str, reader.labels()))
+        unreadable = [each for each in unreadable if str(each[0]) in there]
     for label, problem in unreadable[:_SHOWN]:
         yield _of_store("problem", f"run {label} cannot be read: {problem}", "look at what is left of it; capture sync")
     if len(unreadable) > _SHOWN:
         yield _of_store("problem", f"{len(unreadable) - _SHOWN} more runs cannot be read")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the readers of stores from logging what this thread makes them say."""
+    import logging
+    import threading
+
+    here = threading.get_ident()
+
+    def is_of_others(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    logger = logging.getLogger("capture.observers")
+    logger.addFilter(is_of_others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_of_others)
 
 
 def _running(reader: Reader) -> Iterator[Finding]:

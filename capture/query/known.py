@@ -69,9 +69,11 @@ class KnownStore:
             finally:
                 reader.close()
             curator: Any = open_curator(self._location)
-            self.binned = len(curator.binned())
-            if hasattr(curator, "close"):
-                curator.close()
+            try:
+                self.binned = len(curator.binned())
+            finally:
+                if hasattr(curator, "close"):
+                    curator.close()
         except Exception as error:  # noqa: BLE001 - drivers of all kinds; why a store cannot be read is the answer
             self.reachable = bool(self.reachable)
             self.problem = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"

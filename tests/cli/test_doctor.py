@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import sqlite3
 import sys
+import threading
 import time
 
 import pytest
@@ -234,7 +236,10 @@ def test_records_that_cannot_be_read_are_found(here, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         [(_, text)] = findings("store", "problem")
     assert text.startswith("run 1 cannot be read: ")
-    assert not logging.getLogger("capture").disabled
+    assert caplog.text == ""
+    with caplog.at_level(logging.WARNING):
+        list(FileStoreReader("runs").find())
+    assert "A run was left out" in caplog.text, "others are told as before"
 
 
 def test_what_is_left_in_a_folder_store_is_found(here, tmp_path):
@@ -261,6 +266,18 @@ def test_a_database_says_its_version_and_damage(here, tmp_path):
     url = fill(f"sqlite:///{tmp_path}/runs.db", tmp_path, "01")
     [finding] = [each for each in health.store(url) if "tables" in each.text]
     assert finding.level == "ok" and "newest version" in finding.text
+    path = tmp_path / "damaged.db"
+    path.write_bytes((tmp_path / "runs.db").read_bytes())
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA writable_schema = 1")
+        [(page,)] = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'capture_metric'").fetchall()
+        [(size,)] = database.execute("PRAGMA page_size").fetchall()
+    database.close()
+    with open(path, "r+b") as stream:
+        stream.seek((page - 1) * size)
+        stream.write(b"\x7f" * 64)
+    [text] = [each.text for each in health.examine(f"sqlite:///{path}") if each.level == "problem"]
+    assert "damaged" in text or "malformed" in text
     with sqlite3.connect(tmp_path / "runs.db") as database:
         database.execute("UPDATE capture_version SET version_num = '9999'")
     database.close()
@@ -280,3 +297,60 @@ def test_one_thing_that_cannot_be_looked_at_hides_no_other(here, monkeypatch):
     assert {each.area for each in found} == {"installation", "state", "store"}
 
 
+def test_a_server_that_never_answers_is_not_waited_for(here, capsys):
+    """It takes connections and says nothing: a firewall, a machine that swaps."""
+    pytest.importorskip("pymongo")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/lab"
+        assert main(["doctor", "--timeout=0.5", f"--store={url}"]) == 1
+    assert "problem: no answer within 0.5 s" in capsys.readouterr().out
+    for thread in threading.enumerate():
+        if thread.name == "capture-doctor":
+            thread.join(30)
+
+
+def test_what_a_slow_store_has_said_is_kept(here, monkeypatch):
+    """The rest may take long, and that it was not looked at is said."""
+    gone = threading.Event()
+
+    def slow(location, is_named):
+        yield health.Finding("ok", "store", "it can be read")
+        gone.wait(60)
+
+    monkeypatch.setattr(health, "store", slow)
+    said = [each.text for each in health.examine(timeout_s=0.2) if each.area == "store"]
+    gone.set()
+    assert said == ["it can be read", "the rest of it was not looked at: no answer within 0.2 s"]
+
+
+def test_a_folder_that_goes_meanwhile_is_no_trouble(here, tmp_path, monkeypatch):
+    """Somebody else puts a run into the bin."""
+    from capture.observers import _file_health
+
+    fill("runs", tmp_path, "01")
+    monkeypatch.setattr(_file_health, "_folders", lambda basedir: ["1", "77"])
+    assert [level for level, _, _ in FileStoreReader("runs").health()] == ["ok", "ok"]
+
+
+def test_a_run_that_goes_into_the_bin_meanwhile_is_no_trouble(here, tmp_path, monkeypatch):
+    """It was counted, and is not there any more when it is read."""
+    fill("runs", tmp_path, "01", "02")
+    told = [["1", "2", "77"], ["1", "2"]]
+    monkeypatch.setattr(FileStoreReader, "labels", lambda self: told.pop(0))
+    assert findings("store", "problem") == []
+
+
+def test_a_store_that_goes_away_meanwhile_has_no_unreadable_runs(here, tmp_path, monkeypatch):
+    """Whoever believes it looks for damage."""
+    from capture.errors import ObserverError
+
+    class AwayError(ObserverError, ConnectionError):
+        pass
+
+    def away(self, label):
+        raise AwayError("the server went away")
+
+    fill("runs", tmp_path, "01")
+    monkeypatch.setattr(FileStoreReader, "find", lambda self, *_: iter(()))
+    monkeypatch.setattr(FileStoreReader, "get", away)
+    assert findings("store", "problem") == [("problem", "the server went away")]
