@@ -106,7 +106,8 @@ def _whole(text: bytes, count: int) -> Any:
     except (ValueError, DeprecationWarning):  # what cannot be read ends the array; later versions raise
         return None
     limits = numpy.iinfo(numpy.int64)
-    if len(found) != count or found[-1] != last or found.max() == limits.max or found.min() == limits.min:  # where too large ones end up
+    limits_met = len(found) and (found.max() == limits.max or found.min() == limits.min)  # where too large ones end up
+    if len(found) != count or found[-1] != last or limits_met:
         return None
     return found
 
