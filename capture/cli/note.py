@@ -9,6 +9,7 @@ from capture.cli._arguments import chosen_store
 from capture.cli._console import escape, hint, say
 from capture.cli._runs import can_ask, label_of
 from capture.errors import CaptureError, CommandLineError
+from capture.query.keeping import append_note, only_one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ Options:
 
 def run(arguments: dict[str, Any]) -> int:
     """Note something, or show what is noted."""
-    from capture.query.keeping import append_note
-
     text = arguments["TEXT"]
     with chosen_store(arguments) as store:
         noted = store.get(arguments["RUN"])
@@ -62,31 +61,50 @@ def _edited(run: StoredRun, append: bool) -> int:
     import shutil
     import tempfile
 
-    from capture.query.keeping import append_note
-
     before = "" if append else run.notes
+    shown = before.encode("utf-8", "backslashreplace") + (b"\n" if before else b"")
     folder = tempfile.mkdtemp(prefix="capture-note-")  # nobody else may look into it
     path = os.path.join(folder, "note.md")
-    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
-        stream.write(before + ("\n" if before else ""))
     try:
+        with open(path, "wb") as stream:
+            stream.write(shown)
         edit(path)
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            after = stream.read().rstrip()
-        if after == before.rstrip():
+        if _content(path) == shown.rstrip():
             hint("nothing changed")
         else:
-            try:
-                append_note(run, after) if append else run.note(after)
-            except BaseException:
-                folder = ""
-                hint(f"what you wrote is in {path}")
-                raise
+            after = _content(path).decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+            if append:
+                append_note(run, after)
+            else:
+                _replace(run, before, after)
             hint(f"noted on run {label_of(run)}")
+    except BaseException:
+        if os.path.exists(path) and _content(path) != shown.rstrip():
+            folder = ""
+            hint(f"what you wrote is in {escape(path)}")
+        raise
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
     return 0
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read().rstrip()
+
+
+def _replace(run: StoredRun, before: str, after: str) -> None:
+    """Set the notes unless somebody else has changed them while they were edited."""
+    with only_one(run.store):
+        run.refresh()
+        if run.notes != before:
+            raise CaptureError(
+                f"the notes of run {run.label} were changed by somebody else meanwhile, and stay as they are now"
+                "\n  what to do:  capture note RUN shows them; add what is missing there",
+                print_traceback=False,
+            )
+        run.note(after)
 
 
 def edit(path: str) -> None:
@@ -125,6 +143,7 @@ def editor_command() -> list[str]:
             raise CommandLineError("there is no editor: name one in EDITOR, or give the text: capture note RUN TEXT")
         return [chosen]
     try:
-        return shlex.split(chosen, posix=sys.platform != "win32")
+        words = shlex.split(chosen, posix=sys.platform != "win32")
     except ValueError as error:
         raise CommandLineError(f"the editor {chosen!r} is not understood: {error}") from error
+    return [word[1:-1] if word[:1] == word[-1:] == '"' else word for word in words]  # they stay on Windows

@@ -39,9 +39,9 @@ def run(arguments: dict[str, Any]) -> int:
     from capture.query.keeping import binned, stored_bytes
 
     with chosen_store(arguments) as store:
-        everything = not arguments["RUN"] and not arguments["--all"] and arguments["--older-than"] is None
+        is_listing = not arguments["RUN"] and not arguments["--all"] and arguments["--older-than"] is None
         runs = binned(store, arguments["RUN"] or None)
-        if everything:
+        if is_listing:
             return _list(store, runs)
         if arguments["--older-than"] is not None:
             runs = _older(runs, arguments["--older-than"])
@@ -60,12 +60,13 @@ def run(arguments: dict[str, Any]) -> int:
 
 
 def _purge(store: Store, runs: list[StoredRun]) -> int:
-    from capture.query.keeping import stored_bytes
+    from capture.query.keeping import check_over, stored_bytes
 
     done, freed = 0, 0
     for each in runs:
         size = stored_bytes(each)
         try:
+            check_over(each, force=True)  # it may have been put into the bin on another machine
             store.curator.purge(each.label)
         except CaptureError as error:
             print(f"run {label_of(each)}: {error}", file=sys.stderr)

@@ -48,7 +48,7 @@ def run(arguments: dict[str, Any]) -> int:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return 0
-    _write(path, data)
+    _write(path, data, arguments["--force"])
     from capture.cli._console import escape, format_size, hint
 
     hint(f"written: {escape(path)}, {format_size(len(data))}")
@@ -102,14 +102,16 @@ def _check(path: str, force: bool) -> None:
         raise CommandLineError(f"{path} is there already\n  what to do:  --force overwrites it, -o FILE names another")
 
 
-def _write(path: str, data: bytes) -> None:
+def _write(path: str, data: bytes, force: bool) -> None:
     """Write a file in one step: who opens it meanwhile sees the old page or the new one, never half of it."""
     beside = f"{path}.{os.getpid()}.part"
     try:
         with open(beside, "xb") as stream:
             stream.write(data)
+        _check(path, force)  # somebody may have made it while the page was
         os.replace(beside, path)
     except OSError as error:
+        raise CommandLineError(f"{path} cannot be written: {error}") from error
+    finally:
         if os.path.lexists(beside):
             os.remove(beside)
-        raise CommandLineError(f"{path} cannot be written: {error}") from error

@@ -126,3 +126,19 @@ def test_a_run_that_goes_on_is_refused(alive, beat_s, force, code, tmp_path, mon
     assert main(["rm", f"--store={url}", *(["--force"] if force else []), "1"]) == code
     assert labels(url) == (["1"] if code else [])
     assert ("is still going on" in capsys.readouterr().err) == bool(code)
+
+
+def test_a_run_whose_process_lives_is_not_deleted(tmp_path, monkeypatch, capsys):
+    """On another machine, from which that cannot be seen, it may have gone into the bin."""
+    from capture.registry import make_observer
+    from capture.testing import tell
+
+    url = str(tmp_path / "runs")
+    tell(make_observer(url), story(tmp_path, "01", end=False))
+    monkeypatch.setattr(Store, "is_alive", lambda self, record: None)
+    assert main(["rm", "--force", f"--store={url}", "1"]) == 0
+    monkeypatch.setattr(Store, "is_alive", lambda self, record: True)
+    assert main(["purge", "--yes", f"--store={url}", "1"]) == 1
+    assert "run 1 is still going on: its process lives" in capsys.readouterr().err and binned(url) == ["1"]
+    monkeypatch.setattr(Store, "is_alive", lambda self, record: False)
+    assert main(["purge", "--yes", f"--store={url}", "1"]) == 0

@@ -72,9 +72,14 @@ def test_the_editor_gets_the_notes_and_gives_them_back(url, editor, capsys):
 def test_an_editor_that_fails_changes_nothing(url, editor, monkeypatch, capsys):
     """``:cq`` in vi means: I did not mean it."""
     main(["note", f"--store={url}", "1", "first"])
-    editor("open(path, 'w').write('lost'); sys.exit(3)")
+    editor("sys.exit(3)")
     assert main(["note", f"--store={url}", "1"]) == 1
-    assert "ended with status 3: nothing was changed" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "ended with status 3: nothing was changed" in err and "what you wrote" not in err
+    editor("open(path, 'w').write('crashed'); sys.exit(3)")
+    assert main(["note", f"--store={url}", "1"]) == 1
+    with open(capsys.readouterr().err.split("what you wrote is in ")[1].splitlines()[0]) as stream:
+        assert stream.read() == "crashed"
     monkeypatch.setenv("EDITOR", "no-such-editor-anywhere")
     assert main(["note", f"--store={url}", "1"]) == 1
     assert "cannot be started" in capsys.readouterr().err
@@ -100,6 +105,25 @@ def test_what_was_written_is_not_lost_when_the_store_refuses(url, editor, monkey
     assert os.stat(os.path.dirname(path)).st_mode & 0o77 == 0
 
 
+def test_two_who_edit_at_once_do_not_undo_each_other(url, editor, capsys):
+    """The editor may be open all afternoon."""
+    main(["note", f"--store={url}", "1", "first"])
+    editor(f"from capture.cli import main; main(['note', {f'--store={url}'!r}, '1', 'of others']); open(path, 'a').write('mine')")
+    assert main(["note", f"--store={url}", "1"]) == 1
+    err = capsys.readouterr().err
+    assert "changed by somebody else meanwhile" in err and notes(url) == "of others"
+    with open(err.split("what you wrote is in ")[1].splitlines()[0]) as stream:
+        assert stream.read() == "first\nmine"
+
+
+def test_notes_that_are_no_utf_8_can_be_edited(url, editor):
+    """Half a pair from JSON in the record, a byte of Latin-1 from the editor."""
+    open_store(url).get("1").note("half \ud800")
+    editor("open(path, 'ab').write(b'caf\\xe9')")
+    assert main(["note", f"--store={url}", "1"]) == 0
+    assert notes(url) == "half \\ud800\ncaf\\xe9"
+
+
 def test_the_notes_that_are_printed_cannot_move_the_cursor(url, capsys):
     """They come from anybody who may write into the store."""
     main(["note", f"--store={url}", "1", "\x1b[2Jgone\nline"])
@@ -113,3 +137,10 @@ def test_without_a_named_editor_one_that_is_there_is_taken(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}" if name in ("nano", "notepad") else None)
     assert note.editor_command() in (["nano"], ["notepad"])
+
+
+def test_the_words_of_an_editor_may_be_quoted_on_windows(monkeypatch):
+    """Programs lie in a folder with a blank in its name, and backslashes are no escapes."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("VISUAL", r'"C:\Program Files\ed.exe" --wait')
+    assert note.editor_command() == [r"C:\Program Files\ed.exe", "--wait"]
