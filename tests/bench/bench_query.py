@@ -1,6 +1,6 @@
 """Looking at ten thousand runs, in every store: the command, a frame of all runs, a million points as an array.
 
-Runs have forty entries of configuration, four metrics, facts and sixty packages. The servers are those of the tests; a
+Runs have forty-one entries of configuration, four metrics, facts and sixty packages. The servers are those of the tests; a
 store whose server is not installed is left out, which a line says. With ``--peer`` MLflow's `search_runs` is asked the
 same, over SQLite, if ``python -m tests.servers install mlflow`` was run.
 """
