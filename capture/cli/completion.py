@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from capture.query.client import Store
+
 USAGE = """\
 Print a script that completes commands, options, runs and files in bash, zsh or fish.
 
@@ -281,11 +283,19 @@ class _Line:
             return _within(self._files)
         return []
 
-    def _store(self) -> Any:
-        from capture.cli._arguments import chosen_store
+    def _store(self) -> Store:
+        """Open the store that the line names. Other than for a command, nothing that waits is delivered to it first."""
+        from capture.query.client import Store
+        from capture.query.known import local_place
+        from capture.registry import open_reader
+        from capture.settings import SETTINGS
 
         named = self.positional[0] if self.command == "cp" and self.positional else self.given.get("--store")
-        return chosen_store({"--store": named or None})
+        location = named or SETTINGS.STORE
+        place = local_place(location)
+        if place is not None and not os.path.exists(place):
+            raise FileNotFoundError(place)
+        return Store(location, open_reader(location))
 
     def _runs(self) -> list[str]:
         """Return labels of the newest runs, with name and state; of those in the bin where these are meant."""

@@ -140,10 +140,11 @@ def _python() -> Iterator[Finding]:
 def _packages() -> Iterator[Finding]:
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as version_of
-    from importlib.util import find_spec
+
+    from capture.query.installed import is_installed
 
     for module, distribution in REQUIRED.items():
-        if find_spec(module) is None:
+        if not is_installed(module):
             text = f"{distribution} is missing, which the library needs"
             yield _of_installation("problem", text, f"pip install '{distribution}'")
     try:
@@ -193,9 +194,7 @@ def _plugins() -> Iterator[Finding]:
 
 def _drivers() -> Iterator[Finding]:
     """Look whether what the settings name can be used."""
-    from importlib.util import find_spec
-
-    from capture.query.installed import missing_drivers
+    from capture.query.installed import is_installed, missing_drivers
     from capture.registry import observer_class, split_url
     from capture.settings import SETTINGS
 
@@ -208,7 +207,7 @@ def _drivers() -> Iterator[Finding]:
             if missing:
                 text = f"the default store, set by {SETTINGS.origin('STORE')}, lacks its driver"
                 yield _of_installation("problem", text, f"pip install {' '.join(map(repr, missing))}")
-    if SETTINGS.NOTIFY.URLS and find_spec("apprise") is None:
+    if SETTINGS.NOTIFY.URLS and not is_installed("apprise"):
         text = f"NOTIFY.URLS, set by {SETTINGS.origin('NOTIFY.URLS')}, needs a package that is missing: nobody is told"
         yield _of_installation("problem", text, "pip install 'experiment-capture[notify]'")
 

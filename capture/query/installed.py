@@ -36,12 +36,12 @@ class Installed:
         self.needs: dict[str, list[str]] = {}
         try:
             cls = load()
+            self.needs = {scheme: missing_drivers(cls, scheme) for scheme in schemes}
         except Exception as error:  # noqa: BLE001 - another package's code; that it cannot be loaded is the answer
             self.problem = f"{type(error).__name__}: {error}"
             return
         self.keeps = sorted(getattr(cls, "supports", ()))
         self.can_read, self.can_curate = hasattr(cls, "reader"), hasattr(cls, "curator")
-        self.needs = {scheme: missing_drivers(cls, scheme) for scheme in schemes}
 
     @property
     def state(self) -> str:
@@ -89,13 +89,21 @@ def missing_drivers(cls: Any, scheme: str) -> list[str]:
     Its drivers are in its attribute ``drivers``, module -> extra of this package, or what its ``drivers_of(scheme)``
     returns, module -> what pip is to install.
     """
-    from importlib.util import find_spec
-
     if hasattr(cls, "drivers_of"):
         drivers = cls.drivers_of(scheme)
     else:
         drivers = {name: f"experiment-capture[{extra}]" for name, extra in getattr(cls, "drivers", {}).items()}
-    missing = list(dict.fromkeys(what for module, what in drivers.items() if find_spec(module) is None))
+    missing = list(dict.fromkeys(what for module, what in drivers.items() if not is_installed(module)))
     if len(missing) > 1 and "fsspec" in missing:
         missing.remove("fsspec")  # what else is missing brings it
     return missing
+
+
+def is_installed(module: str) -> bool:
+    """Say whether a module could be imported, ``package.module`` too."""
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # the package that it is in is missing, or has no such modules
+        return False

@@ -142,15 +142,22 @@ def tag_counts(runs: Iterable[RunRecord]) -> dict[str, int]:
 def only_one(store: Store) -> Iterator[None]:
     """Keep other processes of this user on this machine from changing tags and notes of a store meanwhile.
 
-    Where the file system of the state folder has no locks, or another holds on for more than `PATIENCE_S` seconds, it
-    goes on without.
+    Where the state folder has no locks or cannot be written, or another holds on for more than `PATIENCE_S` seconds,
+    it goes on without.
     """
     from time import monotonic, sleep
 
     from capture.journal import state_dir
     from capture.locks import LocksUnsupportedError, try_lock
 
-    descriptor = os.open(os.path.join(state_dir(), "curating.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(os.path.join(state_dir(), "curating.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        from capture.complaints import logger
+
+        logger().warning("others may change tags and notes at the same time: %s", error)
+        yield
+        return
     try:
         until = monotonic() + PATIENCE_S
         try:

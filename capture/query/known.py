@@ -149,16 +149,17 @@ def local_place(location: str) -> str | None:
 
 
 def waiting() -> dict[str, int]:
-    """Return how many journals hold something for a store, by its identity."""
+    """Return how many journals of runs that do not go on hold something for a store, by its identity."""
     from capture.acks import Acknowledged, read_acks
     from capture.journal import acks_path, list_journals, opened_of, state_dirs
+    from capture.liveness import probe
     from capture.stores import default_folder
 
     counts: dict[str, int] = {}
     for state in state_dirs(default_folder()):
         for path in list_journals(state):
             opened = opened_of(path)
-            if opened is None:
+            if opened is None or probe(path) == "alive":
                 continue
             known = read_acks(acks_path(path))
             for observer in opened.observers:

@@ -14,6 +14,7 @@ import pytest
 from capture.cli import COMMANDS, main
 from capture.cli.completion import FILES, FOLDERS, SCRIPTS, candidates
 from tests.cli.making import fill
+from tests.cli.test_stores import leave_journal
 from tests.servers import shells
 from tests.servers.fixtures import leave_out
 
@@ -72,6 +73,13 @@ def test_runs_tags_and_files_of_the_chosen_store_are_offered(place):
     assert names("rm", "--store=elsewhere", "") == [], "a store that is not there has no runs, and that is no error"
     assert names("cp", "runs", "other", "") == ["1"]
     assert names("note", "1", "text", "") == []
+
+
+def test_a_key_that_is_pressed_delivers_nothing(place, state_dir):
+    """It would be broken off as soon as the shell has its answer."""
+    journal = leave_journal(state_dir, f"file://{place}/runs")
+    assert names("verify", "") == ["2", "1"]
+    assert os.path.exists(journal)
 
 
 def test_files_are_left_to_the_shell():

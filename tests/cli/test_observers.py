@@ -74,18 +74,28 @@ def test_a_store_of_many_schemes_says_which_of_them_lack_something(without):
     assert "memory needs: pip install 'fsspec'" in {row[1]: row[-1] for row in rows()}["RemoteFolderObserver"]
 
 
+def test_a_driver_in_a_package_that_is_missing_is_missing():
+    """Python raises an error of its own where it looks for a module in a package that is not there."""
+    from capture.query.installed import is_installed
+
+    assert is_installed("json.decoder")
+    assert not is_installed("no_such_package.driver") and not is_installed("json.decoder.driver")
+
+
 def test_a_plugin_is_listed_and_a_broken_one_says_why(tmp_path, monkeypatch):
     """Another team's store is as good as ours, and its faults must be seen."""
     info = tmp_path / "labstore-1.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: labstore\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text("[capture.observers]\nlab = labstore:Lab\nbad = labstore.missing:Bad\n")
+    (info / "entry_points.txt").write_text("[capture.observers]\nlab = labstore:Lab\nbad = labstore.missing:Bad\nodd = labstore:Odd\n")
     (tmp_path / "labstore.py").write_text(
         "class Lab:\n    supports = {'metrics'}\n    drivers = {'no_such_driver': 'lab'}\n"
+        "class Odd:\n    def drivers_of(scheme):\n        return {}[scheme]\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(registry, "_seen", {})
     found = {row[0]: row for row in rows()}
     assert found["lab"] == ("lab", "Lab", "metrics", "-", "labstore 1.2", "needs: pip install 'experiment-capture[lab]'")
     assert "cannot be loaded: ModuleNotFoundError" in found["bad"][-1]
+    assert "cannot be loaded: KeyError" in found["odd"][-1]
     sys.modules.pop("labstore", None)

@@ -118,3 +118,13 @@ def test_looking_delivers_nothing(here, tmp_path, state_dir, capsys):
     code, stores = listed(capsys)
     assert code == 0 and stores[f"file://{here}/runs"]["waiting"] == 1
     assert os.path.exists(path)
+
+
+def test_the_journal_of_a_run_that_goes_on_is_not_waiting(here, state_dir, monkeypatch):
+    """Its writer delivers it; there is nothing for `capture sync` to do."""
+    from capture.query.known import waiting
+
+    leave_journal(state_dir, "file:///nosuch/lab")
+    assert waiting() == {"file:///nosuch/lab": 1}
+    monkeypatch.setattr("capture.liveness.probe", lambda path: "alive")
+    assert waiting() == {}

@@ -83,3 +83,10 @@ def test_taggers_at_once_lose_no_tag_of_each_other(scheme, tmp_path):
     ]
     assert [process.wait() for process in processes] == [0] * len(wanted)
     assert sorted(tags(url, "1")) == wanted
+
+
+def test_a_state_folder_that_cannot_be_written_is_no_obstacle(url, monkeypatch, tmp_path, caplog):
+    """The lock in it only keeps others out; the store itself is elsewhere."""
+    monkeypatch.setattr("capture.journal.state_dir", lambda fallback=None: str(tmp_path / "not" / "there"))
+    assert main(["tag", f"--store={url}", "--add=kept", "1"]) == 0
+    assert tags(url, "1") == ["kept"] and "others may change tags and notes at the same time" in caplog.text
