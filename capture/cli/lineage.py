@@ -39,7 +39,7 @@ _STYLES = {"run": None, "file": "bold", "part": None, "none": "dim", "more": "di
 def run(arguments: dict[str, Any]) -> int:
     """Draw the lineage of what the arguments name."""
     from capture.cli._arguments import chosen_store, whole_number
-    from capture.cli._console import hint, progress
+    from capture.cli._console import escape, hint, progress
     from capture.query.lineage import Lineage
 
     up, down = arguments["--up"], arguments["--down"]
@@ -52,7 +52,7 @@ def run(arguments: dict[str, Any]) -> int:
             lineage = Lineage(store, shown.advance).read()
         graph = lineage.graph(arguments["WHAT"], up or not down, down or not up, depth, arguments["--all"])
     for each in lineage.unreadable:
-        hint(each)
+        hint(escape(each))
     _show(graph, arguments)
     return 0 if graph.edges or any(node.startswith("run:") for node in graph.start) else 1
 

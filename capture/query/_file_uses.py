@@ -115,11 +115,13 @@ def entries(listed: Any) -> Iterator[dict[str, Any]]:
 
 def _seen(record: RunRecord, listed: Any, role: str) -> Iterator[Use]:
     for entry in entries(listed):
-        use = Use(role, entry["path"], entry.get("name") or "", entry.get("digest"), entry.get("size"))
-        use.mtime, use.real, use.sampled = entry.get("mtime"), entry.get("real"), bool(entry.get("sampled"))
+        use = Use(role, entry["path"], _text(entry, "name") or "", _text(entry, "digest"), _whole(entry, "size"))
+        mtime = entry.get("mtime")
+        use.mtime = mtime if isinstance(mtime, (int, float)) else None
+        use.real, use.sampled = _text(entry, "real"), bool(entry.get("sampled"))
         manifest = entry.get("manifest")
         if isinstance(manifest, dict):
-            use.files = entry.get("files")
+            use.files = _whole(entry, "files")
             use.manifest = next((kept for kept in record.kept if kept.name == manifest.get("source")), None)
             use.sampled = False  # some of its files are; the manifest is whole
         yield use
@@ -130,9 +132,21 @@ def _fetched(listed: Any) -> Iterator[Use]:
     for entry in listed if isinstance(listed, list) else ():
         if isinstance(entry, dict) and isinstance(entry.get("url"), str):
             whole = bool(entry.get("complete") and entry.get("size"))
-            use = Use(READ, entry["url"], "", entry.get("digest") if whole else None, entry.get("size"))
+            use = Use(READ, entry["url"], "", _text(entry, "digest") if whole else None, _whole(entry, "size"))
             use.is_url = True
             yield use
+
+
+def _text(entry: dict[str, Any], key: str) -> str | None:
+    """Return a text of a record, where anything may stand; None for all else."""
+    value = entry.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _whole(entry: dict[str, Any], key: str) -> int | None:
+    """Return a whole number of a record; None for all else."""
+    value = entry.get(key)
+    return value if type(value) is int else None
 
 
 def _beside(files: Iterable[StoredFile], role: str, known: Sequence[Use], base: str) -> list[Use]:

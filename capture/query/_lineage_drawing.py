@@ -49,7 +49,7 @@ def describe_file(file: FileNode, name: str = "") -> str:
     if file.files is not None:
         parts.append(f"{file.files:,} files")
     if file.digest:
-        parts.append(file.digest[:_DIGITS] + (" (a sample)" if file.sampled else ""))
+        parts.append(visible(file.digest[:_DIGITS]) + (" (a sample)" if file.sampled else ""))
     elif not file.id.startswith("url:"):
         parts.append("empty" if file.size == 0 else "no digest")
     if file.size:
@@ -226,7 +226,7 @@ class _Trees:
             if len(shown) < len(versions):
                 yield "  ", f"{len(versions) - len(shown):,} older ones (--all lists them)", "more"
             for run, use in shown:
-                content = use.digest[:_DIGITS] if use.digest else "no digest"
+                content = visible(use.digest[:_DIGITS]) if use.digest else "no digest"
                 verb = "wrote" if use.role == WROTE else "read"
                 where = "" if len({each.path for _, each in versions}) == 1 else f"  {visible(use.path)}"
                 yield "  ", f"{describe_run(run)} {verb}{where}  {content}", "run"

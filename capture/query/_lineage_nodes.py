@@ -41,7 +41,7 @@ class RunNode:
         coverage = lineage_of(record).get("coverage")
         self.watched = isinstance(coverage, dict)
         unseen = coverage.get("unseen") if isinstance(coverage, dict) and not coverage.get("complete") else ()
-        self.unseen = [str(each) for each in unseen or ()]
+        self.unseen = [str(each) for each in unseen] if isinstance(unseen, (list, tuple)) else []
 
     @property
     def is_complete(self) -> bool:

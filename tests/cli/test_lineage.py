@@ -121,3 +121,17 @@ def test_a_terminal_without_unicode_gets_a_tree_too(pipeline):
     )
     assert done.returncode == 0, done.stderr
     assert b"`- " in done.stdout
+
+
+def test_what_is_said_of_runs_that_cannot_be_read_moves_no_cursor(pipeline, capsys, monkeypatch):
+    """Paths in other people's records may hold control sequences; they are spelt out on stderr, too."""
+    from capture.query import lineage
+
+    def add(self, record):
+        self.unreadable.append("the list of the files in \x1b[2J cannot be read")
+
+    monkeypatch.setattr(lineage.Lineage, "add", add)
+    assert main(["lineage", "report.txt"]) == 1
+    told = capsys.readouterr().err
+    assert "cannot be read" in told
+    assert "\x1b" not in told

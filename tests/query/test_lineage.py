@@ -490,3 +490,21 @@ def test_a_run_that_cannot_be_read_hides_no_other(tmp_path):
 def test_an_empty_digest_is_that_of_no_bytes():
     """The constant stands for a rule."""
     assert sha(b"") == EMPTY
+
+
+@pytest.mark.parametrize("odd", [5, 1.5, ["a"], {"a": 1}, "x\n\x1b[31m", float("nan")])
+def test_records_that_hold_anything_are_followed(odd):
+    """One strange record must not keep a store from answering for all others, nor move a cursor."""
+    strange = run(1, reads=[("a.csv", b"raw")], writes=[("b.csv", b"made")])
+    for each in strange.facts["lineage"]["inputs"]:
+        each.update(dict.fromkeys(("name", "size", "mtime", "real", "files"), odd), manifest={"source": odd})
+    for each in strange.facts["lineage"]["outputs"]:
+        each.update(name=odd, digest=odd, mtime=odd)
+    strange.facts["lineage"]["urls"] = [{"url": "http://x", "digest": odd, "size": odd, "complete": odd}]
+    strange.facts["lineage"]["coverage"] = {"unseen": odd}
+    found = graph("2", strange, run(2, reads=[("a.csv", b"raw"), ("b.csv", b"made")]))
+    assert [each.label for each in found.runs] == ["2"]
+    text = graph("1", strange).to_text()
+    assert "\x1b" not in text
+    assert json.dumps(graph("1", strange).to_dict(), allow_nan=False)
+    assert graph("1", strange).to_dot() and graph("1", strange).to_mermaid()
