@@ -129,7 +129,7 @@ def _to_mlflow(store: Store, runs: Sequence[StoredRun], uri: str) -> int:
                 copied = export.write(each.record, folder)
             except CopyError as error:
                 failed += 1
-                say(f"{label}: not exported: {error}", sys.stderr)
+                say(f"{label}: not exported: {escape(str(error), lines=True)}", sys.stderr)
                 if isinstance(error, StoreLostError):
                     break
                 continue

@@ -79,7 +79,7 @@ class Target:
         self.is_zip = path.lower().endswith(".zip")
         self._check()
         above, name = os.path.split(self.path)
-        self._draft = os.path.join(above, f".{name[:100]}-{os.urandom(6).hex()}")
+        self._draft = os.path.join(above, f".{name[:30]}-{os.urandom(6).hex()}")
         self._taken: dict[str, str] = {}
         self._zip: Any = None
 

@@ -238,7 +238,7 @@ def record_of(exported: ExportedRun, source: str = "") -> dict[str, Any]:
     plain["resumed"] = [moment.isoformat() for moment in run.resumed]
     for name in ("result", "fail_trace", "tags", "notes", "config", "info", "experiment", "host", "meta", "facts"):
         plain[name] = getattr(run, name)
-    plain["metrics"] = {name: dict(run.summary[name]) for name in run.summary}
+    plain["metrics"] = {name: dict(summary) for name, summary in run.summary.items()}
     plain["files"] = {kind: [_file_of(each) for each in exported.files if each.kind == kind] for kind in FOLDERS}
     plain["writers"], plain["extra"] = run.writers, run.extra
     return plain

@@ -291,13 +291,15 @@ class Crate:
 
     def _values(self, run: RunRecord) -> list[Entity]:
         values = {} if run.result is None else {"result": run.result}
-        values.update({f"metrics.{name}.last": run.summary[name]["last"] for name in run.summary})
+        values.update({f"metrics.{name}.last": summary["last"] for name, summary in run.summary.items()})
         return [self._property(run, name, name, value) for name, value in values.items()]
 
     def _variables(self, run: RunRecord) -> list[Entity]:
         process = run.facts.get("process")
         recorded = process.get("environment") if isinstance(process, dict) else None
-        variables = {**(recorded if isinstance(recorded, dict) else {}), **(run.host.get("ENV") or {})}
+        variables: dict[str, Any] = {}
+        for table in (recorded, run.host.get("ENV")):
+            variables.update(table if isinstance(table, dict) else {})
         return [self._property(run, f"environment.{name}", name, value) for name, value in variables.items()]
 
     def _property(self, run: RunRecord, path: str, name: str, value: Any) -> Entity:

@@ -232,3 +232,27 @@ def test_an_export_needs_nothing_installed(pipeline, tmp_path):
     """The library writes the JSON itself."""
     export_ro_crate(pipeline, str(tmp_path / "crate"))
     assert not {"rocrate", "rdflib"} & set(sys.modules)
+
+
+def test_many_metrics_are_summed_up_once_each(pipeline, tmp_path, monkeypatch):
+    """To go through all points of all metrics for each of them took minutes where there were a thousand."""
+    from capture import records
+    from capture.exporting.folder import json_of
+
+    run, asked = pipeline[1], []
+    run.metrics = {f"m{number}": run.metrics["loss"] for number in range(20)}
+    summarize = records.summarize
+    monkeypatch.setattr(records, "summarize", lambda *given: asked.append(1) or summarize(*given))
+    json_of(run)
+    assert len(asked) == 20
+    asked.clear()
+    export_ro_crate([run], str(tmp_path / "crate"))
+    assert len(asked) < 100
+
+
+def test_a_record_that_holds_anything_is_exported(pipeline, tmp_path):
+    """What is no table of variables is told of in run.json, and is no reason to fail."""
+    run = pipeline[1]
+    run.host = {**run.host, "ENV": ["LANG"]}
+    export_ro_crate([run], str(tmp_path / "crate"))
+    assert graph_of(tmp_path / "crate")
