@@ -42,7 +42,22 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 TEXT_OPERATORS = ("startswith", "endswith", "matches")  #: they are about text, and of a list about each text in it
 TIMES = ("start_time", "stop_time", "queue_time", "heartbeat")  #: paths whose values are times
 
-MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING", "__bool__": lambda self: False})()
+
+
+class _Missing:
+    """There is one of it, in copies and in other processes, too."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __reduce__(self) -> str:
+        return "MISSING"  # a name in this module
+
+
+MISSING: Any = _Missing()  #: stands where a run has no value
 
 
 class Filter:

@@ -478,13 +478,13 @@ class RunRecord:
     @property
     def name(self) -> str:
         """Name of the experiment."""
-        return str(self.experiment.get("name") or "")
+        return str(_dict(self.experiment).get("name") or "")
 
     @property
     def git(self) -> Mapping[str, Any]:
         """``commit``, ``dirty``, ``url`` and ``branch`` of the main repository; empty where there is none."""
-        repositories = self.experiment.get("repositories") or []
-        if not repositories or not isinstance(repositories[0], dict):
+        repositories = _dict(self.experiment).get("repositories")
+        if not isinstance(repositories, list) or not repositories or not isinstance(repositories[0], dict):
             return {}
         main = repositories[0]
         return LazyMapping(("commit", "dirty", "url", "branch"), lambda key: main.get(key) or self._git_fact(main, key))
@@ -493,7 +493,7 @@ class RunRecord:
         """Return what a late fact says of a repository; they are read only for what its short description lacks."""
         if key != "branch":
             return main.get(key)
-        late = self.facts.get("git")
+        late = _dict(self.facts).get("git")
         told = [each for each in late if isinstance(each, dict)] if isinstance(late, list) else []
         same = [each for each in told if each.get("commit") == main.get("commit")]
         return same[0].get(key) if same else None
@@ -501,21 +501,24 @@ class RunRecord:
     @property
     def user(self) -> str | None:
         """Name of the user whose process it was."""
-        process = self.facts.get("process")
-        user = process.get("user") if isinstance(process, dict) else None
-        return user.get("name") if isinstance(user, dict) else None
+        name = _dict(_dict(_dict(self.facts).get("process")).get("user")).get("name")
+        return name if isinstance(name, str) else None
 
     @property
     def duration(self) -> float | None:
         """Seconds from its start to its end, or to its last sign of life."""
         end = self.stop_time or self.heartbeat
-        return (end - self.start_time).total_seconds() if end and self.start_time else None
+        try:
+            return (end - self.start_time).total_seconds() if end and self.start_time else None
+        except (TypeError, AttributeError):  # other people's data: one of them is no time, or names no zone
+            return None
 
     @property
     def packages(self) -> dict[str, str]:
         """Version of each package that was imported, by name."""
-        listed = self.experiment.get("dependencies") or []
-        return dict(each.split("==", 1) for each in listed if isinstance(each, str) and "==" in each)
+        listed = _dict(self.experiment).get("dependencies")
+        entries = listed if isinstance(listed, list) else []
+        return dict(each.split("==", 1) for each in entries if isinstance(each, str) and "==" in each)
 
     @property
     def summary(self) -> Mapping[str, dict[str, Any]]:
@@ -589,6 +592,11 @@ class RunRecord:
     def __repr__(self) -> str:
         name = self.experiment.get("name", "?")
         return f"<RunRecord {self.label or self.uid[-8:]} of {name!r}: {self.status}>"
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    """Return what stands in a record where a dict belongs; an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
 
 
 def _digest_of(stored: StoredFile) -> str | None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     Table = Mapping[str, Any]
 
-MOST_DIFFED_LINES = 5000  #: of a text; longer ones are not laid side by side, which takes time that grows as its square
+#: from the first changed line of a text to the last; to lay more of them side by side takes time that grows faster
+MOST_DIFFED_LINES = 5000
 MOST_READ_BYTES = 4_000_000  #: of a file that is looked into
 
 
@@ -37,6 +38,8 @@ class Compared:
     def __init__(self, runs: Sequence[RunRecord], names: Sequence[str], every: bool = False, context: int = 3) -> None:
         #: as the store holds them, where a client's runs are given
         self.runs: list[RunRecord] = [getattr(run, "record", run) for run in runs]
+        #: their status; DIED of those that a client knows to have died
+        self.states: list[str] = [str(getattr(run, "state", run.status)) for run in runs]
         self.names, self.every, self.context = list(names), every, context
         self.limits: list[str] = []
 
@@ -48,6 +51,10 @@ class Compared:
     def has_run(self) -> list[bool]:
         """Say of each whether it is a run, which has a configuration and came to something; not so a working tree."""
         return [not getattr(run, "is_working_tree", False) for run in self.runs]
+
+    def unfinished(self) -> list[bool]:
+        """Say of each whether it has not ended yet."""
+        return [state in ("RUNNING", "QUEUED") for state in self.states]
 
     def named(self, chosen: Iterable[bool]) -> str:
         """Return the names of some runs in words."""
@@ -191,13 +198,38 @@ def text_of(data: bytes | None) -> str | None:
 
 
 def unified(one: str, other: str, names: tuple[str, str], context: int = 3) -> str:
-    """Return the unified diff of two texts; "" where they are too long to be laid side by side."""
+    """Return the unified diff of two texts; "" where what is changed is too long to be laid side by side."""
     before, after = one.splitlines(), other.splitlines()
-    if max(len(before), len(after)) > MOST_DIFFED_LINES:
+    first, end = _equal_at_the_ends(before, after)
+    if max(len(before), len(after)) - first - end > MOST_DIFFED_LINES:
         return ""
     from difflib import unified_diff
 
-    return "\n".join(unified_diff(before, after, *names, n=context, lineterm=""))
+    skipped = max(0, first - context)  # difflib looks at all lines it gets: what is equal at the ends it need not see
+    left_out = max(0, end - context)
+    around = before[skipped : len(before) - left_out], after[skipped : len(after) - left_out]
+    labels = [name if name.isprintable() else repr(name)[1:-1] for name in names]  # of one line
+    lines = unified_diff(*around, labels[0], labels[1], n=context, lineterm="")
+    return "\n".join(_shifted(line, skipped) if line.startswith("@@ ") and skipped else line for line in lines)
+
+
+def _equal_at_the_ends(before: Sequence[str], after: Sequence[str]) -> tuple[int, int]:
+    """Return how many lines two texts share at their beginnings, and, of the rest, at their ends."""
+    most = min(len(before), len(after))
+    first = next((place for place in range(most) if before[place] != after[place]), most)
+    most -= first
+    return first, next((place for place in range(most) if before[-1 - place] != after[-1 - place]), most)
+
+
+def _shifted(heading: str, lines: int) -> str:
+    """Return the heading of a hunk (``@@ -3,7 +3,8 @@``) whose lines are counted from another one."""
+    _, old, new, _ = heading.split(" ")
+
+    def moved(place: str) -> str:
+        number, comma, count = place[1:].partition(",")
+        return f"{place[0]}{int(number) + lines}{comma}{count}"
+
+    return f"@@ {moved(old)} {moved(new)} @@"
 
 
 def changed_lines(diff: str) -> tuple[int, int]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from capture.query._compared import Compared
     from capture.records import RunRecord
 
-    Table = dict[str, "Input"]
+    Homes = dict[str | None, str]  # names of the inputs of a run by digest
 
 
 class Input:
@@ -66,11 +66,12 @@ def input_differences(compared: Compared, config: Sequence[Difference]) -> list[
         What differs in the configuration: a file that it names follows from it.
     """
     tables = [inputs_of(run) for run in compared.runs]
+    homes = [{each.digest: name for name, each in reversed(table.items())} for table in tables]
     _state_coverage(compared)
     found = []
     for name in sorted(dict.fromkeys(name for table in tables for name in table)):
         entries = [table.get(name) for table in tables]
-        difference = _compare_input(compared, name, entries, tables, config)
+        difference = _compare_input(compared, name, entries, homes, config)
         if difference is not None:
             found.append(difference)
     return found
@@ -86,17 +87,23 @@ def inputs_of(run: RunRecord) -> dict[str, Input]:
     facts = lineage if isinstance(lineage, dict) else {}
     for entry in rows_of(facts.get("inputs")):
         path = str(entry.get("path"))
-        digest = entry.get("digest")
-        if isinstance(digest, str) and entry.get("sampled"):
+        digest, size = _digest_and_size(entry)
+        if digest is not None and entry.get("sampled"):
             digest = "~" + digest
         manifest = entry.get("manifest")
         source = manifest.get("source") if isinstance(manifest, dict) else None
         why = str(entry.get("why") or "")
-        found[str(entry.get("name") or _relative(path, base))] = Input(digest, entry.get("size"), why, path, source)
+        found[str(entry.get("name") or _relative(path, base))] = Input(digest, size, why, path, source)
     for entry in rows_of(facts.get("urls")):
         url = str(entry.get("url"))
-        found[url] = Input(entry.get("digest"), entry.get("size"), str(entry.get("why") or ""), url)
+        found[url] = Input(*_digest_and_size(entry), str(entry.get("why") or ""), url)
     return found
+
+
+def _digest_and_size(entry: dict[str, Any]) -> tuple[str | None, int | None]:
+    """Return digest and size as a record tells them, which may hold anything."""
+    digest, size = entry.get("digest"), entry.get("size")
+    return digest if isinstance(digest, str) else None, size if type(size) is int else None
 
 
 def _relative(path: str, base: str) -> str:
@@ -112,7 +119,7 @@ def _state_coverage(compared: Compared) -> None:
         coverage = facts.get("coverage")
         if not isinstance(coverage, dict):
             compared.limit(f"which files {name} read is not recorded, but for those that it named itself")
-        elif coverage.get("unseen"):
+        elif isinstance(coverage.get("unseen"), list) and coverage["unseen"]:
             unseen = [str(each) for each in coverage["unseen"]]
             compared.limit(f"inputs of {name} may have gone unseen: {listed(unseen)}")
 
@@ -121,14 +128,15 @@ def _compare_input(
     compared: Compared,
     name: str,
     entries: Sequence[Input | None],
-    tables: Sequence[Table],
+    homes: Sequence[Homes],
     config: Sequence[Difference],
 ) -> Difference | None:
     values = [MISSING if each is None else each.digest or _sized(each) for each in entries]
     there = [each for each in entries if each is not None]
     if len(there) < len(entries):
-        return _more_or_fewer(compared, name, values, there, tables, config)
-    verdicts = [there[0].is_same(each) for each in there[1:]]
+        return _more_or_fewer(compared, name, values, there, homes, config)
+    known = next((each for each in there if each.digest is not None), there[0])
+    verdicts = [first.is_same(each) for first in (there[0], known) for each in there if each is not first]
     if all(verdicts):
         return Difference("input", name, values, same=True) if compared.every else None
     if False not in verdicts:
@@ -149,17 +157,15 @@ def _more_or_fewer(
     name: str,
     values: list[Any],
     there: Sequence[Input],
-    tables: Sequence[Table],
+    homes: Sequence[Homes],
     config: Sequence[Difference],
 ) -> Difference | None:
     """Judge a file that only some of the runs read: it may lie elsewhere, or be named by the configuration."""
     digest = there[0].digest
     if digest and not digest.startswith("~"):
-        homes = [
-            next((other for other, each in table.items() if each.digest == digest), None) for table in tables
-        ]  # fmt: skip
-        if all(homes):
-            why = f"the same content under another path: {listed(sorted(set(map(str, homes))))}"
+        paths = [names.get(digest) for names in homes]
+        if None not in paths:
+            why = f"the same content under another path: {listed(sorted(set(map(str, paths))))}"
             return Difference("input", name, values, why=why, same=True) if compared.every else None
     readers = f"only {compared.named(value is not MISSING for value in values)} read it"
     gone = [value is MISSING and not is_run for value, is_run in zip(values, compared.has_run())]
@@ -182,10 +188,9 @@ def _names(value: Any, name: str, path: str) -> bool:
 
 def _what_changed(compared: Compared, name: str, entries: Sequence[Input | None]) -> tuple[str, str]:
     """Say how the content of an input differs, where the store has it: of a folder by files, of a text by lines."""
-    first, last = entries[0], next(each for each in entries if each and entries[0] and not each.is_same(entries[0]))
-    runs = 0, entries.index(last)
-    if first is None:
-        return "", ""
+    there = [each for each in entries if each is not None]
+    first, last = next((one, other) for one in there for other in there if one.is_same(other) is False)
+    runs = entries.index(first), entries.index(last)
     if first.manifest or last.manifest:
         return _files_that_changed(compared, runs, first, last)
     why = "it had other content"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capture.filters import MISSING
-from capture.query._compared import all_same, counted, same, unified
+from capture.query._compared import MOST_DIFFED_LINES, all_same, counted, same, unified
 from capture.query._difference import Difference
 from capture.query.columns import flat
 
@@ -23,7 +23,7 @@ def outcome_differences(compared: Compared) -> list[Difference]:
     if not all(compared.has_run()):
         return []
     runs = compared.runs
-    found = _plain(compared, "status", [{"status": run.status} for run in runs])
+    found = _plain(compared, "status", [{"status": state} for state in compared.states])
     found += _plain(compared, "status", [_failure(run) for run in runs])
     found += _plain(compared, "result", [_result(run) for run in runs])
     found += _plain(compared, "result", [flat(run.info, "info") if run.info else {} for run in runs])
@@ -60,7 +60,8 @@ def distance(values: Sequence[Any]) -> str:
     if not all(_is_number(value) for value in values):
         return ""
     if len(values) > 2:
-        return f"from {_short(min(values))} to {_short(max(values))}"
+        numbers = [value for value in values if value == value]  # NaN is neither more nor less
+        return f"from {_short(min(numbers))} to {_short(max(numbers))}" if numbers else ""
     before, after = values
     try:
         change = after - before
@@ -160,15 +161,22 @@ def _output_differences(compared: Compared) -> list[Difference]:
     firsts = [each[place] if place < len(each) else MISSING for each in lines]
     labels = (f"{compared.names[0]}/output", f"{compared.names[other]}/output")
     detail = unified("\n".join(before), "\n".join(after), labels, compared.context)
-    return [Difference("output", f"line {place + 1}", firsts, detail=detail)]
+    why = "" if detail else f"more than {MOST_DIFFED_LINES:,} lines part: they are not laid side by side"
+    return [Difference("output", f"line {place + 1}", firsts, why=why, detail=detail)]
 
 
 #: what the library itself prints of a run: its name, where it is stored, how long it took
-_OWN_LINES = (" - Started run with ID ", " - Completed after ", " - Running command ", " - No observers have been")
+_OWN_LINES = (
+    r" - (Started run with ID \".*|Completed after (\d+ days?, )?\d+:\d\d:\d\d(\.\d+)?|Running command '.*'"
+    r"|No observers have been added to this run)$"
+)
 
 
 def _lines_that_count(text: str) -> list[str]:
-    return [line for line in text.splitlines() if not (" - " in line and any(each in line for each in _OWN_LINES))]
+    import re
+
+    is_own = re.compile(_OWN_LINES).search
+    return [line for line in text.splitlines() if not (" - " in line and is_own(line))]
 
 
 # ---------------------------------------------------------------------------------------------------------------- usage
@@ -190,14 +198,27 @@ def _usage_differences(compared: Compared) -> list[Difference]:
 # --------------------------------------------------------------------------------------------------- what outcomes tell
 
 
-def are_close(outcomes: Sequence[Difference]) -> bool:
-    """Say whether all results and metrics that differ are numbers that differ by rounding at most."""
-    numbers = [each.values for each in outcomes if each.kind in ("result", "metric") and not each.same]
-    return bool(numbers) and all(_close(values) for values in numbers)
+def are_close(compared: Compared, outcomes: Sequence[Difference]) -> bool:
+    """Say whether all results and metrics that differ are numbers that differ by rounding at most, at every point."""
+    numbers = [each for each in outcomes if each.kind in ("result", "metric") and not each.same]
+    if not numbers or not all(_close(each.values) for each in numbers):
+        return False
+    metrics = [each.name for each in numbers if each.kind == "metric"]
+    return all(_close_series([run.metrics[name] for run in compared.runs]) for name in metrics)
+
+
+def _close_series(series: Sequence[Series]) -> bool:
+    if not all(each.steps == series[0].steps for each in series):
+        return False
+    return all(all_same(points) or _close(points) for points in zip(*(each.values for each in series)))
 
 
 def _close(values: Sequence[Any]) -> bool:
+    """Say whether numbers are the same but for rounding."""
     if not all(_is_number(value) for value in values):
         return False
     largest = max(abs(value) for value in values)
-    return all(abs(value - values[0]) <= CLOSE * largest for value in values)
+    try:
+        return all(abs(value - values[0]) <= CLOSE * largest for value in values)
+    except OverflowError:  # an integer beyond the range of floats: whole numbers are not rounded
+        return False

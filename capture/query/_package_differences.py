@@ -126,7 +126,8 @@ def _owned(run: RunRecord) -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
     for each in rows_of(imports.get("distributions") if isinstance(imports, dict) else None):
         modules = each.get("modules")
-        found.update((normalized(str(each.get("name"))), str(name)) for name in modules or () if name)
+        if isinstance(modules, list):
+            found.update((normalized(str(each.get("name"))), str(name)) for name in modules if name)
     return found
 
 

@@ -21,12 +21,14 @@ from capture.query._grounds import weight_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ast
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from capture.query._compared import Compared
     from capture.records import RunRecord, StoredFile
 
+UNKNOWN = "unknown"  #: instead of a digest
+_LINE_DIGITS = 9  #: of the number of a line; more are none
 NO_BYTES = "the store lacks the bytes of it in {}, so what changed cannot be shown"
 
 
@@ -62,7 +64,7 @@ class Sources:
         self._compared = compared
         self._files = [{stored.name: stored for stored in run.sources} for run in compared.runs]
         self._digests = [_digests(run) for run in compared.runs]
-        self._trees: dict[tuple[int, str], ast.Module | None] = {}
+        self._trees: dict[tuple[str, ...], ast.Module | None] = {}  # by content: most runs share most of their files
         self._read: set[str] | None = None
         self.code_differs = False
         self.complete = all(self._files)
@@ -77,11 +79,29 @@ class Sources:
                 missing = compared.named(not files for files in self._files)
                 compared.limit(f"the code of {missing} is not recorded: sources cannot be compared")
             return []
-        found = compared.differences("source", self._digests, "source, code")
+        found = [each for each in compared.differences("source", self._digests, "source, code") if self._is_known(each)]
+        self._state_unknown()
         for each in found:
             if not each.same:
                 self._judge(each)
         return found
+
+    def _unknown(self, name: str) -> bool:
+        """Say whether nobody knows if a file was the same: of none, or of some, there are no bytes and no digest."""
+        digests = [files[name] for files in self._digests if name in files]
+        return UNKNOWN in digests or len({digest.startswith("md5 ") for digest in digests}) > 1
+
+    def _is_known(self, difference: Difference) -> bool:
+        return MISSING in difference.values or not self._unknown(difference.name)
+
+    def _state_unknown(self) -> None:
+        names = [name for name in self._digests[0] if all(name in files for files in self._digests)]
+        unknown = [name for name in names if self._unknown(name)]
+        if unknown:
+            self.complete = False
+            self._compared.limit(
+                f"whether {listed(unknown)} had the same content cannot be told: the store lacks the bytes of it"
+            )
 
     def _judge(self, difference: Difference) -> None:
         """Say what the change of one file is worth."""
@@ -134,12 +154,12 @@ class Sources:
         before, after = self.tree(first, name), self.tree(other, name)
         if before is None or after is None:
             return "source, code", "Python cannot parse it"
-        if _dump(before) == _dump(after):
+        if _told(before) == _told(after):
             return "source, comments", "comments or formatting only: the code is the same"
-        if _dump(_without(before, _is_string)) == _dump(_without(after, _is_string)):
+        if _told(before, _is_string) == _told(after, _is_string):
             return "source, comments", "docstrings, comments or formatting only"
         changed = _changed_parts(before, after)
-        if _dump(_without(before, _is_config_scope)) == _dump(_without(after, _is_config_scope)):
+        if _told(before, _is_config_scope) == _told(after, _is_config_scope):
             return "source, config scopes", f"only config scopes: {listed(changed)}"
         return "source, code", f"changes {listed(changed)}"
 
@@ -150,9 +170,10 @@ class Sources:
         import ast
         import warnings
 
-        key = run, name
+        stored = self._files[run].get(name)
+        digest = self._digests[run].get(name, UNKNOWN)
+        key = (str(run), name) if digest == UNKNOWN else (digest,)
         if key not in self._trees:
-            stored = self._files[run].get(name)
             text = text_of(content_of(stored)) if stored is not None else None
             tree = None
             if text is not None:
@@ -171,7 +192,7 @@ class Sources:
 
         place = origin.rpartition("(")[2].rstrip(")")
         file, _, line = place.rpartition(":")
-        if not file or not line.isdecimal():
+        if not file or not line.isdecimal() or len(line) > _LINE_DIGITS:
             return None
         names = [name for name in self._files[run] if os.path.basename(name) == file]
         tree = self.tree(run, names[0]) if len(names) == 1 else None
@@ -185,7 +206,7 @@ class Sources:
         if not around:
             return None
         inner = max(around, key=lambda node: node.lineno)
-        return Statement(_dump(inner), {each.id for each in ast.walk(inner) if isinstance(each, ast.Name)})
+        return Statement(_told(inner), {each.id for each in ast.walk(inner) if isinstance(each, ast.Name)})
 
     def is_read_by_nothing(self, path: str) -> str | None:
         """Return a sentence if no recorded source mentions an entry of the configuration; None if one may read it.
@@ -206,27 +227,28 @@ class Sources:
         """
         if self._read is None:
             self._read = set()
-            for run, files in enumerate(self._files):
-                for name in files:
-                    tree = self.tree(run, name)
-                    if tree is None:
-                        self._read = set()
-                        return self._read
-                    self._read.update(_words_in(_without(tree, _is_config_scope)), _read_by_scopes(tree))
+            trees = self._all_trees()
+            for tree in [] if None in trees else trees:
+                assert tree is not None
+                self._read.update(_words_in(tree), _read_by_scopes(tree))
         return self._read
+
+    def _all_trees(self) -> list[ast.Module | None]:
+        """Return the sources of all runs as Python parses them, each content once."""
+        trees = [self.tree(run, name) for run, files in enumerate(self._files) for name in files]
+        return list({id(tree): tree for tree in trees}.values())
 
     def imported(self) -> set[str]:
         """Return the top-level names of the modules that the sources of any run import."""
         import ast
 
         found: set[str] = set()
-        for run, files in enumerate(self._files):
-            for name in files:
-                for node in ast.walk(self.tree(run, name) or ast.Module([], [])):
-                    if isinstance(node, ast.Import):
-                        found.update(each.name.partition(".")[0] for each in node.names)
-                    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                        found.add(node.module.partition(".")[0])
+        for tree in self._all_trees():
+            for node in ast.walk(tree or ast.Module([], [])):
+                if isinstance(node, ast.Import):
+                    found.update(each.name.partition(".")[0] for each in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    found.add(node.module.partition(".")[0])
         return found
 
 
@@ -241,33 +263,52 @@ def _digests(run: RunRecord) -> dict[str, str]:
 
 
 def _digest(stored: StoredFile, md5: Any) -> str:
-    return digest_of(stored) or (f"md5 {md5}" if md5 else "unknown")
+    return digest_of(stored) or (f"md5 {md5}" if md5 else UNKNOWN)
 
 
 # ------------------------------------------------------------------------------------------------------- Python's view
 
 
-def _dump(node: ast.AST) -> str:
+def _told(tree: ast.AST, is_left_out: Callable[[ast.AST], bool] = bool) -> str:
+    """Return what code does, whatever its layout, as a text; two of them are equal if the code is.
+
+    It is what `ast.dump` is for. That one calls itself for each level, and code can have more of them than Python
+    allows calls: a sum of a thousand terms, a long chain of elif.
+
+    Parameters
+    ----------
+    tree : ast.AST
+    is_left_out : callable
+        ``is_left_out(node) -> bool``: of statements that are passed over, with all that is in them.
+    """
     import ast
 
-    return ast.dump(node)
+    parts: list[str] = []
+    waiting: list[Any] = [tree]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, ast.AST):
+            parts.append(type(each).__name__)
+            waiting += [getattr(each, name, None) for name in reversed(each._fields)]
+        elif isinstance(each, list):
+            kept = [one for one in each if not is_left_out(one)] if is_left_out is not bool else each
+            parts.append(f"[{len(kept)}")
+            waiting += reversed(kept)
+        else:
+            parts.append(hex(each) if type(each) is int else repr(each))  # decimals of a long one take long
+    return " ".join(parts)
 
 
-def _without(tree: ast.Module, is_left_out: Any) -> ast.Module:
-    """Return a module without some of its statements, at any depth; the original stays as it is."""
+def _walked(tree: ast.AST, is_left_out: Callable[[ast.AST], bool]) -> Iterator[ast.AST]:
+    """Yield the nodes of code but for some statements and what is in them."""
     import ast
 
-    class Leaver(ast.NodeTransformer):
-        def generic_visit(self, node: ast.AST) -> ast.AST:
-            super().generic_visit(node)
-            return node
-
-        def visit(self, node: ast.AST) -> Any:
-            return None if is_left_out(node) else super().visit(node)
-
-    import copy
-
-    return Leaver().visit(copy.deepcopy(tree))
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if not is_left_out(node):
+            yield node
+            waiting += ast.iter_child_nodes(node)
 
 
 def _is_string(node: ast.AST) -> bool:
@@ -301,12 +342,12 @@ def _parts(body: Sequence[ast.stmt], prefix: str = "") -> Iterator[tuple[str, st
     rest = []
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield f"{prefix}{node.name}()", _dump(node)
+            yield f"{prefix}{node.name}()", _told(node)
         elif isinstance(node, ast.ClassDef):
             yield from _parts(node.body, f"{prefix}{node.name}.")
-            rest.append("|".join(map(_dump, [*node.bases, *node.keywords, *node.decorator_list])))
+            rest.append("|".join(map(_told, [*node.bases, *node.keywords, *node.decorator_list])))
         else:
-            rest.append(_dump(node))
+            rest.append(_told(node))
     yield (f"class {prefix[:-1]}" if prefix else "top-level code"), "\n".join(rest)
 
 
@@ -322,10 +363,10 @@ def _read_by_scopes(tree: ast.AST) -> Iterator[str]:
 
 
 def _words_in(tree: ast.AST) -> Iterator[str]:
-    """Yield the names, parameters, attributes and texts of code."""
+    """Yield the names, parameters, attributes and texts of code outside of config scopes."""
     import ast
 
-    for node in ast.walk(tree):
+    for node in _walked(tree, _is_config_scope):
         if isinstance(node, ast.Name):
             yield node.id
         elif isinstance(node, ast.arg):
@@ -390,8 +431,11 @@ def _patches(compared: Compared, facts: Sequence[dict[str, Any]]) -> str:
             texts.append(text_of(content_of(run.kept_file(fact["patch"]["source"]))))
         except (KeyError, TypeError):
             texts.append("")
-    labels = (f"{compared.names[0]}/changes", f"{compared.names[1]}/changes")
-    return unified(texts[0] or "", texts[1] or "", labels, compared.context) if not all_same(texts) else ""
+    if all_same(texts):
+        return ""
+    other = next(place for place, text in enumerate(texts) if text != texts[0])
+    labels = (f"{compared.names[0]}/changes", f"{compared.names[other]}/changes")
+    return unified(texts[0] or "", texts[other] or "", labels, compared.context)
 
 
 def _untracked_differences(compared: Compared, facts: Sequence[dict[str, Any]]) -> list[Difference]:

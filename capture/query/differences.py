@@ -190,7 +190,7 @@ def _judge_together(compared: Compared, causes: list[Difference], outcomes: list
             each.why = "drawn at random, and nothing else that matters differs"
     elif drawn:
         compared.limit("the seeds were drawn at random, so part of the difference is chance: seed=NUMBER takes it out")
-    if are_close(outcomes):
+    if are_close(compared, outcomes):
         compared.limit("all numbers agree up to rounding, as where threads or another processor sum in another order")
         for each in around:
             each.weight = max(each.weight, min(0.95, each.weight * 1.5))
@@ -201,10 +201,13 @@ def _say_what_is_left(
     compared: Compared, counting: list[Difference], came_out: list[Difference], outcomes: list[Difference]
 ) -> None:
     """Say what to think where nothing that was recorded explains what differs."""
-    if any(run.status in ("RUNNING", "QUEUED") for run in compared.runs):
-        going_on = compared.named(run.status in ("RUNNING", "QUEUED") for run in compared.runs)
-        compared.limits.insert(0, f"{going_on} had not ended when this was compared")
-    if came_out and not [each for each in counting if each.weight > weight_of("source, comments")]:
+    died, unfinished = [state == "DIED" for state in compared.states], compared.unfinished()
+    if any(died):
+        compared.limits.insert(0, f"{compared.named(died)} died: what came out of it is what there was by then")
+    if any(unfinished):
+        compared.limits.insert(0, f"{compared.named(unfinished)} had not ended when this was compared")
+    is_whole = not any(died) and not any(unfinished)
+    if came_out and is_whole and not [each for each in counting if each.weight > weight_of("source, comments")]:
         unseen = [
             "nothing that was recorded differs, and yet what came out does. What no record holds: the order in which "
             "threads and GPU kernels work, time, the network, files that went unseen, memory that was not initialised"

@@ -214,7 +214,7 @@ def _source(root: str, name: str) -> StoredFile | None:
     if inside is not None:
         data = _read(inside)
         return None if data is None else _stored(name, data)
-    digest, size = _hashed(name) if os.path.isabs(name) else (None, None)
+    digest, size = _hashed(name) if os.path.isabs(name) and os.path.isfile(name) else (None, None)
     return None if digest is None else StoredFile(name, digest, size)
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from capture import codec
 from capture.filters import MISSING
+from capture.query._compared import unified
 from capture.query._grounds import GROUNDS
+from capture.query._outcome_differences import distance
 from capture.query.differences import CAUSES, Difference, compare
 from capture.records import RunRecord, Series, StoredFile, bytes_opener
 from tests.project.tree import ROOT
@@ -667,3 +669,173 @@ def test_a_file_that_cannot_be_read_any_more_is_told():
     one, other = pair()
     other.sources = [StoredFile("main.py", "e" * 64, 3, open=broken)]
     assert "lacks the bytes" in causes(one, other)["main.py"].why
+
+
+# ------------------------------------------------------------------------------------------------- large and odd records
+
+
+def test_code_of_more_levels_than_python_allows_calls_is_compared():
+    """A long chain of elif, or a long sum, is a tree of hundreds of levels: to call oneself for each ends in an error."""
+
+    def chain(offset: int) -> str:
+        return "if x: pass\n" + "".join(f"elif x == {i}: y = {i + offset}\n" for i in range(400))
+
+    terms = "+".join("1" * 900)
+    for before, after, why in [
+        (chain(0), chain(1), "changes top-level code"),
+        (chain(0), chain(0) + "# the end\n", "comments or formatting only"),
+        (f"x = {terms}\n", f"x = {terms}+2\n", "changes top-level code"),
+    ]:
+        found = causes(record("1", before), record("2", after))
+        assert why in found["main.py"].why
+
+
+def test_the_diff_of_a_long_text_is_that_of_its_changed_part():
+    """In a file of 50,000 lines one was changed: which one is worth more than that the file is long."""
+    lines = [f"line {number}" for number in range(50_000)]
+    changed = [*lines[:30_000], "another", *lines[30_001:]]
+    diff = unified("\n".join(lines), "\n".join(changed), ("a", "b"), 1).split("\n")
+    assert diff == ["--- a", "+++ b", "@@ -30000,3 +30000,3 @@", " line 29999", "-line 30000", "+another", " line 30001"]
+
+
+@pytest.mark.parametrize("context", [0, 1, 3, 50])
+def test_a_diff_of_what_changed_is_the_diff_of_the_whole(context):
+    """What is equal at both ends is not looked at, and must be missed by nobody."""
+    import difflib
+    import random
+
+    chance = random.Random(7)
+    for _ in range(200):
+        before = [str(chance.randrange(1000)) for _ in range(chance.randrange(30))]
+        after = list(before)
+        for _ in range(chance.randrange(3)):
+            place = chance.randrange(len(after) + 1)
+            after[place : place + chance.randrange(2)] = ["new"] * chance.randrange(3)
+        whole = "\n".join(difflib.unified_diff(before, after, "a", "b", n=context, lineterm=""))
+        assert unified("\n".join(before), "\n".join(after), ("a", "b"), context) == whole
+
+
+def test_the_names_over_a_diff_are_of_one_line():
+    """A file may be called anything; what looks like a line of the diff has to be one."""
+    diff = unified("a", "b", ("x\n-forged", "y"))
+    assert diff.split("\n") == ["--- x\\n-forged", "+++ y", "@@ -1 +1 @@", "-a", "+b"]
+
+
+def test_numbers_that_part_on_the_way_are_no_rounding():
+    """Two runs that end with the same loss after quite other ones have not been rounded apart."""
+    one, other = pair()
+    for run, first in ((one, 5.0), (other, 9.0)):
+        series = Series("loss")
+        series.steps, series.values, series.times = [0, 1], [first, 0.0], [0, 1]
+        run.metrics = {"loss": series}
+    assert not any("rounding" in each for each in compare([one, other]).limits)
+    other.metrics["loss"].values = [5.0 + 1e-12, 0.0]
+    assert any("rounding" in each for each in compare([one, other]).limits)
+
+
+def test_whole_numbers_beyond_the_range_of_floats_are_compared():
+    """Python has them, and JSON can hold them."""
+    one, other = pair()
+    one.result, other.result = 10**400, 10**400 + 1
+    assert [each.name for each in compare([one, other]).outcomes] == ["result"]
+
+
+def test_a_range_of_numbers_leaves_out_what_is_none():
+    """NaN is neither less nor more than anything: the least and the greatest must not depend on where it stands."""
+    assert distance([float("nan"), 1.0, 2.0]) == distance([1.0, 2.0, float("nan")]) == "from 1 to 2"
+    assert distance([float("nan")] * 3) == ""
+
+
+def test_sources_without_bytes_and_digests_are_not_called_equal():
+    """Nobody knows whether they are: that is said, and neither that they differ nor that they do not."""
+    one, other = pair()
+    for run in (one, other):
+        run.sources = [StoredFile("main.py", None, None)]
+    found = compare([one, other])
+    assert not found.differ
+    assert "whether main.py had the same content cannot be told: the store lacks the bytes of it" in found.limits
+    other.sources = [stored("main.py", b"x = 1\n")]
+    one.experiment["sources"] = [["main.py", "0123456789abcdef0123456789abcdef"]]
+    assert "main.py" not in causes(one, other)
+
+
+def test_a_run_that_goes_on_is_not_a_riddle():
+    """Of two equal runs one has not ended: that is why less came out of it, not threads and uninitialised memory."""
+    one, other = pair()
+    other.status, other.result = "RUNNING", None
+    limits = compare([one, other]).limits
+    assert limits == ["2 had not ended when this was compared"]
+
+
+def test_a_run_that_died_is_told_from_one_that_goes_on():
+    """Its status still says RUNNING; who waits for it waits in vain."""
+    one, other = pair()
+    other.status = "RUNNING"
+    other.state = "DIED"  # as a client's run has it
+    found = compare([one, other])
+    assert found.outcomes[0].values == ["COMPLETED", "DIED"]
+    assert found.limits == ["2 died: what came out of it is what there was by then"]
+
+
+def test_lines_that_look_nearly_like_the_librarys_own_count():
+    """What a program prints of its own progress is output."""
+    one, other = pair()
+    one.read_output = lambda: "INFO - e - Completed after 3 epochs\n"
+    other.read_output = lambda: "INFO - e - Completed after 4 epochs\n"
+    assert [each.kind for each in compare([one, other]).outcomes] == ["output"]
+    one.read_output = lambda: "INFO - e - Completed after 0:00:01\nINFO - e - Started run with ID \"1\"\n"
+    other.read_output = lambda: "INFO - e - Completed after 2 days, 0:00:04\n"
+    assert not compare([one, other]).differ
+
+
+def test_inputs_are_compared_with_each_other_where_the_first_has_no_digest():
+    """Of three runs the first tells nothing of its file, the other two read different ones."""
+    runs = [record(label) for label in "123"]
+    for run, digest in zip(runs, (None, "aa" * 32, "bb" * 32)):
+        run.facts["lineage"]["inputs"] = [{"path": "/p/a.csv", "digest": digest, "size": 3}]
+    assert causes(*runs)["a.csv"].weight == GROUNDS["input, other content"][0]
+
+
+def test_what_stands_for_nothing_is_the_same_in_copies():
+    """Comparisons are pickled and copied, and asked whether a value `is MISSING`."""
+    import copy
+    import pickle
+
+    difference = Difference("config", "config.a", [1, MISSING])
+    assert pickle.loads(pickle.dumps(difference)).values[1] is MISSING
+    assert copy.deepcopy(difference).values[1] is MISSING
+
+
+@pytest.mark.parametrize("odd", [None, 5, "text", [], [None], [5], {"a": 5}, {"name": 5}, [{"digest": 5, "size": "x"}]])
+@pytest.mark.parametrize("place", ["experiment", "facts", "lineage", "inputs", "git", "process", "imports", "machine"])
+def test_records_that_hold_anything_are_compared(place, odd):
+    """Other programs write records, too, and other people send theirs."""
+    one, other = pair()
+    if place == "experiment":
+        for name in ("dependencies", "repositories", "sources", "name"):
+            one.experiment[name] = odd
+    elif place == "facts":
+        one.facts.update(dict.fromkeys(("config", "usage", "gpu", "environment"), odd))
+    elif place == "inputs":
+        one.facts["lineage"]["inputs"] = one.facts["lineage"]["urls"] = odd
+    elif place == "imports":
+        one.facts["imports"] = {"distributions": [{"name": odd, "modules": odd, "commit": odd}]}
+    elif place == "lineage":
+        one.facts["lineage"]["coverage"] = {"unseen": odd}
+    else:
+        one.facts[place] = odd
+    compare([one, other], every=True).to_dict()
+
+
+@pytest.mark.parametrize("odd", [None, 5, "text", [], [None], {"name": 5}])
+def test_what_is_derived_of_a_record_never_fails(odd):
+    """Tables are made of these for thousands of runs, of which one may be strange."""
+    run = RunRecord()
+    for name in ("experiment", "facts", "start_time", "heartbeat"):
+        setattr(run, name, odd)
+    assert (dict(run.git), run.user, run.packages, run.duration) == ({}, None, {}, None)
+    assert isinstance(run.name, str)
+    run.experiment = dict.fromkeys(("repositories", "dependencies"), odd)
+    run.facts = {"process": {"user": odd}, "git": odd}
+    assert (dict(run.git), run.packages) == ({}, {})
+    assert run.user is None

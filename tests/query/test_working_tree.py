@@ -311,3 +311,14 @@ def test_a_record_that_makes_no_sense_is_survived(folder, junk):
     run.host = {"ENV": junk}
     run.sources.append(StoredFile("a\0b", "c" * 64))
     compare([run, working_tree(run, folder)])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_what_is_no_plain_file_is_not_opened(folder, tmp_path):
+    """A record that names a pipe, or a device without an end, as a source would make this wait for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    run = record(folder)
+    run.sources += [stored(str(pipe), b"x"), stored("/dev/zero", b"x")]
+    found = differing(run, working_tree(run, folder))
+    assert [found[name].values[1] for name in (str(pipe), "/dev/zero")] == [MISSING, MISSING]
