@@ -84,7 +84,7 @@ def _meant(run: StoredRun, names: list[str], kinds: list[str]) -> list[RunFile]:
 
 def _asked(name: str, candidates: list[RunFile]) -> RunFile:
     """Let the user choose one of several files of a name."""
-    from capture.query.fetching import describe
+    from capture.query.saving import describe
 
     print(f"{escape(name)} is the name of several files:", file=sys.stderr)
     for place, each in enumerate(candidates, 1):
@@ -102,7 +102,7 @@ def _escaped(error: Exception) -> str:
 
 def _print(files: list[RunFile]) -> int:
     """Write one file to standard output."""
-    from capture.query.fetching import copy_to, describe
+    from capture.query.saving import copy_to, describe
 
     if len(files) > 1:
         listed = ", ".join(escape(describe(each)) for each in files[:5])
@@ -115,7 +115,8 @@ def _print(files: list[RunFile]) -> int:
 
 def _write(run: StoredRun, files: list[RunFile], folder: str, force: bool) -> int:
     """Write files into a folder; nothing is written if something stands in the way of one of them."""
-    from capture.query.fetching import fetch, is_there, obstacle, places
+    from capture.query.fetching import obstacle, places
+    from capture.query.saving import fetch, is_there
 
     planned = places(run, files, folder)
     for file, path in planned:

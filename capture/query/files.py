@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from capture.errors import CaptureError, RecordError
+from capture.query.saving import SavedAlreadyError, fetch
 from capture.records import StoredFile
 
 TYPE_CHECKING = False
@@ -17,18 +18,6 @@ _LONGEST_NAME = 200  #: bytes of UTF-8 of one part of a path, below what file sy
 
 #: names that Windows keeps for devices
 _DEVICES = frozenset(("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))))
-
-
-class SavedAlreadyError(CaptureError, FileExistsError):
-    """A file that is to be saved is there already."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        todo = "choose another name, or replace it (overwrite=True, capture get --force)"
-        super().__init__(f"{path} exists already\n  what to do:  {todo}", print_traceback=False)
-
-    def __reduce__(self) -> Any:
-        return type(self), (self.path,)
 
 
 class RunFile(StoredFile):
@@ -102,8 +91,6 @@ class RunFile(StoredFile):
         RecordError
             If the stored bytes are missing or are not those that were recorded.
         """
-        from capture.query.fetching import fetch
-
         target = os.fspath(target)
         separators = (os.sep, "/") if os.altsep is None else (os.sep, os.altsep)
         if os.path.isdir(target) or target.endswith(separators):
