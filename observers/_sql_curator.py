@@ -108,7 +108,9 @@ class SqlCurator(Curator):
             connection = statements.connection
             number = _number_of(connection, label)
             own, file = tables.capture_run, tables.capture_file
-            connection.execute(select(own.c.run).where(own.c.run == number).with_for_update())  # its writer waits
+            marked = select(own.c.binned).where(own.c.run == number).with_for_update()  # its writer waits
+            if not connection.execute(marked).scalar():
+                raise ObserverError(f"run {label} of {self._reader.url} was restored just now: it is not deleted")
             digests = list(connection.execute(select(file.c.digest).where(file.c.run == number)).scalars())
             experiment = connection.execute(
                 select(tables.run.c.experiment_id).where(tables.run.c.id == number)

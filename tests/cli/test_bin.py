@@ -142,3 +142,23 @@ def test_a_run_whose_process_lives_is_not_deleted(tmp_path, monkeypatch, capsys)
     assert "run 1 is still going on: its process lives" in capsys.readouterr().err and binned(url) == ["1"]
     monkeypatch.setattr(Store, "is_alive", lambda self, record: False)
     assert main(["purge", "--yes", f"--store={url}", "1"]) == 0
+
+
+def test_a_run_that_is_restored_meanwhile_is_not_deleted(tmp_path, capsys, monkeypatch):
+    """Two people tidy up, and one of them has thought again."""
+    pytest.importorskip("sqlalchemy")
+    from capture.observers import _sql_curator
+
+    url = fill(f"sqlite:///{tmp_path}/runs.db", tmp_path, "01")
+    main(["rm", f"--store={url}", "1"])
+    number_of = _sql_curator._number_of
+
+    def restored_before(connection, label):
+        monkeypatch.setattr(_sql_curator, "_number_of", number_of)
+        connection.exec_driver_sql("UPDATE capture_run SET binned = 0")
+        return number_of(connection, label)
+
+    monkeypatch.setattr(_sql_curator, "_number_of", restored_before)
+    assert main(["purge", "--yes", f"--store={url}", "1"]) == 1
+    assert "was restored just now: it is not deleted" in capsys.readouterr().err
+    assert binned(url) == ["1"], "what was done in the same transaction is undone, and nothing is deleted"
