@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 from capture.cli._console import (
+    aligned,
+    cell_width,
     colour_enabled,
     escape,
     escape_output,
@@ -13,9 +15,11 @@ from capture.cli._console import (
     format_time,
     format_value,
     heading,
+    is_terminal,
     paged,
     print_table,
     say,
+    screen_size,
     styled,
 )
 from capture.errors import CommandLineError
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from capture.query.client import Store
     from capture.query.differences import Comparison, Difference
     from capture.records import RunRecord
 
@@ -51,6 +56,7 @@ Options:
   --json           Print it as JSON.
   --md             Print it as Markdown, for a pull request.
   --html=FILE      Write it as one page of HTML that needs nothing else.
+  --force          Overwrite that file if it is there.
   --no-pager       Do not page long output.
   --store=URL      The store: a folder or URL; CAPTURE_STORE, else ./runs, if left out.
   -h, --help       Show this text.
@@ -78,16 +84,49 @@ LONGEST_VALUE = 60  #: characters
 
 def run(arguments: dict[str, Any]) -> int:
     """Carry it out; return the exit status."""
+    from capture.cli._arguments import chosen_store
     from capture.query.differences import compare
 
-    every, context = bool(arguments["--all"]), _context(arguments)
-    runs, names = _runs(arguments)
-    comparison = compare(runs, every, names, context)
+    _check(arguments)
+    with chosen_store(arguments) as store:
+        runs, names = _runs(arguments, store)
+        comparison = compare(runs, bool(arguments["--all"]), names, _context(arguments))
+        _keep_sections(comparison, arguments)
+        _tell(comparison, runs, arguments)
+    return 1 if comparison.differ else 0
+
+
+def _check(arguments: dict[str, Any]) -> None:
+    """Say what is wrong on the command line before anything is read."""
+    words = [str(each) for each in arguments["RUN"]]
+    folders = [word for word in words if is_folder(word)]
+    if len(folders) > 1 or len(folders) == len(words):
+        raise CommandLineError(f"one folder is compared with runs, got {' and '.join(folders)}")
+    if len(words) < 2:
+        raise CommandLineError("name two runs or more, or a run and a folder")
+    if arguments["--python"] and not folders:
+        raise CommandLineError("--python says whose packages count as those of a folder; name one, as in: diff -1 .")
+    if arguments["--force"] and not arguments["--html"]:
+        raise CommandLineError("--force is about the file of --html=FILE: name one")
+    if arguments["--html"]:
+        from capture.cli._writing import check_target
+
+        check_target(arguments["--html"], arguments["--force"], "--html=FILE")
+    _context(arguments)
+
+
+def _keep_sections(comparison: Comparison, arguments: dict[str, Any]) -> None:
     sections = [option for option in SECTIONS if arguments.get(option)]
     if sections:
-        _keep_only(comparison, {kind for option in sections for kind in SECTIONS[option]})
+        kinds = {kind for option in sections for kind in SECTIONS[option]}
+        comparison.causes = [each for each in comparison.causes if each.kind in kinds]
+        comparison.outcomes = [each for each in comparison.outcomes if each.kind in kinds]
+
+
+def _tell(comparison: Comparison, runs: Sequence[RunRecord], arguments: dict[str, Any]) -> None:
+    """Write or print it in the form that is asked for."""
     if arguments["--html"]:
-        _write_page(comparison, arguments["--html"])
+        _write_page(comparison, arguments["--html"], arguments["--force"])
     elif arguments["--json"]:
         from capture import codec
 
@@ -98,8 +137,7 @@ def run(arguments: dict[str, Any]) -> int:
         say(as_markdown(comparison), end="")
     else:
         with paged(not arguments["--no-pager"]):
-            _Text(comparison, runs, every, bool(arguments["--out"])).print()
-    return 1 if comparison.differ else 0
+            _Text(comparison, runs, bool(arguments["--all"]), bool(arguments["--out"])).print()
 
 
 def _context(arguments: dict[str, Any]) -> int:
@@ -109,20 +147,12 @@ def _context(arguments: dict[str, Any]) -> int:
     return 3 if number is None else number
 
 
-def _runs(arguments: dict[str, Any]) -> tuple[list[RunRecord], list[str]]:
+def _runs(arguments: dict[str, Any], store: Store) -> tuple[list[RunRecord], list[str]]:
     """Return what is compared, with names: runs of the store, and at most one folder as it is now."""
-    from capture.cli._arguments import chosen_store
     from capture.query.differences import names_of
 
     words = [str(each) for each in arguments["RUN"]]
     folders = [word for word in words if is_folder(word)]
-    if len(folders) > 1 or len(folders) == len(words):
-        raise CommandLineError(f"one folder is compared with runs, got {' and '.join(folders)}")
-    if len(words) < 2:
-        raise CommandLineError("name two runs or more, or a run and a folder")
-    if arguments["--python"] and not folders:
-        raise CommandLineError("--python says whose packages count as those of a folder; name one, as in: diff -1 .")
-    store = chosen_store(arguments)
     runs: list[Any] = [None if word in folders else store.get(word) for word in words]
     for place, word in enumerate(words):
         if word in folders:
@@ -141,20 +171,12 @@ def is_folder(word: str) -> bool:
     return word in (".", "..", "~") or "/" in word or os.sep in word
 
 
-def _keep_only(comparison: Comparison, kinds: set[str]) -> None:
-    comparison.causes = [each for each in comparison.causes if each.kind in kinds]
-    comparison.outcomes = [each for each in comparison.outcomes if each.kind in kinds]
-
-
-def _write_page(comparison: Comparison, path: str) -> None:
+def _write_page(comparison: Comparison, path: str, force: bool) -> None:
     from capture.cli._console import hint
+    from capture.cli._writing import write_whole
     from capture.pages.comparison import as_html
 
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(as_html(comparison))
-    except OSError as error:
-        raise CommandLineError(f"{path} cannot be written: {error}") from error
+    write_whole(path, as_html(comparison).encode("utf-8"), force, "--html=FILE")
     hint(f"written: {escape(path)}")
 
 
@@ -267,7 +289,7 @@ class _Text:
             say(f"      ... {len(lines) - len(shown):,} more lines; --all shows them")
 
     def _values(self, each: Difference) -> str:
-        told = shown_values(each.values, self._every)
+        told = shown_values(each.values, self._every, _unit(each))
         if self._is_pair:
             return f"{told[0]} → {told[1]}"
         groups: dict[str, list[str]] = {}
@@ -294,16 +316,37 @@ class _Text:
         shown = outcomes if self._every else outcomes[:MOST_SHOWN]
         told = [shown_values(each.values, self._every, _unit(each)) for each in shown]
         names = self._comparison.names
-        rows = [[each.kind, _name(each), *values] for each, values in zip(shown, told)]
-        if self._is_pair:  # of more, the values themselves say it, and there is no room
-            rows = [[*row, each.why] for row, each in zip(rows, shown)]
-        print_table(["", "", *names, ""] if self._is_pair else ["", "", *names], rows)
+        heads = ["", "", *names, *([""] if self._is_pair else [])]
+        rows = [
+            [each.kind, _name(each), *values, *([each.why] if self._is_pair else [])]
+            for each, values in zip(shown, told)
+        ]
+        if is_terminal() and max(map(cell_width, aligned(heads, rows, ["left"] * len(heads)))) > screen_size()[0]:
+            self._print_one_by_one(shown)
+        else:
+            print_table(heads, rows)
+            if not self._is_pair:
+                self._print_partings(shown)
         if len(shown) < len(outcomes):
             say(f"and {len(outcomes) - len(shown):,} more; --all shows them")
         for each in shown:
             if each.detail and (self._every or self._whole_output):
                 say()
                 self._print_detail(each)
+
+    def _print_one_by_one(self, outcomes: Sequence[Difference]) -> None:
+        """Print what a narrow screen has no room for side by side."""
+        for each in outcomes:
+            say(f"{styled(f'{each.kind} {_name(each)}'.rstrip(), 'bold')}  {self._values(each)}")
+            self._print_reason(each)
+
+    def _print_partings(self, outcomes: Sequence[Difference]) -> None:
+        """Say where metrics of more than two runs part; a table of so many columns has no room for it."""
+        metrics = [each for each in outcomes if each.kind == "metric" and each.why]
+        if metrics:
+            say()
+        for each in metrics:
+            say(f"metric {_name(each)}: {escape(each.why)}")
 
     def _print_rest(self, title: str, differences: Sequence[Difference]) -> None:
         """Print what counts for nothing: noise with the value of each run, what is equal with its one value."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from capture.errors import CommandLineError, RunNotFoundError
@@ -36,19 +35,20 @@ Options:
 def run(arguments: dict[str, Any]) -> int:
     """Carry it out; return the exit status."""
     from capture.cli._arguments import chosen_store
+    from capture.cli._writing import check_target, write_whole
     from capture.pages.report import report
 
     with chosen_store(arguments) as store:
         runs = _chosen(store, arguments)
         path = arguments["--output"] or file_name([str(each.label or each.uid[-8:]) for each in runs])
         if path != "-":
-            _check(path, arguments["--force"])
+            check_target(path, arguments["--force"], "-o FILE")
         data = report(runs, arguments["--title"]).encode("utf-8")
     if path == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return 0
-    _write(path, data, arguments["--force"])
+    write_whole(path, data, arguments["--force"], "-o FILE")
     from capture.cli._console import escape, format_size, hint
 
     hint(f"written: {escape(path)}, {format_size(len(data))}")
@@ -92,26 +92,3 @@ def file_name(labels: list[str]) -> str:
     if len(plain) == 1:
         return f"run-{plain[0]}.html"
     return f"runs-{'-'.join(plain[:4])}{f'-and-{len(plain) - 4}-more' if len(plain) > 4 else ''}.html"
-
-
-def _check(path: str, force: bool) -> None:
-    """Say what is in the way before the work is done."""
-    if os.path.isdir(path):
-        raise CommandLineError(f"{path} is a folder: name a file in it")
-    if os.path.lexists(path) and not force:
-        raise CommandLineError(f"{path} is there already\n  what to do:  --force overwrites it, -o FILE names another")
-
-
-def _write(path: str, data: bytes, force: bool) -> None:
-    """Write a file in one step: who opens it meanwhile sees the old page or the new one, never half of it."""
-    beside = f"{path}.{os.getpid()}.part"
-    try:
-        with open(beside, "xb") as stream:
-            stream.write(data)
-        _check(path, force)  # somebody may have made it while the page was
-        os.replace(beside, path)
-    except OSError as error:
-        raise CommandLineError(f"{path} cannot be written: {error}") from error
-    finally:
-        if os.path.lexists(beside):
-            os.remove(beside)

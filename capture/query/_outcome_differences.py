@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capture.filters import MISSING
-from capture.query._compared import MOST_DIFFED_LINES, all_same, counted, same, unified
+from capture.query._compared import MOST_DIFFED_LINES, all_same, counted, listed, same, unified
 from capture.query._difference import Difference
 from capture.query.columns import flat
 
@@ -114,7 +114,9 @@ def _metric_differences(compared: Compared) -> list[Difference]:
         partings = [_parting(series[0], each) for each in series[1:]]
         if any(each is not None for each in partings):
             first = min((each for each in partings if each is not None), key=lambda each: each[0])
-            found.append(Difference("metric", name, values, why=_apart(values, series, first)))
+            who = compared.named(each is not None and each[0] == first[0] for each in (None, *partings))
+            parting = "they part" if len(runs) == 2 else f"the first to part from {compared.names[0]}: {who},"
+            found.append(Difference("metric", name, values, why=_apart(values, series, first, parting)))
         elif compared.every:
             found.append(Difference("metric", name, values, same=True))
     return found
@@ -134,11 +136,12 @@ def _parting(one: Series | None, other: Series | None) -> tuple[int, Any] | None
     return place, (one if len(one) > len(other) else other).steps[place]
 
 
-def _apart(values: Sequence[Any], series: Sequence[Series | None], parting: tuple[int, Any]) -> str:
+def _apart(values: Sequence[Any], series: Sequence[Series | None], first: tuple[int, Any], parting: str) -> str:
+    """Say how far apart the last values are, and where series part; `parting` says which of them."""
     lengths = [len(each) for each in series if each is not None]
-    place, step = parting
-    points = counted(lengths[0], "point") if all_same(lengths) else " and ".join(map(str, lengths)) + " points"
-    where = f"they part at step {_short(step)}" if place else f"they part at the first point, step {_short(step)}"
+    place, step = first
+    points = counted(lengths[0], "point") if all_same(lengths) else listed(list(map(str, lengths))) + " points"
+    where = f"{parting} at step {_short(step)}" if place else f"{parting} at the first point, step {_short(step)}"
     if place and place >= min(lengths):
         where = f"equal up to step {_short(step)}, where one of them ends"
     told = distance(values)

@@ -331,3 +331,50 @@ def test_values_are_shown_so_that_they_differ_where_they_do():
         (False, True, True),
     ]
     assert shown_values(long, every=True) == long
+
+
+@pytest.fixture
+def three(tmp_path, monkeypatch):
+    """Go to a folder whose store has three runs with different metrics."""
+    from capture.registry import make_observer
+    from capture.testing.contract import uid
+    from capture.testing.feed import Story, tell
+
+    monkeypatch.chdir(tmp_path)
+    for mark, last in (("01", 1.0), ("02", 0.25), ("03", 0.125)):
+        told = Story(tmp_path / f"told{mark}", uid(mark)).start(config={"lr": 0.1})
+        tell(make_observer(str(tmp_path / "runs")), told.metrics(loss=[3.0, last]).complete(result="long words " * 6 + mark))
+    return tmp_path
+
+
+def test_a_page_is_written_over_nothing(three, capsys):
+    """A page that was sent to somebody, or a script of that name, is not lost to a second call."""
+    page = three / "why.html"
+    page.write_text("mine")
+    assert main(["diff", "1", "2", "--html=why.html"]) == 2
+    assert "why.html is there already" in capsys.readouterr().err
+    assert page.read_text() == "mine"
+    assert main(["diff", "1", "2", "--html=why.html", "--force"]) == 1
+    assert "<!doctype html>" in page.read_text(encoding="utf-8").lower()
+    assert main(["diff", "1", "2", "--html=nowhere/why.html"]) == 2
+    assert main(["diff", "1", "2", "--force"]) == 2
+    assert sorted(each.name for each in three.glob("why*")) == ["why.html"]
+
+
+def test_more_than_two_runs_are_told_where_they_part(three, capsys):
+    """The table has no room for it, and it is what one looks for first."""
+    assert main(["diff", "1", "2", "3"]) == 1
+    assert "metric loss: from 0.125 to 1; the first to part from 1: 2 and 3, at step" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("columns", "in_a_table"), [(80, False), (300, True)])
+@pytest.mark.parametrize("runs", [("1", "2"), ("1", "2", "3")])
+def test_a_narrow_screen_gets_one_outcome_after_the_other(three, capsys, monkeypatch, columns, in_a_table, runs):
+    """Five columns on eighty characters are a word to a line, which nobody can read."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert main(["diff", "--no-pager", *runs]) == 1
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    told = [line for line in lines if line.startswith("metric")]
+    assert told[0].startswith("metric  loss  " if in_a_table else "metric loss  1 ")

@@ -839,3 +839,14 @@ def test_what_is_derived_of_a_record_never_fails(odd):
     run.facts = {"process": {"user": odd}, "git": odd}
     assert (dict(run.git), run.packages) == ({}, {})
     assert run.user is None
+
+
+def test_of_many_runs_it_is_told_which_part_first():
+    """Where thirty seeds are laid side by side, the one that leaves first is the one to look at."""
+    runs = [record(label) for label in "1234"]
+    for run, values in zip(runs, ([3.0, 2.0, 1.0], [3.0, 2.0, 0.5], [3.0, 9.0, 1.0], [3.0, 8.0, 1.0])):
+        series = Series("loss")
+        series.steps, series.values, series.times = [0, 1, 2], values, [0, 1, 2]
+        run.metrics = {"loss": series}
+    [found] = [each for each in compare(runs).outcomes if each.kind == "metric"]
+    assert found.why == "from 0.5 to 1; the first to part from 1: 3 and 4, at step 1; 3 points"
