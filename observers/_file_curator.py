@@ -81,7 +81,14 @@ class FileStoreCurator(Curator):
         shared = make_store(self.basedir)
         _labels.bury(self._private, shared, name)
         uid = self._reader.uid_of(folder)
-        shutil.rmtree(folder)
+        trash = os.path.join(self._private, "trash")
+        _atomic.ensure_folder(trash, shared)
+        away = _atomic.temporary(trash)
+        try:
+            os.rename(folder, away)  # at once: nobody brings back the half of it
+        except FileNotFoundError:
+            raise ObserverError(f"run {run} of {self.basedir} is not in the bin any more: it is not deleted") from None
+        shutil.rmtree(away)
         if uid:
             _atomic.remove(os.path.join(self._private, "uids", _names.safe_component(uid)))
         self._sweep(used)

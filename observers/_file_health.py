@@ -76,13 +76,17 @@ def _folders(basedir: str) -> list[str]:
 
 
 def _files(basedir: str, private: str) -> Iterator[str]:
-    """Yield files in the places where the store writes: not those deep in runs, of which there may be millions."""
-    places = [basedir, private, os.path.join(private, "uids"), os.path.join(private, "trash")]
+    """Yield files in the places where the store writes: not those deep in runs, of which there may be millions.
+
+    With them are the folders of runs that somebody began to delete.
+    """
+    trash = os.path.join(private, "trash")
+    places = [basedir, private, os.path.join(private, "uids"), trash]
     places += [os.path.join(basedir, name) for name in ("_sources", "_resources", *_folders(basedir))]
     for place in places:
         try:
             with os.scandir(place) as entries:
-                yield from [entry.path for entry in entries if not entry.is_dir()]
+                yield from [entry.path for entry in entries if place == trash or not entry.is_dir()]
         except (FileNotFoundError, NotADirectoryError):
             continue
 

@@ -162,3 +162,44 @@ def test_a_run_that_is_restored_meanwhile_is_not_deleted(tmp_path, capsys, monke
     assert main(["purge", "--yes", f"--store={url}", "1"]) == 1
     assert "was restored just now: it is not deleted" in capsys.readouterr().err
     assert binned(url) == ["1"], "what was done in the same transaction is undone, and nothing is deleted"
+
+
+def test_a_folder_that_is_restored_meanwhile_is_not_deleted(tmp_path, capsys, monkeypatch):
+    """Nor is the half of it: it leaves the bin in one step, before the first file goes."""
+    from capture.observers._file_reader import FileStoreReader
+
+    url = fill(str(tmp_path / "runs"), tmp_path, "01")
+    main(["rm", f"--store={url}", "1"])
+    uid_of = FileStoreReader.uid_of
+
+    def restored_before(self, folder):
+        uid = uid_of(self, folder)
+        open_store(url).curator.restore("1")
+        return uid
+
+    monkeypatch.setattr(FileStoreReader, "uid_of", restored_before)
+    assert main(["purge", "--yes", f"--store={url}", "1"]) == 1
+    assert "is not in the bin any more: it is not deleted" in capsys.readouterr().err
+    assert main(["verify", f"--store={url}", "1"]) == 0
+
+
+def test_a_deletion_that_broke_off_is_seen_by_doctor(tmp_path, monkeypatch):
+    """Its run is in the bin no longer, and its bytes are nobody's."""
+    import os
+    import shutil
+
+    from capture.observers import _file_health
+    from capture.observers._file_reader import FileStoreReader
+
+    url = fill(str(tmp_path / "runs"), tmp_path, "01")
+    main(["rm", f"--store={url}", "1"])
+    with monkeypatch.context() as patched:
+
+        def killed(path):
+            raise KeyboardInterrupt
+
+        patched.setattr(shutil, "rmtree", killed)
+        assert main(["purge", "--yes", f"--store={url}", "1"]) == 130
+    assert binned(url) == [] and len(os.listdir(tmp_path / "runs" / "_capture" / "trash")) == 1
+    monkeypatch.setattr(_file_health, "LEFT_OVER_S", -1.0)
+    assert any("left by writes that broke off" in text for _, text, _ in FileStoreReader(url).health())
