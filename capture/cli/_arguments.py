@@ -66,13 +66,23 @@ def chosen_store(arguments: dict[str, Any]) -> Store:
 
 def condition(arguments: dict[str, Any]) -> Filter | None:
     """Return the condition that the words of ``EXPR`` and ``--mine`` make; None if every run is meant."""
+    return condition_of(list(arguments.get("EXPR") or []), mine=bool(arguments.get("--mine")))
+
+
+def condition_of(words: list[str], mine: bool = False) -> Filter | None:
+    """Return the condition that words make; CommandLineError if it cannot be understood."""
     from capture.expressions import ExpressionError
     from capture.query import asking
 
     try:
-        return asking.condition(list(arguments.get("EXPR") or []), mine=bool(arguments.get("--mine")))
+        return asking.condition(words, mine=mine)
     except ExpressionError as error:
         raise CommandLineError(str(error)) from error
+    except asking.NotAConditionError as error:
+        word = error.word
+        raise CommandLineError(
+            f"{word} is the name of a run: capture show {word} shows it. For a project of that name, write {word}/"
+        ) from error
 
 
 def whole_number(arguments: dict[str, Any], name: str, smallest: int = 0) -> int | None:

@@ -6,7 +6,7 @@ from capture.cli import _run_table as table
 from capture.cli._arguments import chosen_store, condition, whole_number
 from capture.cli._console import escape, format_value, hint, paged, print_json
 from capture.errors import CommandLineError
-from capture.query.columns import is_less_better
+from capture.query.columns import is_more_better, source_of
 from capture.query.grouping import is_number
 
 TYPE_CHECKING = False
@@ -38,13 +38,6 @@ Options:
   --no-pager        Print at once what is longer than the screen.
   --store=URL       The store to look into.
 """
-
-#: words of a metric's name that say that more is better
-_MORE = frozenset(
-    {"accuracy", "acc", "auc", "auroc", "auprc", "f1", "fscore", "precision", "recall", "sensitivity", "specificity"}
-    | {"score", "r2", "map", "ndcg", "mrr", "bleu", "rouge", "iou", "dice", "psnr", "ssim", "reward", "return"}
-    | {"returns", "win", "wins", "elbo", "likelihood", "throughput"}
-)
 
 
 def run(arguments: dict[str, Any]) -> int:
@@ -116,29 +109,12 @@ def _direction(path: str, rows: Sequence[Row], arguments: dict[str, Any]) -> boo
     return known
 
 
-def is_more_better(name: str) -> bool | None:
-    """Say by its name whether a number is wanted great; None if the name does not tell.
-
-    Examples
-    --------
-    >>> [is_more_better(each) for each in ("metrics.val_accuracy.last", "metrics.loss.min", "result", "config.lr")]
-    [True, False, None, None]
-    """
-    if is_less_better(name):
-        return False
-    spaced = "".join(sign.lower() if sign.isalnum() else " " for sign in name)
-    return True if _MORE & set(spaced.split()) else None
-
-
 def _source_of(path: str, rows: Sequence[Row]) -> str | None:
     """Return the metric whose last value the result is, in every run."""
     if path != "result":
         return None
-    for name in rows[0].metrics:
-        column = f"metrics.{name}.last"
-        if is_more_better(name) is not None and all(row[column] == row[path] for row in rows):
-            return name
-    return None
+    metrics = {name: [row[f"metrics.{name}.last"] for row in rows] for name in rows[0].metrics}
+    return source_of([row[path] for row in rows], metrics)
 
 
 def _possible(rows: Sequence[Row]) -> str:

@@ -15,7 +15,7 @@ put together again if one of its words is an operator.
 
 from __future__ import annotations
 
-from capture.errors import CommandLineError, suggest
+from capture.errors import CaptureError, CommandLineError, suggest
 from capture.expressions import parse, parts_of_a_run
 from capture.filters import MISSING, Either, Every, Filter, Not, Test, lookup
 from capture.records import STATES
@@ -32,6 +32,26 @@ LOOKED_AT = 200  #: runs that are asked which paths there are
 _OPERATORS = frozenset({"==", "!=", "<", "<=", ">", ">=", "=", "and", "or", "not", "in", "is"})
 _JOINING = frozenset({"and", "or", "not"})
 _SHOWN = 8  #: paths that are listed
+
+
+class NotAConditionError(CaptureError, ValueError):
+    """The name of a run stands where a condition is wanted.
+
+    Attributes
+    ----------
+    word : str
+    """
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+        super().__init__(
+            f"{word!r} is the name of a run, and no condition on runs: store.get({word!r}) returns it.\n"
+            f"  for the runs of a project of that name:  {word + '/'!r}",
+            print_traceback=False,
+        )
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.word,)
 
 
 def condition(
@@ -61,8 +81,10 @@ def condition(
     ------
     ExpressionError
         It shows the place, and says what is possible there.
+    NotAConditionError
+        If a word is the name of a run.
     CommandLineError
-        If a word is the name of a run, or `mine` is asked for by nobody known.
+        If `mine` is asked for by nobody known.
 
     Examples
     --------
@@ -115,9 +137,7 @@ def _written(word: str) -> str:
         if word.upper() in _WORDS:
             return f'state == "{word.upper()}"'
         if word.lstrip("-").isdecimal():
-            raise CommandLineError(
-                f"{word} is the name of a run: capture show {word} shows it. For a project of that name, write {word}/"
-            )
+            raise NotAConditionError(word)
         if word.partition(".")[0] in parts_of_a_run() and "/" not in word and "-" not in word:
             return word
     return f'project == "{word}"'

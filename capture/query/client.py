@@ -7,7 +7,7 @@ import os
 from capture.errors import CaptureError, RunNotFoundError, suggest
 from capture.filters import MISSING, Every, as_filter, lookup
 from capture.hooks import Reader
-from capture.query.columns import flat, is_less_better, order, path_of, table_of
+from capture.query.columns import flat, is_more_better, order, path_of, source_of, table_of
 from capture.query.files import RunFiles, fits, named, wrapped
 from capture.records import FILES, RunRecord
 
@@ -469,7 +469,8 @@ class Runs:
             its last value.
         smallest : bool, optional
             Whether the smallest number is the best. If it is not said, it is so for names in which a word says so
-            (loss, error, mse, time, ...), and for others, as for ``result``, the largest is.
+            (loss, error, mse, time, ...), and for others the largest is. The result goes the way of the metric whose
+            last value it is in each of these runs.
 
         Raises
         ------
@@ -493,8 +494,9 @@ class Runs:
                 f"\n  there are:     {', '.join(list(known)[:30]) or 'none'}",
                 print_traceback=False,
             )
-        is_smallest = is_less_better(path) if smallest is None else smallest
-        choose = min if is_smallest else max
+        if smallest is None:
+            smallest = _is_less_better(path, [runs[place] for place in numbers])
+        choose = min if smallest else max
         return runs[choose(numbers, key=lambda place: values[place])]
 
     def _none(self) -> RunNotFoundError:
@@ -575,8 +577,9 @@ class Runs:
         Returns
         -------
         pandas.DataFrame
-            Numbers are numbers (NaN where a run has none), times are datetime64 in UTC, all else stays what it is, with
-            None where a run has nothing.
+            Numbers are numbers (NaN where a run has none; integers that a float would round stay Python's), times are
+            datetime64 in UTC, text is what pandas takes for text, all else stays what it is, with None where a run has
+            nothing.
         """
         from capture.query.frames import frame_of
 
@@ -623,7 +626,11 @@ class Runs:
         """
         from capture.query.groups import Groups
 
-        return Groups.of(self._all(), list(columns))
+        groups = Groups.of(self._all(), list(columns))
+        for path in groups.by:
+            if all(group.values[path] is MISSING for group in groups):
+                _warn_of_nowhere(path, self._all())
+        return groups
 
     def compare(self, every: bool = False) -> Comparison:
         """Say why these runs differ, see `capture.query.differences.compare`."""
@@ -687,6 +694,20 @@ class Runs:
         from capture.query.reprs import runs_html
 
         return runs_html(self)
+
+
+def _is_less_better(path: str, runs: Sequence[StoredRun]) -> bool:
+    """Say whether the smallest number at a path is the best; of the result, by the metric that it is."""
+    if path != "result":
+        return is_more_better(path) is False
+    metrics = table_of(runs, [f"metrics.{name}.last" for name in runs[0].summary])
+    return is_more_better(source_of([run.result for run in runs], metrics) or "") is False
+
+
+def _warn_of_nowhere(path: str, runs: Sequence[StoredRun]) -> None:
+    """Warn that no run has anything at a path: it is probably a slip."""
+    close = closest(path, dict.fromkeys(known for run in runs[:50] for known in run.paths()))
+    _warn(f"none of these {len(runs)} runs has anything at {path!r}" + (f"; did you mean {close}?" if close else ""))
 
 
 def _warn(text: str) -> None:
@@ -754,7 +775,10 @@ class _Sorted(_Step):
         ordered = list(runs)
         for path in reversed(self.by):  # sorting is stable: the first path, which comes last, decides most
             path = path_of(path, ordered)
-            ordered = [ordered[place] for place in order(table_of(ordered, [path])[path], self.descending)]
+            values = table_of(ordered, [path])[path]
+            if ordered and all(value is MISSING for value in values):
+                _warn_of_nowhere(path, ordered)
+            ordered = [ordered[place] for place in order(values, self.descending)]
         return ordered
 
     def __repr__(self) -> str:

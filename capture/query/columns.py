@@ -6,6 +6,7 @@ A column is named by its path, as in a condition: ``config.lr``, ``metrics.loss.
 from __future__ import annotations
 
 from capture.filters import MISSING, lookup
+from capture.query.grouping import identity
 from capture.records import RunRecord
 
 TYPE_CHECKING = False
@@ -23,6 +24,15 @@ _LESS = frozenset(
     (
         *("loss", "err", "error", "errors", "mse", "mae", "rmse", "mape", "nll", "perplexity", "ppl", "cost", "regret"),
         *("distance", "divergence", "kl", "wer", "cer", "fid", "time", "duration", "seconds", "latency", "runtime"),
+    )
+)
+
+#: words of a metric's name that say that more is better
+_MORE = frozenset(
+    (
+        *("accuracy", "acc", "auc", "auroc", "auprc", "f1", "fscore", "precision", "recall", "sensitivity"),
+        *("specificity", "score", "r2", "map", "ndcg", "mrr", "bleu", "rouge", "iou", "dice", "psnr", "ssim"),
+        *("reward", "return", "returns", "win", "wins", "elbo", "likelihood", "throughput"),
     )
 )
 
@@ -206,10 +216,40 @@ def is_less_better(name: str) -> bool:
     >>> [is_less_better(each) for each in ("result", "metrics.val_loss.last", "metrics.accuracy.max", "valError")]
     [False, True, False, True]
     """
+    return not _LESS.isdisjoint(_words(name))
+
+
+def is_more_better(name: str) -> bool | None:
+    """Say by its name whether a number is wanted great; None if the name does not tell.
+
+    Examples
+    --------
+    >>> [is_more_better(each) for each in ("metrics.valAccuracy.last", "metrics.loss.min", "result", "config.lr")]
+    [True, False, None, None]
+    """
+    words = _words(name)
+    if not _LESS.isdisjoint(words):
+        return False
+    return True if not _MORE.isdisjoint(words) else None
+
+
+def _words(name: str) -> list[str]:
     pairs = zip(" " + name, name)
     apart = "".join(f" {sign}" if sign.isupper() and not before.isupper() else sign for before, sign in pairs)
-    words = "".join(sign.lower() if sign.isalnum() else " " for sign in apart).split()
-    return any(word in _LESS for word in words)
+    return "".join(sign.lower() if sign.isalnum() else " " for sign in apart).split()
+
+
+def source_of(results: Sequence[Any], metrics: Mapping[str, Sequence[Any]]) -> str | None:
+    """Return the metric that results are: whose name says which way is better, and whose values are equal to them.
+
+    Parameters
+    ----------
+    results : sequence, shape (n,)
+    metrics : mapping of str to sequence, shape (n,)
+        The last values of each metric.
+    """
+    known = (name for name in metrics if is_more_better(name) is not None)
+    return next((name for name in known if list(metrics[name]) == list(results)), None)
 
 
 def varying(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -230,6 +270,8 @@ def _differs(one: Any, other: Any) -> bool:
         return True
     if isinstance(one, float) and isinstance(other, float) and one != one and other != other:
         return False  # not a number, both
+    if isinstance(one, (bool, list, dict)) or isinstance(other, (bool, list, dict)):
+        return bool(identity(one) != identity(other))  # True is not 1, alone or in a list
     same = one == other
     return not (same if isinstance(same, bool) else bool(getattr(same, "all", lambda: same)()))
 

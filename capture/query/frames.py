@@ -32,7 +32,7 @@ def frame_of(table: Mapping[str, Sequence[Any]], index: Sequence[Any], name: str
     """Return a `pandas.DataFrame` of columns of plain values.
 
     Numbers become numbers (whole ones with gaps floats, with NaN in the gaps), times become datetime64 in UTC, truth
-    values without gaps bool; the rest stays as it is, with None in the gaps.
+    values without gaps bool, text what pandas takes for text; the rest stays as it is, with None in the gaps.
     """
     pandas = import_pandas()
     rows = pandas.Index(_without_gaps(index), name=name)
@@ -57,7 +57,12 @@ def _typed(pandas: Any, values: Sequence[Any], rows: Any) -> Any:
     if kinds == {str}:
         return pandas.Series(plain, index=rows)
     if kinds and all(hasattr(kind, "astimezone") for kind in kinds):
-        return pandas.Series(pandas.to_datetime(plain, utc=True), index=rows)
+        try:
+            return pandas.Series(pandas.to_datetime(plain, utc=True), index=rows)
+        except (ValueError, OverflowError) as error:  # a year that pandas does not reach: they stay what they are
+            from capture.complaints import logger
+
+            logger().debug("times that pandas does not take: %s", error)
     import numpy  # which comes with pandas
 
     filled = numpy.empty(len(plain), dtype=object)
@@ -84,7 +89,6 @@ def series_frame(series: Iterable[Series], names: Sequence[Any] | None = None) -
 
     Notes
     -----
-
     Where a metric has several points at a step, the last one counts.
     """
     pandas = import_pandas()

@@ -54,9 +54,14 @@ def spread(values: Iterable[Any]) -> Spread:
     from math import fsum, hypot, sqrt
 
     count = len(numbers)
-    mean = fsum(number / count for number in numbers)  # divided first: a sum may be beyond the range of floats
     if count == 1:
         return Spread(1, numbers[0], None)
+    if min(numbers) == max(numbers):  # their mean may be rounded, and would lie apart from all of them
+        return Spread(count, numbers[0], 0.0)
+    try:
+        mean = fsum(numbers) / count
+    except OverflowError:
+        mean = fsum(number / count for number in numbers)
     # The root of a sum of squares: `hypot` computes it without squares that overflow.
     return Spread(count, mean, hypot(*(number - mean for number in numbers)) / sqrt(count - 1))
 
@@ -127,6 +132,8 @@ def identity(value: Any) -> Any:
         return (str(value),)
     if isinstance(value, float) and value != value:
         return ("nan",)
+    if hasattr(value, "tolist"):  # of NumPy; its text would leave out the middle
+        return identity(value.tolist())
     try:
         hash(value)
     except TypeError:

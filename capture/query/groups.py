@@ -57,7 +57,7 @@ class Groups:
     def of(cls, runs: Sequence[StoredRun], columns: Sequence[str] = ()) -> Groups:
         """Group runs by columns; if none are named, by the entries of the configuration that vary, but seeds."""
         table = table_of(runs)
-        by = [path_of(column, runs) for column in columns] or _varying_config(table)
+        by = list(dict.fromkeys(path_of(column, runs) for column in columns)) or _varying_config(table)
         table.update(table_of(runs, [column for column in by if column not in table]))
         outcomes = [
             column
@@ -85,19 +85,24 @@ class Groups:
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame`: a row for each group, ``n``, and mean and standard deviation of what came out.
 
-        The columns by which the runs were grouped are its index. Standard deviations are those of a sample, NaN for
-        fewer than two numbers; a run that has no number there is left out, and is counted in ``n`` nevertheless.
+        The columns by which the runs were grouped are its index; lists and dicts are text there. Standard deviations
+        are those of a sample, NaN for fewer than two numbers; a run that has no number there is left out, and is
+        counted in ``n`` nevertheless.
         """
         from capture.query.frames import frame_of
 
         headings, rows = self.table()
+        keys = len(self.by)
+        for row in rows:
+            row[:keys] = map(_hashable, row[:keys])
+            row[keys + 1 :] = [float("nan") if number is None else number for number in row[keys + 1 :]]
         columns = {heading: [row[place] for row in rows] for place, heading in enumerate(headings)}
         frame = frame_of(columns, range(len(rows)))
-        return frame.set_index(headings[: len(self.by)]) if self.by else frame.reset_index(drop=True)
+        return frame.set_index(headings[:keys]) if self.by else frame.reset_index(drop=True)
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Return headings and rows: the columns grouped by, ``n``, then ``NAME_mean`` and ``NAME_std`` of outcomes."""
-        short = short_names([*self.by, *self.outcomes])
+        short = self._headings()
         ends = [f"{short[column]}_{what}" for column in self.outcomes for what in ("mean", "std")]
         rows = []
         for each in self._groups:
@@ -105,16 +110,23 @@ class Groups:
             rows.append([*each.values.values(), len(each), *numbers])
         return [*(short[column] for column in self.by), "n", *ends], rows
 
-    def _shown(self) -> tuple[list[str], list[list[Any]]]:
-        """Return a table to look at, with mean and spread in one cell."""
+    def _headings(self) -> dict[str, str]:
+        """Return a heading for each column: its short name, where that is clear beside ``n`` and ``NAME_mean``."""
         short = short_names([*self.by, *self.outcomes])
+        taken = {"n", *(f"{short[column]}_{what}" for column in self.outcomes for what in ("mean", "std"))}
+        return {column: column if name in taken else name for column, name in short.items()}
+
+    def _shown(self) -> tuple[list[str], list[list[Any]]]:
+        """Return a table to look at, with mean and spread in one cell, and of how many runs where not of all."""
+        short = self._headings()
         rows = []
         for each in self._groups:
             cells = []
             for column in self.outcomes:
                 told = each.spreads[column]
                 apart = f" ± {told.std:.2g}" if told.std is not None else ""
-                cells.append("" if told.mean is None else f"{told.mean:.4g}{apart}")
+                count = f" ({told.n})" if told.n != len(each) else ""
+                cells.append("" if told.mean is None else f"{told.mean:.4g}{apart}{count}")
             rows.append([*each.values.values(), len(each), *cells])
         return [*(short[column] for column in self.by), "n", *(short[column] for column in self.outcomes)], rows
 
@@ -127,6 +139,15 @@ class Groups:
         from capture.query.reprs import table_html
 
         return table_html(*self._shown())
+
+
+def _hashable(value: Any) -> Any:
+    """Return a value that an index can hold: others as text."""
+    try:
+        hash(value)
+    except TypeError:
+        return str(value)
+    return value
 
 
 def _varying_config(table: dict[str, list[Any]]) -> list[str]:

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from capture.cli import main
-from capture.cli.best import is_more_better
 from capture.observers import FileStorageObserver
+from capture.query.columns import is_more_better
 from capture.testing import tell
 from tests.cli.looking import story
 

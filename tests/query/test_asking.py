@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from capture.cli._arguments import condition_of
 from capture.errors import CommandLineError
 from capture.expressions import ExpressionError
 from capture.probes.process import user_facts
-from capture.query.asking import condition, known_paths, me, unknown_paths
+from capture.query.asking import NotAConditionError, condition, known_paths, me, unknown_paths
 from capture.records import RunRecord, Series
 
 
@@ -79,8 +80,10 @@ def test_no_words_are_no_condition(words):
 def test_a_run_is_no_condition():
     """`capture ls 12` means another command."""
     for word in ("12", "-1"):
-        with pytest.raises(CommandLineError, match=f"capture show {word}"):
+        with pytest.raises(NotAConditionError, match="the name of a run"):
             condition([word])
+        with pytest.raises(CommandLineError, match=f"capture show {word}"):
+            condition_of([word])
 
 
 def test_my_runs_are_those_of_the_user_who_asks():

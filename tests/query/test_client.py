@@ -17,8 +17,10 @@ from capture import SETTINGS, Experiment, open_store
 from capture.errors import CaptureError, RecordError, RunNotFoundError
 from capture.expressions import ExpressionError
 from capture.filters import field
+from capture.query.asking import NotAConditionError
 from capture.query.client import NoSuchValueError, Runs, Store, StoredRun
 from capture.query.files import FileNotInRunError, RunFile, SavedAlreadyError, safe_parts
+from capture.query.grouping import spread
 from capture.records import RunRecord, StoredFile, bytes_opener
 from tests.project.tree import ROOT
 from tests.servers.fixtures import fresh_name
@@ -249,6 +251,14 @@ def test_a_condition_is_applied_to_what_was_limited_before(store):
     assert seeds(store.runs()[:2].filter("config.seed < 3")) == [2]
 
 
+def test_the_name_of_a_run_is_no_condition(store):
+    """Who asks from Python is told what to write in Python, not which command to type."""
+    with pytest.raises(NotAConditionError, match=r"store\.get\('12'\)") as told:
+        store.runs("12")
+    assert isinstance(told.value, ValueError) and "capture show" not in str(told.value)
+    assert pickle.loads(pickle.dumps(told.value)).word == told.value.word == "12"
+
+
 def test_a_condition_that_is_no_condition_says_where(store):
     """A mistake is shown before anything is read."""
     with pytest.raises(ExpressionError, match=r"did you mean config"):
@@ -298,7 +308,8 @@ def test_runs_are_sorted_by_values_that_some_lack(store):
     assert runs.sort("result", descending=True)[0]["result"] == pytest.approx(0.6)
     assert seeds(runs.sort(["seed", "lr"])) == [1, 1, 2, 2, 3, 3]
     assert [run.config["lr"] for run in runs.sort(["seed", "lr"])][:2] == [0.1, 0.2]
-    assert [run.label for run in runs.sort("nowhere")] == [run.label for run in runs]
+    with pytest.warns(UserWarning, match=r"none of these 6 runs has anything at 'config\.lrr'; did you mean config\.lr\?"):
+        assert [run.label for run in runs.sort("config.lrr")] == [run.label for run in runs]
     assert runs.sort("result").latest.label == "6"
 
 
@@ -355,6 +366,47 @@ def test_runs_over_seeds_are_taken_together(store):
     assert "0.4 ± 0.2" in repr(groups) and "0.4 ± 0.2" in groups._repr_html_()
     assert len(store.runs().group_by("lr", "seed").to_pandas()) == 6
     assert "no runs" in repr(store.runs("config.lr > 5").group_by())
+
+
+def test_the_result_goes_the_way_of_the_metric_that_it_is(tmp_path):
+    """Many experiments return their loss: the largest one is the worst run."""
+    ex = Experiment("e", observers=[str(tmp_path / "runs")], save_git_info=False)
+    ex.add_config(value=None)
+
+    @ex.main
+    def main(_run, value):
+        _run.log_scalar("val_loss", value)
+        return value
+
+    for value in (3.0, 1.0, 2.0):
+        ex.run(config_updates={"value": value})
+    assert open_store(tmp_path / "runs").runs().best().result == 1.0
+    assert open_store(tmp_path / "runs").runs().best(smallest=False).result == 3.0
+
+
+def test_groups_keep_apart_what_is_called_alike(tmp_path):
+    """An entry called n, or result_mean, is not how many runs there are, nor what came out."""
+    ex = Experiment("e", observers=[str(tmp_path / "runs")], save_git_info=False)
+    ex.add_config(n=1, result_mean="text", layers=[1])
+    ex.main(lambda n: n / 10)
+    for n in (1, 2, 2):
+        ex.run(config_updates={"n": n, "layers": [n] * n})
+    runs = open_store(tmp_path / "runs").runs()
+    frame = runs.group_by("n", "n").to_pandas()
+    assert list(frame.index) == [2, 1] and list(frame["n"]) == [2, 1]
+    assert frame["result_std"].dtype == "float64" and frame["result_std"].isna().tolist() == [False, True]
+    frame = runs.group_by("result_mean").to_pandas()
+    assert frame.index.name == "config.result_mean" and frame["result_mean"].iloc[0] == pytest.approx(0.5 / 3)
+    assert list(runs.group_by("layers", "n").to_pandas().index) == [("[2, 2]", 2), ("[1]", 1)]
+
+
+def test_a_mean_of_some_runs_only_says_so(store):
+    """0.3 of one run looks like 0.3 of three."""
+    with pytest.warns(UserWarning, match="has anything at 'config.lrr'"):
+        assert len(store.runs().group_by("config.lrr")) == 1
+    groups = store.runs().group_by("lr")
+    groups[0].spreads["result"] = spread([0.25])
+    assert "0.25 (1)" in repr(groups) and "(3)" not in repr(groups)
 
 
 # ------------------------------------------------------------------------------------------------------------- tables

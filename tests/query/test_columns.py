@@ -13,6 +13,7 @@ from capture.query.columns import (
     path_of,
     rows_of,
     short_names,
+    source_of,
     table_of,
     varying,
 )
@@ -107,8 +108,19 @@ def test_what_varies_is_told_from_what_does_not():
     """The columns that say something are those in which runs differ."""
     nan = float("nan")
     rows = [[1, 1, nan, MISSING, [1], 1], [1, 2, nan, None, [1], True]]
-    assert varying("abcdef", rows) == ["b", "d"]
+    assert varying("abcdef", rows) == ["b", "d", "f"]
     assert varying("ab", [[1, 2]]) == ["a", "b"]
+
+
+def test_true_is_not_one():
+    """A flag that was once given as a number is a difference, alone and in a list, as it is where groups are made."""
+    assert varying(["a", "b", "c"], [[True, [True], 1], [1, [1], 1.0]]) == ["a", "b"]
+
+
+def test_a_result_is_the_metric_that_has_its_values():
+    """Only a metric whose name says which way is better tells something about the result."""
+    assert source_of([1, 2], {"x": [1, 2], "loss": [1, 2]}) == "loss"
+    assert source_of([1, 2], {"x": [1, 2], "loss": [1, 3]}) is None
 
 
 def test_arrays_are_compared_as_a_whole():

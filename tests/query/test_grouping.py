@@ -31,6 +31,20 @@ def test_only_finite_numbers_count():
     assert spread([numpy.float32(1), numpy.int64(3)]).mean == 2.0 and not is_number(numpy.array([1.0, 2.0]))
 
 
+@pytest.mark.parametrize(("number", "count"), [(0.9, 3), (0.1, 7), (1e-9, 49), (1e307, 100)])
+def test_equal_numbers_have_no_spread(number, count):
+    """0.9 ± 1e-17 would say that something differs."""
+    assert spread([number] * count) == Spread(count, number, 0.0)
+
+
+def test_large_arrays_are_compared_to_the_last_entry():
+    """Their text leaves out the middle, and would make one group of runs with different data."""
+    numpy = pytest.importorskip("numpy")
+    one, other = numpy.zeros(2000), numpy.zeros(2000)
+    other[1000] = 1
+    assert identity(one) != identity(other) and identity(one) == identity(one.copy())
+
+
 def test_seeds_are_known_by_their_name():
     """Whatever group they lie in, and whoever chose the prefix."""
     assert [is_seed(name) for name in ("config.seed", "config.net.seed", "config.np_seed", "config.seeds", "result")] == [
