@@ -74,7 +74,39 @@ _HOMES = {
     "add_tags": "start",
 }
 
-__all__ = ["__version__", "observers", *_HOMES]
+# Written out, since type checkers believe nothing else to be public.
+__all__ = [
+    "SETTINGS",
+    "CaptureError",
+    "ConfigError",
+    "Curator",
+    "Experiment",
+    "Ingredient",
+    "InvalidConfigError",
+    "Probe",
+    "Reader",
+    "Run",
+    "RunObserver",
+    "SacredInterrupt",
+    "TimeoutInterrupt",
+    "Unavailable",
+    "__version__",
+    "add_artifact",
+    "add_resource",
+    "add_tags",
+    "cli_option",
+    "current_run",
+    "host_info_gatherer",
+    "host_info_getter",
+    "log_artifact",
+    "log_metrics",
+    "log_params",
+    "log_scalar",
+    "observers",
+    "open_resource",
+    "open_store",
+    "start_run",
+]
 
 
 def __getattr__(name: str) -> object:
