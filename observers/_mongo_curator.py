@@ -87,6 +87,8 @@ class MongoCurator(Curator):
         label = self._reader.resolve(run, binned=True)
         with self.place.explained():
             document = self.place.bin.find_one({"_id": label}, {"captured_out": 0})
+            if document is None:
+                raise ObserverError(f"run {run} of {self.url} was restored just now: it is not deleted")
             Labels(self.place).bury(label)
             self.place.bin.delete_one({"_id": label})
             remove_satellites(self.place, document)

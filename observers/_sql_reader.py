@@ -80,7 +80,8 @@ class SqlReader(StoreReader):
             if found is None:
                 yield "ok", "the tables are those of Sacred: ours are made by the first run", ""
             elif found != HEAD:
-                yield "note", f"the tables have version {found}, this library writes {HEAD}", "the next run updates them"
+                text = f"the tables have version {found}, this library writes {HEAD}"
+                yield "note", text, "the next run updates them"
             else:
                 yield "ok", f"the tables have the newest version, {HEAD}", ""
             if self._database.is_sqlite:

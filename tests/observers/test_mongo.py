@@ -227,6 +227,26 @@ def test_purging_takes_the_files_that_nobody_uses(store, tmp_path):
     check(store, 2, kept)
 
 
+def test_a_run_that_is_restored_meanwhile_is_not_purged(store, tmp_path, monkeypatch):
+    """Somebody else has thought again between the question and the deletion."""
+    story = whole(tmp_path / "a")
+    store.tell(story)
+    curator = store.curator
+    curator.bin(1)
+    resolve = curator._reader.resolve
+
+    def restored_after(run, binned=False):
+        label = resolve(run, binned=binned)
+        monkeypatch.setattr(curator._reader, "resolve", resolve)
+        curator.restore(run)
+        return label
+
+    monkeypatch.setattr(curator._reader, "resolve", restored_after)
+    with pytest.raises(ObserverError, match="restored just now"):
+        curator.purge(1)
+    check(store, 1, story)
+
+
 def test_a_file_that_is_purged_while_a_run_comes_to_use_it_is_stored_again(store, tmp_path):
     """The run has found it, and notes it a moment after the curator has looked who uses it."""
     store.tell(Story(tmp_path / "a", uid("0a")).start().source("a.py", b"shared").complete())
