@@ -387,6 +387,8 @@ def shown_values(
     --------
     >>> shown_values([0.1, 0.30000000000000004]), shown_values([0.3, 0.30000000000000004])
     (['0.1', '0.3'], ['0.3', '0.30000000000000004'])
+    >>> shown_values([10, 10.0]), shown_values([[1], [1.0]])
+    (['10', '10.0'], ['[1]', '[1.0]'])
     """
     if unit is not None and all(isinstance(value, (int, float)) for value in values):
         return [unit(value) for value in values]
@@ -395,6 +397,8 @@ def shown_values(
         if _tells_apart(values, texts):
             break
         texts = [_text(value, precision) for value in values]
+    if not _tells_apart(values, texts):  # [1] and [1.0]
+        texts = [escape(repr(value)) for value in values]
     return texts if every else _cut(texts)
 
 
@@ -410,7 +414,7 @@ def _tells_apart(values: Sequence[Any], texts: Sequence[str]) -> bool:
     from capture.query._compared import same
 
     return all(
-        text != texts[0] or same(value, values[0]) for value, text in zip(values[1:], texts[1:])
+        text != texts[0] or same(value, values[0], typed=True) for value, text in zip(values[1:], texts[1:])
     )  # fmt: skip
 
 

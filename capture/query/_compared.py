@@ -87,8 +87,7 @@ class Compared:
         found = []
         for name in dict.fromkeys(name for table in known for name in table):
             values = [MISSING if table is None else table.get(name, MISSING) for table in tables]
-            same = all_same([table.get(name, MISSING) for table in known])
-            if same:
+            if all_same([table.get(name, MISSING) for table in known], typed=kind in ("config", "command")):
                 if self.every:
                     found.append(Difference(kind, prefix + name, values, same=True))
                 continue
@@ -121,27 +120,34 @@ def counted(number: int, what: str, plural: str = "s") -> str:
 # ------------------------------------------------------------------------------------------------------------ equality
 
 
-def all_same(values: Sequence[Any]) -> bool:
-    """Say whether all values are the same as the first."""
-    return all(same(values[0], value) for value in values[1:])
+def all_same(values: Sequence[Any], typed: bool = False) -> bool:
+    """Say whether all values are the same as the first; see `same`."""
+    return all(same(values[0], value, typed) for value in values[1:])
 
 
-def same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any, typed: bool = False) -> bool:
     """Say whether two values are the same: NaN is, lists and tuples are, True and 1 are not.
+
+    1 and 1.0 are the same as what comes out. As what goes in (`typed`) they are not: ``range(1.0)`` is an error, and
+    ``x[1.0]``.
 
     Examples
     --------
     >>> same((1, float("nan")), [1.0, float("nan")]), same(True, 1), same({"a": [1]}, {"a": [2]})
     (True, False, False)
+    >>> same(1, 1.0), same(1, 1.0, typed=True)
+    (True, False)
     """
     if one is other:
         return True
     if isinstance(one, bool) is not isinstance(other, bool) or (one is MISSING) is not (other is MISSING):
         return False
+    if typed and {type(one), type(other)} == {int, float}:
+        return False
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(same(*pair, typed) for pair in zip(one, other))
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(same(one[key], other[key], typed) for key in one)
     try:
         equal = one == other
         if isinstance(equal, bool):

@@ -131,8 +131,8 @@ def test_runs_of_one_label_are_told_apart():
 def test_values_that_are_not_numbers_are_compared_as_values():
     """NaN is NaN, a tuple that came back as a list is the same, True is not 1."""
     one, other = pair()
-    one.config.update(nan=math.nan, shape=(1, 2), flag=True, text="a", whole=1)
-    other.config.update(nan=math.nan, shape=[1, 2], flag=1, text="a", whole=1.0)
+    one.config.update(nan=math.nan, shape=(1, 2), flag=True, text="a")
+    other.config.update(nan=math.nan, shape=[1, 2], flag=1, text="a")
     assert list(causes(one, other)) == ["config.flag"]
 
 
@@ -850,3 +850,21 @@ def test_of_many_runs_it_is_told_which_part_first():
         run.metrics = {"loss": series}
     [found] = [each for each in compare(runs).outcomes if each.kind == "metric"]
     assert found.why == "from 0.5 to 1; the first to part from 1: 3 and 4, at step 1; 3 points"
+
+
+def test_a_float_in_place_of_a_whole_number_is_a_cause_and_no_outcome():
+    """`epochs=10.0` breaks `range(epochs)`: to say that nothing differs would be wrong. A loss of 1 is one of 1.0."""
+    one, other = pair(epochs=10, sizes=[1, {"a": 2}])
+    other.config = {"seed": 1, "epochs": 10.0, "sizes": [1, {"a": 2.0}]}
+    one.result, other.result = 1, 1.0
+    found = compare([one, other])
+    assert [each.name for each in found.causes] == ["config.epochs", "config.sizes"]
+    assert found.outcomes == []
+
+
+def test_what_the_library_says_of_a_failed_run_is_no_output():
+    """How long it took until it failed differs in any two."""
+    one, other = pair()
+    one.read_output = lambda: "WARNING - e - Failed after 0:00:01!\n"
+    other.read_output = lambda: "WARNING - e - Aborted after 0:00:04!\n"
+    assert not compare([one, other]).differ
