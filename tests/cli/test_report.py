@@ -186,3 +186,19 @@ def test_a_config_of_an_experiment_of_others_is_text(tmp_path, monkeypatch, caps
     tell(FileStorageObserver(tmp_path / "runs"), told.complete(result={"<b>": json.dumps("</style>")}))
     assert main(["report", "1"]) == 0
     assert "<img src=x onerror=1>" in page(tmp_path / "run-1.html").text
+
+
+def test_a_file_that_is_made_meanwhile_is_not_overwritten(six_runs, tmp_path, monkeypatch, capsys):
+    """Two commands at once; and what was half done is not left."""
+    page = tmp_path / "page.html"
+
+    def slow(runs, title):
+        page.write_text("of another")
+        return "mine"
+
+    monkeypatch.setattr("capture.pages.report.report", slow)
+    assert main(["report", "1", "-o", str(page)]) == 2
+    assert "is there already" in capsys.readouterr().err and page.read_text() == "of another"
+    assert [path.name for path in tmp_path.glob("page.html*")] == ["page.html"]
+    assert main(["report", "1", "-o", str(page), "--force"]) == 0
+    assert page.read_text() == "mine"
