@@ -34,9 +34,7 @@ class RunFile(StoredFile):
     __slots__ = ("kind", "run")
 
     def __init__(self, stored: StoredFile, kind: str, run: Any = None) -> None:
-        super().__init__(
-            stored.name, stored.digest, stored.size, stored.metadata, stored.content_type, stored._open
-        )
+        super().__init__(stored.name, stored.digest, stored.size, stored.metadata, stored.content_type, stored._open)
         self.kind, self.run = kind, run
 
     def text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
