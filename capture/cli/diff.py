@@ -233,11 +233,10 @@ class _Text:
         if not much:
             much, little = little, []
         shown = much if self._every else much[:MOST_SHOWN]
-        if self._is_pair:
+        if self._is_pair or not self._print_columns(shown):
             for number, each in enumerate(shown, 1):
                 self._print_cause(number, each)
         else:
-            self._print_columns(shown)
             for number, each in enumerate(shown, 1):
                 self._print_reasons(number, each)
         if len(shown) < len(much):
@@ -299,8 +298,8 @@ class _Text:
 
     # ------------------------------------------------------------------------------------------------------- tables
 
-    def _print_columns(self, differences: Sequence[Difference]) -> None:
-        """Print values in columns; runs that are alike in all of them share one."""
+    def _print_columns(self, differences: Sequence[Difference]) -> bool:
+        """Print values in columns, like runs in one; say whether the screen has room for that."""
         columns: dict[tuple[str, ...], list[str]] = {}
         told = [shown_values(each.values, self._every) for each in differences]
         for place, name in enumerate(self._comparison.names):
@@ -310,7 +309,10 @@ class _Text:
             [f"{number}.", each.kind, _name(each), *(column[number - 1] for column in columns)]
             for number, each in enumerate(differences, 1)
         ]
+        if not _has_room(heads, rows):
+            return False
         print_table(heads, rows)
+        return True
 
     def _print_outcomes(self, outcomes: Sequence[Difference]) -> None:
         shown = outcomes if self._every else outcomes[:MOST_SHOWN]
@@ -321,7 +323,7 @@ class _Text:
             [each.kind, _name(each), *values, *([each.why] if self._is_pair else [])]
             for each, values in zip(shown, told)
         ]
-        if is_terminal() and max(map(cell_width, aligned(heads, rows, ["left"] * len(heads)))) > screen_size()[0]:
+        if not _has_room(heads, rows):
             self._print_one_by_one(shown)
         else:
             print_table(heads, rows)
@@ -362,6 +364,11 @@ class _Text:
 
 #: what the names of a kind begin with, which its own name says already
 _PREFIXES = {"config": "config.", "seed": "config.", "package": "packages.", "git": "git."}
+
+
+def _has_room(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Say whether a table fits the screen, where there is one."""
+    return not is_terminal() or max(map(cell_width, aligned(heads, rows, ["left"] * len(heads)))) <= screen_size()[0]
 
 
 def _name(each: Difference) -> str:

@@ -108,6 +108,11 @@ class Sources:
         name, compared = difference.name, self._compared
         present = [run for run, value in enumerate(difference.values) if value is not MISSING]
         if len(present) < len(compared.runs):
+            renamed = self._names_elsewhere(name, present)
+            if renamed:
+                difference.weight = weight_of("source, comments")
+                difference.why = f"the same content under another path: {listed(renamed)}"
+                return
             users = compared.named(value is not MISSING for value in difference.values)
             difference.why = f"only {users} used it" if all(compared.has_run()) else f"it is part of {users} only"
             difference.weight = weight_of("source, more or fewer")
@@ -125,6 +130,16 @@ class Sources:
         ground, why = max(verdicts, key=lambda verdict: weight_of(verdict[0]))
         self.code_differs = self.code_differs or ground == "source, code"
         difference.weight, difference.why = weight_of(ground), f"{lines}{why}"
+
+    def _names_elsewhere(self, name: str, present: Sequence[int]) -> list[str]:
+        """Return what a file is called by the runs that lack its name; empty unless all of them have its content."""
+        contents = {self._digests[run][name] for run in present}
+        if len(contents) > 1 or UNKNOWN in contents:
+            return []
+        [content] = contents
+        lacking = [digests for run, digests in enumerate(self._digests) if run not in present]
+        names = [next((other for other, each in digests.items() if each == content), "") for digests in lacking]
+        return list(dict.fromkeys(names)) if all(names) else []
 
     def _distinct(self, difference: Difference) -> list[int]:
         """Return the first run of each content, the first run first."""

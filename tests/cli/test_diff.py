@@ -378,3 +378,16 @@ def test_a_narrow_screen_gets_one_outcome_after_the_other(three, capsys, monkeyp
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     told = [line for line in lines if line.startswith("metric")]
     assert told[0].startswith("metric  loss  " if in_a_table else "metric loss  1 ")
+
+
+def test_a_narrow_screen_gets_one_cause_after_the_other(three, capsys, monkeypatch):
+    """Of many runs with long values, too."""
+    from capture.cli.diff import _has_room
+
+    monkeypatch.setenv("COLUMNS", "20")
+    rows = [["config", "lr", "0.1", "0.2", "0.3"]]
+    assert _has_room([""] * 5, rows)  # nobody looks
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert not _has_room([""] * 5, rows)
+    monkeypatch.setenv("COLUMNS", "30")
+    assert _has_room([""] * 5, rows)

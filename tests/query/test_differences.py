@@ -868,3 +868,15 @@ def test_what_the_library_says_of_a_failed_run_is_no_output():
     one.read_output = lambda: "WARNING - e - Failed after 0:00:01!\n"
     other.read_output = lambda: "WARNING - e - Aborted after 0:00:04!\n"
     assert not compare([one, other]).differ
+
+
+def test_a_source_that_was_renamed_is_the_same_code():
+    """A file that was moved is listed, as what it is: no code was changed."""
+    one, other = record("1"), record("2")
+    for run, name in ((one, "tools.py"), (other, "library/tools.py")):
+        run.sources = [*run.sources, stored(name, b"def f():\n    return 1\n")]
+    found = causes(one, other)
+    assert {each.weight for each in found.values()} == {GROUNDS["source, comments"][0]}
+    assert found["tools.py"].why == "the same content under another path: library/tools.py"
+    other.sources[-1] = stored("library/tools.py", b"def f():\n    return 2\n")
+    assert {each.weight for each in causes(one, other).values()} == {GROUNDS["source, more or fewer"][0]}
