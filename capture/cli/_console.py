@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Styles = Callable[[int, int], str | None]
 
 PRECISION = 5  #: significant digits of a number where nobody asks for another precision
+EXACT = 17  #: from so many digits on a number is written as Python writes it: no other one reads so
 NOTHING = "-"  #: stands where there is no value
 
 #: style of a run's state
@@ -203,9 +204,10 @@ def styled(text: str, style: str | None, stream: Any = None) -> str:
     return f"\x1b[{codes}m{text}\x1b[0m" if codes else text
 
 
-def heading(text: str) -> None:
-    """Print a heading, with an empty line before it."""
-    say()
+def heading(text: str, gap: bool = True) -> None:
+    """Print a heading, with an empty line before it where something stands above."""
+    if gap:
+        say()
     say(styled(escape(text), "bold"))
 
 
@@ -358,8 +360,16 @@ def print_json(value: Any) -> None:
 
 
 def format_number(value: float, precision: int | None = None) -> str:
-    """Return a float with so many significant digits; what is large is not written with an exponent."""
+    """Return a float with so many significant digits; what is large is not written with an exponent.
+
+    Examples
+    --------
+    >>> [format_number(0.1 + 0.2, digits) for digits in (1, 5, EXACT)], format_number(123456789.5)
+    (['0.3', '0.3', '0.30000000000000004'], '123456790')
+    """
     digits = PRECISION if precision is None else precision
+    if digits >= EXACT:
+        return repr(float(value))
     if 10.0**digits <= abs(value) < 1e15:
         return f"{value:.0f}"
     return f"{value:.{max(digits, 1)}g}"

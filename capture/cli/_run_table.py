@@ -51,6 +51,11 @@ class Unreadable:
     __str__ = __repr__
 
 
+def readable(value: Any) -> Any:
+    """Return a value as a program gets it: None for what cannot be read, which people see as a question mark."""
+    return None if isinstance(value, Unreadable) else value
+
+
 class Row:
     """A run as a row: its values by path, each read once.
 
@@ -273,7 +278,8 @@ def _no_column(pattern: str, columns: Sequence[str]) -> str:
 def titles(columns: Sequence[str]) -> list[str]:
     """Return the headings of columns: their short names, where these are clear."""
     short = short_names(columns)
-    return [_TITLES.get(column, short[column]) for column in columns]
+    own = {_TITLES[column] for column in columns if column in _TITLES}
+    return [_TITLES.get(column, column if short[column] in own else short[column]) for column in columns]
 
 
 def is_numeric(values: Iterable[Any]) -> bool:

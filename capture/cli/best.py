@@ -59,7 +59,7 @@ def run(arguments: dict[str, Any]) -> int:
         columns = _columns(path, ranked)
         if arguments["--json"]:
             every = list(dict.fromkeys(["label", "uid", path, *table.all_columns(ranked)]))
-            print_json([{column: row[column] for column in every} for row in ranked])
+            print_json([{column: table.readable(row[column]) for column in every} for row in ranked])
             return 0
         from capture.cli.ls import Listing, print_listing
         from capture.cli.show import print_config

@@ -188,8 +188,8 @@ class Listing:
         return ["right" if table.is_numeric(column) else "left" for column in columns]
 
     def flat(self) -> tuple[list[str], list[list[Any]]]:
-        """Return columns and values for programs."""
-        return self.columns, self.values
+        """Return columns and values for programs, with None for what cannot be read."""
+        return self.columns, [[table.readable(value) for value in row] for row in self.values]
 
 
 class Groups(Listing):
@@ -226,7 +226,7 @@ class Groups(Listing):
         for row in self.values:
             flat: list[Any] = []
             for place, value in enumerate(row):
-                flat += [value.mean, value.std, value.n] if place in spreads else [value]
+                flat += [value.mean, value.std, value.n] if place in spreads else [table.readable(value)]
             rows.append(flat)
         return columns, rows
 
@@ -259,12 +259,13 @@ def grouped(rows: Sequence[Row], wanted: Wanted) -> Groups:
     outcomes = [column for column in outcomes if any(is_number(row[column]) for row in rows)]
     kept = table.without([*keys, *outcomes, "status", "runs"], wanted.drop)
     keys, outcomes = [each for each in keys if each in kept], [each for each in outcomes if each in kept]
+    states = [] if "status" in keys else ["status"]
     values = []
     for key, members in group([[row[column] for column in keys] for row in rows], range(len(keys))):
         runs = [rows[place] for place in members]
         spreads = [spread(row[column] for row in runs) for column in outcomes]
-        values.append([*key, len(runs), _states(runs), *spreads, [row["label"] for row in runs]])
-    columns = [*keys, "n", "status", *outcomes, "runs"]
+        values.append([*key, len(runs), *(_states(runs) for _ in states), *spreads, [row["label"] for row in runs]])
+    columns = [*keys, "n", *states, *outcomes, "runs"]
     if wanted.sort is not None:
         values = _sorted_groups(values, columns, wanted.sort, wanted.descending)
     values = values[: wanted.number]
@@ -334,14 +335,16 @@ def _print_json(listing: Listing) -> None:
 
 def _print_csv(listing: Listing) -> None:
     import csv
-    import io
+    from types import SimpleNamespace
 
     columns, rows = listing.flat()
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    lines: list[str] = []
+    # A carriage return within a cell is put between quotes only if lines end with one; here they do not, in the end.
+    writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
     writer.writerow(map(_inert, columns))
     writer.writerows([_csv_cell(value) for value in row] for row in rows)
-    say(escape(text.getvalue(), lines=True) if is_terminal() else text.getvalue(), end="")
+    text = "".join(f"{line[:-2]}\n" for line in lines)
+    say(escape(text, lines=True) if is_terminal() else text, end="")
 
 
 def _csv_cell(value: Any) -> Any:
@@ -354,7 +357,7 @@ def _csv_cell(value: Any) -> Any:
 
         return json.dumps(plain_data(value))
     if isinstance(value, (bool, int)):
-        return value
+        return plain_data(value)
     return _inert(str(plain_data(value)))
 
 

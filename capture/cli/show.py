@@ -6,6 +6,7 @@ import sys
 
 from capture.cli._arguments import chosen_store
 from capture.cli._console import (
+    EXACT,
     STATE_STYLES,
     escape,
     escape_output,
@@ -80,8 +81,8 @@ def run(arguments: dict[str, Any]) -> int:
             return 0
         with paged(not arguments["--no-pager"]):
             if parts:
-                for name in parts:
-                    _tried(name, PARTS[name], shown)
+                for place, name in enumerate(parts):
+                    _tried(name, PARTS[name], shown, gap=place > 0)
             else:
                 _page(shown)
     return 0
@@ -93,7 +94,7 @@ def run(arguments: dict[str, Any]) -> int:
 def _page(run: StoredRun) -> None:
     _head(run)
     for name, part in (
-        ("config", _config),
+        ("config", print_config),
         ("metrics", _few_metrics),
         ("files", _few_files),
         ("lineage", _short_lineage),
@@ -104,10 +105,10 @@ def _page(run: StoredRun) -> None:
         _tried(name, part, run)
 
 
-def _tried(name: str, part: Callable[[StoredRun], None], run: StoredRun) -> None:
+def _tried(name: str, part: Callable[..., None], run: StoredRun, **told: Any) -> None:
     """Print a part of the page; say what is wrong where it cannot be read, and go on."""
     try:
-        part(run)
+        part(run, **told)
     except BrokenPipeError:  # nobody looks any more
         raise
     except Exception as error:  # noqa: BLE001 - records may be damaged in any way; what it was is said
@@ -133,7 +134,7 @@ def _head(run: StoredRun) -> None:
         ("git", _git(run)),
         ("tags", ", ".join(escape(str(tag)) for tag in run.tags)),
         ("notes", escape(run.notes or "")),
-        ("result", format_value(run.result, 10) if run.result is not None else ""),
+        ("result", format_value(run.result, EXACT) if run.result is not None else ""),
         ("store", escape(str(run.store.url))),
     ]
     _print_facts(facts)
@@ -209,17 +210,23 @@ def _fact(run: StoredRun, *path: str) -> Any:
 # -------------------------------------------------------------------------------------------------------------- config
 
 
-def _config(run: StoredRun) -> None:
-    print_config(run)
+def _whole_config(run: StoredRun, gap: bool) -> None:
+    if not run.config:
+        _say_nothing(run, "configuration")
+    print_config(run, gap=gap)
 
 
-def print_config(run: StoredRun, title: str = "Configuration") -> None:
+def _say_nothing(run: StoredRun, part: str) -> None:
+    hint(f"run {format_value(run.label)} has no {part}")
+
+
+def print_config(run: StoredRun, title: str = "Configuration", gap: bool = True) -> None:
     """Print the entries of a run's configuration, what was set for this run marked, and who set them."""
     entries = _entries(run)
     if not entries:
         return
     changed = [name for name, _, _, is_changed in entries if is_changed]
-    heading(title + (" (* set for this run)" if changed else ""))
+    heading(title + (" (* set for this run)" if changed else ""), gap)
     rows = [
         ["*" if is_changed else "", name, _config_text(value), origin] for name, value, origin, is_changed in entries
     ]
@@ -234,7 +241,7 @@ def print_config(run: StoredRun, title: str = "Configuration") -> None:
 
 
 def _config_text(value: Any) -> str:
-    return escape(repr(value)) if isinstance(value, str) else format_value(value, 12)
+    return escape(repr(value)) if isinstance(value, str) else format_value(value, EXACT)
 
 
 def _entries(run: StoredRun) -> list[tuple[str, Any, str, bool]]:
@@ -276,14 +283,16 @@ def _masked(run: StoredRun, value: Any) -> Any:
 
 
 def _few_metrics(run: StoredRun) -> None:
-    _metrics(run, _FEW)
+    if run.summary:
+        _metrics(run, most=_FEW)
 
 
-def _metrics(run: StoredRun, most: int | None = None) -> None:
+def _metrics(run: StoredRun, gap: bool = True, most: int | None = None) -> None:
     summary = run.summary
     if not summary:
+        _say_nothing(run, "metrics")
         return
-    heading("Metrics")
+    heading("Metrics", gap)
     width = max(8, min(40, screen_size()[0] - 70)) if is_terminal() else 30
     rows = []
     for name in list(summary)[:most]:
@@ -316,16 +325,18 @@ def _say_more(count: int, most: int | None, option: str) -> None:
 
 
 def _few_files(run: StoredRun) -> None:
-    _files(run, _FEW)
+    if run.sources or run.resources or run.artifacts:
+        _files(run, most=_FEW)
 
 
-def _files(run: StoredRun, most: int | None = None) -> None:
+def _files(run: StoredRun, gap: bool = True, most: int | None = None) -> None:
     kinds = {"source": run.sources, "resource": run.resources, "artifact": run.artifacts}
     if most is None:
         kinds["kept"] = run.kept
     if not any(kinds.values()):
+        _say_nothing(run, "files")
         return
-    heading("Files")
+    heading("Files", gap)
     rows = [[kind, *_file_row(each)] for kind, files in kinds.items() for each in files[:most]]
     print_table(["", "name", "size", "SHA-256"], rows, ["left", "left", "right", "left"])
     for kind, files in kinds.items():
@@ -342,12 +353,12 @@ def _file_row(stored: StoredFile) -> list[str]:
 
 def _short_lineage(run: StoredRun) -> None:
     if isinstance(run.facts.get("lineage"), dict):
-        _lineage(run, _FEW)
+        _lineage(run, most=_FEW)
 
 
-def _lineage(run: StoredRun, most: int | None = None) -> None:
+def _lineage(run: StoredRun, gap: bool = True, most: int | None = None) -> None:
     lineage = run.lineage
-    heading("Lineage")
+    heading("Lineage", gap)
     kinds = {"read": "inputs", "wrote": "outputs", "wrote and read": "intermediates", "fetched": "urls"}
     rows = []
     for word, kind in kinds.items():
@@ -389,8 +400,8 @@ def _short_environment(run: StoredRun) -> None:
     _print_facts([*facts, ("packages", escape(listed) + more)])
 
 
-def _environment(run: StoredRun) -> None:
-    heading("Environment")
+def _environment(run: StoredRun, gap: bool = True) -> None:
+    heading("Environment", gap)
     _print_facts([*_environment_facts(run), *_usage(run)])
     if run.packages:
         heading("Packages that were imported")
@@ -520,8 +531,8 @@ def _source(run: StoredRun, name: str, pager: bool) -> int:
 # ---------------------------------------------------------------------------------------------------------------- data
 
 #: option -> what it prints
-PARTS: dict[str, Callable[[StoredRun], None]] = {
-    "config": _config,
+PARTS: dict[str, Callable[..., None]] = {
+    "config": _whole_config,
     "metrics": _metrics,
     "files": _files,
     "lineage": _lineage,

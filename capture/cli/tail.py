@@ -81,11 +81,12 @@ def _follow(store: Store, found: StoredRun, lines: int, arguments: dict[str, Any
     text = found.output
     printer = TerminalPrinter() if is_terminal() else PipePrinter()
     printer.skip(text[: len(text) - len(last_lines(text, lines))])
-    is_silent = False
+    is_silent, is_fresh = False, True
+    problems = _Problems()
     while True:
         asked = time.monotonic()
-        state = found.state  # before the output, so that all of it is there when the run has ended
         try:
+            state = found.state  # before the output, so that all of it is there when the run has ended
             if state in _GOING_ON:
                 printer.show(found.output)
                 is_silent = is_silent or _say_silence(store, found)
@@ -96,25 +97,45 @@ def _follow(store: Store, found: StoredRun, lines: int, arguments: dict[str, Any
         except (CaptureError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            hint(f"cannot be read at the moment: {escape(str(error), lines=True)}")
+            problems.say(error)
+        else:
+            if is_fresh:
+                problems.forget()
         # A store that takes long to answer is asked less often.
         _wait(max(POLL_S, 5 * (time.monotonic() - asked)))
-        found = _again(store, found)
+        again = _again(store, found, problems)
+        found, is_fresh = again or found, again is not None
 
 
 def _wait(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def _again(store: Store, found: StoredRun) -> StoredRun:
-    """Return the run as it is now; as it was, where the store does not answer."""
+class _Problems:
+    """Says why a run cannot be read at the moment: once, and not at every try."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def say(self, error: Exception) -> None:
+        text = str(error) or type(error).__name__
+        if text != self._said:
+            self._said = text
+            hint(f"cannot be read at the moment: {escape(text, lines=True)}")
+
+    def forget(self) -> None:
+        self._said = ""
+
+
+def _again(store: Store, found: StoredRun, problems: _Problems) -> StoredRun | None:
+    """Return the run as it is now; None where the store does not answer."""
     try:
         return store.get(found.label if found.label is not None else found.uid)
     except RunNotFoundError:
         raise
     except (CaptureError, OSError) as error:
-        hint(f"cannot be read at the moment: {escape(str(error), lines=True)}")
-        return found
+        problems.say(error)
+        return None
 
 
 def _end(found: StoredRun, state: str, printer: PipePrinter, arguments: dict[str, Any]) -> int:

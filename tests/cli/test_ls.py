@@ -184,6 +184,32 @@ def test_csv_and_markdown_hold_other_peoples_text_safely(tmp_path, ls, monkeypat
     assert len(re.findall(r"(?<!\\)\|", cells)) == 9 and "<b>" not in cells and "@me" not in cells
 
 
+def test_csv_is_read_back_whole(tmp_path, capsys, monkeypatch):
+    """A carriage return in a value would begin a new row for Excel and pandas."""
+    pandas = pytest.importorskip("pandas")
+    nasty = {"a": "one\rtwo", "b": "one\r\ntwo", "c": 10**3000, "d": 2**70, "e": 0.1 + 0.2, "f": " x,", "g": "é損"}
+    tell(FileStorageObserver(str(tmp_path / "runs")), story(tmp_path, 1, nasty).complete())
+    monkeypatch.chdir(tmp_path)
+    assert main(["ls", "--csv", "--cols=config.*"]) == 0
+    frame = pandas.read_csv(io.StringIO(capsys.readouterr().out), dtype=str)
+    assert len(frame) == 1
+    assert {name: frame[f"config.{name}"][0] for name in nasty} == {name: str(value) for name, value in nasty.items()}
+
+
+def test_numbers_have_all_digits_where_all_are_asked_for(six_runs, ls):
+    """A precision beyond that of floats is no error, and no made-up digits."""
+    for digits in ("17", "400", "99999999999999999999"):
+        assert ls("--precision", digits, "--cols=lr", "-n1")[1].split() == ["6", "0.5"]
+
+
+def test_headings_are_told_apart(tmp_path, ls, monkeypatch):
+    """A run has a start, and a configuration may have one; groups by status have their status once."""
+    tell(FileStorageObserver(str(tmp_path / "runs")), story(tmp_path, 1, {"start": 3}).complete())
+    monkeypatch.chdir(tmp_path)
+    assert ls("--cols=start_time,config.start")[0].split() == ["label", "start", "config.start"]
+    assert ls("--group-by=status")[1].split() == ["status", "n", "runs"]
+
+
 def test_nothing_in_a_record_reaches_the_terminal_as_it_is(tmp_path, ls, monkeypatch):
     """In names, tags, config keys and values, in every form of output."""
     store = str(tmp_path / "runs")
@@ -251,6 +277,10 @@ def test_a_part_that_cannot_be_read_is_a_question_mark(six_runs, monkeypatch, ca
     assert labels(captured.out.splitlines()) == list("654321")
     assert next(line for line in captured.out.splitlines() if line.split()[0] == "3").count("?") == 2
     assert captured.err.count("run 3: not all of it can be read: the summary is cut off") == 1
+    assert main(["ls", "--json", "--cols=label,loss"]) == 0
+    assert {each["label"]: each["metrics.loss.last"] is None for each in json.loads(capsys.readouterr().out)} == {
+        label: label == "3" for label in "123456"
+    }
 
 
 def test_only_the_runs_that_are_shown_are_read(six_runs, monkeypatch, ls):

@@ -98,7 +98,7 @@ def test_times_name_their_zone(one_run, show, monkeypatch):
 
 def test_parts_are_shown_whole(one_run, show):
     """Each by its option; several in the order of the page."""
-    assert show("1", "--config").splitlines()[1::2] == [
+    assert show("1", "--config").splitlines()[::2] == [
         "Configuration (* set for this run)",
         "*  lr      0.5       command line",
     ]
@@ -108,7 +108,29 @@ def test_parts_are_shown_whole(one_run, show):
     files = show("1", "--files")
     assert files.count("\nsource  ") == 2 and "resource" in files
     both = show("1", "--config", "--metrics")
-    assert both.index("Configuration") < both.index("Metrics") and "Files" not in both
+    assert both.index("Configuration") < both.index("\n\nMetrics") and "Files" not in both
+
+
+@pytest.mark.parametrize(("option", "said"), [("--config", "no configuration"), ("--metrics", "no metrics"), ("--files", "no files")])
+def test_a_part_that_a_run_has_not_is_told(option, said, tmp_path, monkeypatch, capsys):
+    """Nothing at all could as well be a command that broke."""
+    tell(FileStorageObserver(str(tmp_path / "runs")), story(tmp_path, 1, {}).complete())
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "1", option]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err == f"run 1 has {said}\n"
+    assert main(["show", "1"]) == 0
+    assert "has no" not in capsys.readouterr().err
+
+
+def test_what_was_set_and_what_came_out_is_shown_to_the_last_digit(tmp_path, show, monkeypatch):
+    """Who types it again gets the same run."""
+    told = story(tmp_path, 1, {"lr": 0.1 + 0.2, "whole": 1.0, "table": [1 / 3]}).complete(result=2 / 3)
+    tell(FileStorageObserver(str(tmp_path / "runs")), told)
+    monkeypatch.chdir(tmp_path)
+    page = show("1")
+    for text in ("0.30000000000000004", " 1.0 ", "[0.3333333333333333]", "0.6666666666666666"):
+        assert text in page
 
 
 def test_output_in_a_pipe_is_what_was_printed(one_run, show):

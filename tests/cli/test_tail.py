@@ -140,6 +140,27 @@ def test_a_store_that_is_away_for_a_while_is_asked_again(ended, monkeypatch, cap
     assert captured.err.count("the server is away") == 1 and captured.out.count("line 19") == 1
 
 
+def test_a_store_that_stays_away_is_told_once(ended, monkeypatch, capsys):
+    """A server that is down over night is one line, not a hundred thousand; once it was back, the next time is told."""
+    from capture.errors import ObserverError
+    from capture.query.client import Store, StoredRun
+
+    answers = iter([False, True, True, True, False, True, False])
+    whole = Store.get
+
+    def get(self, run):
+        if next(answers):
+            raise ObserverError("the server is away")
+        return whole(self, run)
+
+    states = iter([*["RUNNING"] * 6, "COMPLETED"])
+    monkeypatch.setattr(Store, "get", get)
+    monkeypatch.setattr(StoredRun, "state", property(lambda self: next(states)))
+    monkeypatch.setattr(tail, "_wait", lambda seconds: None)
+    assert main(["tail", "-f", "1"]) == 0
+    assert capsys.readouterr().err.count("the server is away") == 2
+
+
 def test_a_line_that_is_written_over_waits_in_a_pipe():
     """A log file of a progress bar holds its last state, not a thousand."""
     stream, stdout = io.StringIO(), sys.stdout
