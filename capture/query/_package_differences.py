@@ -139,7 +139,7 @@ def _lock(run: RunRecord) -> dict[str, Any]:
     try:
         lock = facts["lock"]["source"]  # type: ignore[index]
         return environment.read(run.kept_file(lock).read())
-    except (KeyError, TypeError, OSError, ValueError):
+    except (KeyError, TypeError, OSError, ValueError, RecursionError):  # what is kept may be anything
         return {}
 
 

@@ -880,3 +880,12 @@ def test_a_source_that_was_renamed_is_the_same_code():
     assert found["tools.py"].why == "the same content under another path: library/tools.py"
     other.sources[-1] = stored("library/tools.py", b"def f():\n    return 2\n")
     assert {each.weight for each in causes(one, other).values()} == {GROUNDS["source, more or fewer"][0]}
+
+
+@pytest.mark.parametrize("junk", [b"", b"[]", b"{}", b"\xff\x00", b"[" * 100_000, b'{"format": 1, "distributions": 5}'])
+def test_a_lock_that_is_none_is_what_is_not_known(junk):
+    """The file may have been damaged, or be somebody's trap."""
+    one, other = pair()
+    one.kept = [stored(".capture/environment.json", junk)]
+    one.facts["environment"] = {"lock": {"source": ".capture/environment.json"}}
+    assert not compare([one, other]).differ
