@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: from the first changed line of a text to the last; to lay more of them side by side takes time that grows faster
 MOST_DIFFED_LINES = 5000
+_TABLES = ("config", "meta", "host", "experiment", "facts", "info")  #: of a record
 MOST_READ_BYTES = 4_000_000  #: of a file that is looked into
 
 
@@ -37,7 +38,7 @@ class Compared:
 
     def __init__(self, runs: Sequence[RunRecord], names: Sequence[str], every: bool = False, context: int = 3) -> None:
         #: as the store holds them, where a client's runs are given
-        self.runs: list[RunRecord] = [getattr(run, "record", run) for run in runs]
+        self.runs: list[RunRecord] = [_sound(getattr(run, "record", run)) for run in runs]
         #: their status; DIED of those that a client knows to have died
         self.states: list[str] = [str(getattr(run, "state", run.status)) for run in runs]
         self.names, self.every, self.context = list(names), every, context
@@ -97,6 +98,18 @@ class Compared:
             if difference.weight or self.every:
                 found.append(difference)
         return found
+
+
+def _sound(run: RunRecord) -> RunRecord:
+    """Return a record whose tables are tables: another program's, or a damaged one, may hold anything there."""
+    odd = [name for name in _TABLES if not isinstance(getattr(run, name), dict)]
+    if odd:
+        from copy import copy
+
+        run = copy(run)
+        for name in odd:
+            setattr(run, name, {})
+    return run
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

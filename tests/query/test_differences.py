@@ -889,3 +889,13 @@ def test_a_lock_that_is_none_is_what_is_not_known(junk):
     one.kept = [stored(".capture/environment.json", junk)]
     one.facts["environment"] = {"lock": {"source": ".capture/environment.json"}}
     assert not compare([one, other]).differ
+
+
+@pytest.mark.parametrize("name", ["config", "meta", "host", "experiment", "facts", "info"])
+@pytest.mark.parametrize("odd", [None, [], "text"])
+def test_a_record_without_its_tables_is_compared(name, odd):
+    """A file of it was damaged, or another program left it out."""
+    one, other = pair(lr=0.1)
+    setattr(one, name, odd)
+    compare([one, other])
+    assert getattr(one, name) is odd
