@@ -43,6 +43,7 @@ _CODES = {
     "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
 }  # fmt: skip
 
+_WIDEST = 200  #: columns that a cell widens its column to: a megabyte in one line must not be one in each
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = "_.,-=+*#"
 #: what this library prints beyond ASCII, for terminals and pipes that cannot take it
@@ -244,9 +245,14 @@ def print_table(
 
 
 def aligned(columns: Sequence[str], rows: Iterable[Sequence[str]], align: Sequence[str]) -> list[str]:
-    """Return the lines of a table as plain text, columns apart by two blanks."""
+    """Return the lines of a table as plain text, columns apart by two blanks.
+
+    A cell that is longer than `_WIDEST` moves what follows in its own line only.
+    """
     table = [list(columns), *map(list, rows)] if any(columns) else [*map(list, rows)]
-    widths = [max(map(cell_width, column)) for column in zip(*table)]
+    widths = [
+        max((width for width in map(cell_width, column) if width <= _WIDEST), default=0) for column in zip(*table)
+    ]
     return ["  ".join(map(padded, row, widths, align)).rstrip() for row in table]
 
 
@@ -309,8 +315,8 @@ def format_value(value: Any, precision: int | None = None) -> str:
         return "[" + ", ".join(_inside(each, precision) for each in value) + "]"
     if hasattr(value, "isoformat") and hasattr(value, "utcoffset"):
         return format_time(value) if hasattr(value, "astimezone") else value.isoformat()
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a number of NumPy's
-        return format_value(value.item(), precision)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):  # whose text would leave out the middle
+        return format_value(value.tolist(), precision)
     return escape(str(value))
 
 

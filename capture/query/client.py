@@ -628,7 +628,7 @@ class Runs:
 
         groups = Groups.of(self._all(), list(columns))
         for path in groups.by:
-            if all(group.values[path] is MISSING for group in groups):
+            if len(groups) and all(group.values[path] is MISSING for group in groups):
                 _warn_of_nowhere(path, self._all())
         return groups
 

@@ -43,6 +43,19 @@ def test_letters_of_two_columns_stand_in_line(capsys):
     assert capsys.readouterr().out.splitlines() == ["name    n", "損失    1", "🚀 up  22", "e\u0301       3"]
 
 
+def test_a_long_cell_does_not_widen_the_other_lines():
+    """A megabyte in one entry of a thousand would be a gigabyte of blanks."""
+    lines = console.aligned(["name", "value", "by"], [["a", "x" * 10_000, "me"], ["b", "12", "you"]], ["left", "left", "left"])
+    assert lines == ["name  value  by", f"a     {'x' * 10_000}  me", "b     12     you"]
+
+
+def test_arrays_are_shown_whole():
+    """The text of NumPy's has several lines, and leaves out the middle of a long one."""
+    numpy = pytest.importorskip("numpy")
+    assert console.format_value(numpy.array([[1, 2.5], [3, 4]])) == "[[1, 2.5], [3, 4]]"
+    assert "..." not in console.format_value(numpy.zeros(2000)) and console.format_value(numpy.array(0.25)) == "0.25"
+
+
 def test_markup_is_no_markup(capsys):
     """Square brackets are rich's markup; in a config they are a list."""
     console.print_table(["[bold]", "b"], [["[red]x[/red]", "\x1b[2J"]])

@@ -404,6 +404,9 @@ def test_a_mean_of_some_runs_only_says_so(store):
     """0.3 of one run looks like 0.3 of three."""
     with pytest.warns(UserWarning, match="has anything at 'config.lrr'"):
         assert len(store.runs().group_by("config.lrr")) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not len(store.runs().limit(0).group_by("config.lrr"))
     groups = store.runs().group_by("lr")
     groups[0].spreads["result"] = spread([0.25])
     assert "0.25 (1)" in repr(groups) and "(3)" not in repr(groups)
