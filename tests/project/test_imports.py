@@ -131,3 +131,19 @@ def test_the_backends_folder_is_only_known_as_capture_observers():
 def test_every_module_imports_by_itself(module):
     """Whoever imports one module first must not meet a half-made other one."""
     subprocess.run([sys.executable, "-c", f"import {module}"], check=True, capture_output=True, text=True)
+
+
+def test_what_is_public_is_written_out():
+    """A type checker runs nothing: a list that is computed would leave users of `mypy --strict` without one name."""
+    import ast
+
+    import capture
+
+    with open(os.path.join(ROOT, "capture", "__init__.py"), encoding="utf-8") as stream:
+        body = ast.parse(stream.read()).body
+    [told] = [
+        each.value
+        for each in body
+        if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name) and each.targets[0].id == "__all__"
+    ]
+    assert ast.literal_eval(told) == ["__version__", "observers", *capture._HOMES]
