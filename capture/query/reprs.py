@@ -16,6 +16,7 @@ from capture.query.grouping import is_number
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
     from typing import Any
 
     from capture.query.client import Runs, StoredRun
@@ -79,16 +80,34 @@ def shown(value: Any, longest: int = _LONGEST) -> str:
         return f"{value:.6g}"
     if isinstance(value, str):
         text = value
-    elif hasattr(value, "strftime"):
-        text = f"{value:%Y-%m-%d %H:%M:%S}"
+    elif hasattr(value, "astimezone"):
+        text = time_text(value)
     elif isinstance(value, list) and all(isinstance(each, str) for each in value):
         text = ", ".join(value)
-    elif isinstance(value, (dict, list)):
-        text = json.dumps(value, ensure_ascii=False, default=str)
     else:
-        text = str(value)
+        try:
+            text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (dict, list)) else str(value)
+        except (ValueError, RecursionError):  # an integer of thousands of digits, very deep nesting
+            text = f"<{type(value).__name__}>"
     text = " ".join(text.split()) if len(text) < 10 * longest else text[: 10 * longest]
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def time_text(time: datetime) -> str:
+    """Return a time to the second, in UTC, which is said; one without a zone as it is.
+
+    Examples
+    --------
+    >>> from datetime import datetime, timedelta, timezone
+    >>> time_text(datetime(2026, 1, 31, 9, tzinfo=timezone(timedelta(hours=9)))), time_text(datetime(2026, 1, 31))
+    ('2026-01-31 00:00:00 UTC', '2026-01-31 00:00:00')
+    """
+    if time.utcoffset() is None:
+        return f"{time:%Y-%m-%d %H:%M:%S}"
+    try:
+        return f"{time - time.utcoffset():%Y-%m-%d %H:%M:%S} UTC"  # type: ignore[operator]
+    except OverflowError:  # in the first or last hours that Python knows
+        return str(time)
 
 
 # ---------------------------------------------------------------------------------------------------------- tables
@@ -182,7 +201,7 @@ def run_html(run: StoredRun) -> str:
     title = f"<b>{escape(run.name or 'run')} {escape(run.label if run.label is not None else run.uid[-8:])}</b>"
     facts = [f"{title} {state_html(run.state)}"]
     if run.start_time:
-        facts.append(escape(f"{run.start_time:%Y-%m-%d %H:%M:%S} UTC"))
+        facts.append(escape(time_text(run.start_time)))
     if run.duration is not None:
         facts.append(escape(f"{run.duration:.6g} s"))
     facts += [escape(f"#{tag}") for tag in run.tags]

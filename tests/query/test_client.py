@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import pickle
+import re
 import threading
 import warnings
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from capture.query.asking import NotAConditionError
 from capture.query.client import NoSuchValueError, Runs, Store, StoredRun
 from capture.query.files import FileNotInRunError, RunFile, SavedAlreadyError, safe_parts
 from capture.query.grouping import spread
+from capture.query.reprs import shown
 from capture.records import RunRecord, StoredFile, bytes_opener
 from tests.project.tree import ROOT
 from tests.servers.fixtures import fresh_name
@@ -736,6 +738,12 @@ def test_a_file_is_shown_as_what_it_is(name, data, has, has_not):
     shown = made(name, data)._repr_mimebundle_()
     assert has in shown["text/html"] and has_not not in shown["text/html"]
     assert "text/plain" in shown
+
+
+def test_what_is_shown_names_the_zone_of_its_times_and_never_fails(store):
+    """A time without its zone is wrong by hours for most readers; a notebook must not break on a number."""
+    assert re.search(r"\d\d:\d\d:\d\d UTC", str(store.runs())) and " UTC" in store.runs()._repr_html_()
+    assert shown(10**5000) == "<int>" and shown([10**5000]) == "<list>"
 
 
 def test_a_file_without_bytes_is_named():
