@@ -84,7 +84,12 @@ class StoredRun(RunRecord):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in ("record", "store"):
             raise AttributeError(f"a run has no attribute {name!r}")
-        value = getattr(self.record, name)
+        try:
+            value = getattr(self.record, name)
+        except AttributeError:
+            if name in dir(self):  # it broke within
+                raise
+            raise AttributeError(f"a run has no attribute {name!r}", name=name, obj=self) from None
         if name in FILES:
             value = self.__dict__[name] = wrapped(value, name, self.label)
         return value

@@ -581,6 +581,12 @@ def test_pickles_open_the_store_again(store):
         pickle.dumps(run.artifacts[0])
 
 
+def test_an_attribute_that_a_run_has_not_is_told_of_a_run(store):
+    """What its record is made of in this store is nothing that its user wrote."""
+    with pytest.raises(AttributeError, match="^a run has no attribute 'metricz'$"):
+        store.get(1).metricz
+
+
 def test_names_are_completed(store):
     """In a notebook, Tab is the documentation."""
     names = dir(store.get("6"))
