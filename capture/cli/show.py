@@ -517,6 +517,7 @@ def _source(run: StoredRun, name: str, pager: bool) -> int:
         hint(f"{escape(name)} means {len(found)} sources: {', '.join(escape(each.name) for each in found)}")
         return 1
     data = found[0].read()
+    problem = _damage(found[0], data)
     if is_terminal():
         with paged(pager):
             say(escape_output(data.decode("utf-8", "backslashreplace")), end="" if data.endswith(b"\n") else "\n")
@@ -525,7 +526,19 @@ def _source(run: StoredRun, name: str, pager: bool) -> int:
         sys.stdout.buffer.write(data)
     else:  # replaced by something that takes text only
         say(data.decode("utf-8", "backslashreplace"), end="")
-    return 0
+    if problem:
+        hint(f"this is not what ran: the stored bytes of {escape(found[0].name)} are damaged: {escape(problem)}")
+    return 1 if problem else 0
+
+
+def _damage(stored: StoredFile, data: bytes) -> str:
+    """Say how the bytes of a file are not those that were recorded; "" where they are."""
+    from capture.query.verifying import Digests
+
+    digests = Digests(stored)
+    digests.update(data)
+    problem = digests.problem("source")
+    return problem.text if problem is not None else ""
 
 
 # ---------------------------------------------------------------------------------------------------------------- data

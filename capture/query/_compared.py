@@ -183,7 +183,29 @@ def _same_elements(one: Any, other: Any) -> bool:
 
 
 def content_of(stored: StoredFile) -> bytes | None:
-    """Return the bytes of a file; None if the store lacks them, or they are too many to be looked into."""
+    """Return the bytes of a file; None if the store lacks them, or they are too many to be looked into.
+
+    Those that are not the recorded ones are None, too: what they say is not what was there.
+    """
+    data = _bytes_of(stored)
+    return None if data is None or _have_changed(stored, data) else data
+
+
+def is_damaged(stored: StoredFile) -> bool:
+    """Say whether the store has bytes of a file, and they are not those that were recorded."""
+    data = _bytes_of(stored)
+    return data is not None and _have_changed(stored, data)
+
+
+def _have_changed(stored: StoredFile, data: bytes) -> bool:
+    from capture.query.verifying import Digests
+
+    digests = Digests(stored)
+    digests.update(data)
+    return digests.problem("") is not None
+
+
+def _bytes_of(stored: StoredFile) -> bytes | None:
     if stored.size is not None and stored.size > MOST_READ_BYTES:
         return None
     try:

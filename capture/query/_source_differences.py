@@ -10,6 +10,7 @@ from capture.query._compared import (
     changed_lines,
     content_of,
     digest_of,
+    is_damaged,
     listed,
     rows_of,
     text_of,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"  #: instead of a digest
 _LINE_DIGITS = 9  #: of the number of a line; more are none
 NO_BYTES = "the store lacks the bytes of it in {}, so what changed cannot be shown"
+DAMAGED = "the stored bytes of {} in run {} are damaged: they are not those that were recorded"
+BY_DIGEST = "the recorded digests differ; what changed cannot be shown, since stored bytes are damaged"
 
 
 class Statement:
@@ -122,7 +125,11 @@ class Sources:
         contents = [content_of(self._files[run][name]) for run in firsts]
         lacking = [compared.names[run] for run, data in zip(firsts, contents) if data is None]
         if lacking:
-            difference.why = NO_BYTES.format(listed(lacking))
+            damaged = [compared.names[run] for run in firsts if is_damaged(self._files[run][name])]
+            for each in damaged:
+                compared.limit(DAMAGED.format(name, each))
+            missing = [each for each in lacking if each not in damaged]
+            difference.why = NO_BYTES.format(listed(missing)) if missing else BY_DIGEST
             difference.weight, self.code_differs, self.complete = weight_of("source, code"), True, False
             return
         difference.detail, lines = self._diffs(name, firsts, contents)
@@ -446,7 +453,7 @@ def _patches(compared: Compared, facts: Sequence[dict[str, Any]]) -> str:
             texts.append(text_of(content_of(run.kept_file(fact["patch"]["source"]))))
         except (KeyError, TypeError):
             texts.append("")
-    if all_same(texts):
+    if None in texts or all_same(texts):
         return ""
     other = next(place for place, text in enumerate(texts) if text != texts[0])
     labels = (f"{compared.names[0]}/changes", f"{compared.names[other]}/changes")

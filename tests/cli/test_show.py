@@ -151,6 +151,19 @@ def test_sources_in_a_pipe_are_the_very_bytes(one_run, tmp_path):
     assert wrong.returncode == 1 and "util.py" in wrong.stderr and wrong.stdout == ""
 
 
+def test_a_damaged_source_is_not_shown_as_what_ran(one_run, capfd):
+    """Its bytes may still help, but nobody is to take them for the code of the run."""
+    folder = os.path.join(one_run, "_sources")
+    [path] = [os.path.join(folder, name) for name in os.listdir(folder) if name.startswith("train")]
+    os.chmod(path, 0o644)
+    with open(path, "wb") as file:
+        file.write(b"print(2)\r\n\xff")
+    assert main(["show", "1", "--source=train.py"]) == 1
+    told = capfd.readouterr()
+    assert "print(2)" in told.out and "the stored bytes of train.py are damaged" in told.err
+    assert main(["show", "1", "--source=util.py"]) == 0
+
+
 @on_unix
 def test_a_terminal_is_safe_from_what_was_printed_and_written(tmp_path):
     """Output and sources may hold what clears the screen, or types into it."""

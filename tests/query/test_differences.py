@@ -767,6 +767,17 @@ def test_a_run_that_goes_on_is_not_a_riddle():
     assert limits == ["2 had not ended when this was compared"]
 
 
+def test_bytes_that_are_not_those_of_the_record_are_not_compared():
+    """A disk that flips a bit must not be shown as a change of the code."""
+    one, other = record("1", "x = 1\n"), record("2", "x = 2\n")
+    digest = one.sources[0].digest
+    one.sources = [StoredFile("main.py", digest, 6, open=bytes_opener(b"y = 1\n"))]
+    found = compare([one, other])
+    [source] = [each for each in found.causes if each.kind == "source"]
+    assert (source.detail, source.values[0]) == ("", digest) and "the recorded digests differ" in source.why
+    assert any(each.startswith("the stored bytes of main.py in run 1 are damaged") for each in found.limits)
+
+
 def test_a_run_that_died_is_told_from_one_that_goes_on():
     """Its status still says RUNNING; who waits for it waits in vain."""
     one, other = pair()
