@@ -397,17 +397,13 @@ def _say_why_nothing(store: Store, wanted: Wanted) -> None:
     if wanted.in_bin:
         hint(f"no such run is in the bin of {url}" if wanted.where is not None else f"the bin of {url} is empty")
         return
-    newest = list(store.find(limit=20))
-    if not newest:
+    if not any(True for _ in store.find(limit=1)):
         hint(f"there are no runs in {url} yet; capture demo records one, capture stores lists other stores")
-        return
-    text = f"no run of {url} fulfils this condition"
-    if wanted.where is not None:
-        from capture.query.asking import unknown_paths
+    elif wanted.where is not None and wanted.number != 0:
+        from capture.query.asking import LOOKED_AT, unknown_paths
 
-        unknown = unknown_paths(wanted.where, newest)
-        text += "".join(f"\n  {escape(str(each))}" for each in unknown)
-    hint(text)
+        unknown = unknown_paths(wanted.where, store.find(limit=LOOKED_AT + 1))
+        hint(f"no run of {url} fulfils this condition" + "".join(f"\n  {escape(str(each))}" for each in unknown))
 
 
 def _say_problems(rows: Sequence[Row]) -> None:

@@ -159,15 +159,25 @@ class Unknown:
         What there is that it is probably a slip of.
     known : list of str
         What there is in its place: paths that begin alike, or names.
+    among : int or None
+        How many runs, the newest, were looked at; None if these are all there are.
     """
 
-    __slots__ = ("closest", "known", "path", "value")
+    __slots__ = ("among", "closest", "known", "path", "value")
 
-    def __init__(self, path: str, value: str | None, closest: str | None, known: list[str]) -> None:
-        self.path, self.value, self.closest, self.known = path, value, closest, known
+    def __init__(
+        self, path: str, value: str | None, closest: str | None, known: list[str], among: int | None = None
+    ) -> None:
+        self.path, self.value, self.closest, self.known, self.among = path, value, closest, known, among
 
     def __str__(self) -> str:
-        lines = [f"no run has {self.path}" if self.value is None else _NONE[self.path].format(self.value)]
+        runs = "no run" if self.among is None else f"none of the {self.among} newest runs"
+        if self.value is None:
+            lines = [f"{runs} has {self.path}"]
+        elif self.path == "name" and self.among is None:
+            lines = [f"no experiment is called {self.value!r}"]
+        else:
+            lines = [f"{runs} {_NONE[self.path].format(self.value)}"]
         if self.closest is not None:
             lines.append(f"did you mean {self.closest}?")
         if self.known:
@@ -186,14 +196,16 @@ def unknown_paths(wanted: Filter | None, records: Iterable[RunRecord], limit: in
     ----------
     wanted : Filter or None
     records : iterable of RunRecord
-        Of the store, newest first; only `limit` of them are looked at.
+        Of the store, newest first; only `limit` of them are looked at, and whether there are more.
     limit : int
     """
     from itertools import islice
 
-    runs = list(islice(records, limit))
+    runs = list(islice(records, limit + 1))
     if not runs:
         return []
+    among = limit if len(runs) > limit else None
+    runs = runs[:limit]
     found: dict[tuple[str, Any], Unknown] = {}
     paths: list[str] | None = None
     for test in _tests(wanted):
@@ -204,6 +216,8 @@ def unknown_paths(wanted: Filter | None, records: Iterable[RunRecord], limit: in
         elif all(lookup(run, test.path) is MISSING for run in runs):
             paths = known_paths(runs) if paths is None else paths
             found[test.path, None] = _unknown(test.path, paths)
+    for each in found.values():
+        each.among = among
     return list(found.values())
 
 
@@ -301,9 +315,9 @@ _VALUES: dict[str, Callable[[RunRecord], Sequence[str]]] = {
     "command": lambda run: (run.command,),
 }
 _NONE = {
-    "name": "no experiment is called {!r}",
-    "status": "no run is in the state {!r}",
-    "tags": "no run has the tag {!r}",
-    "user": "no run says that it is of the user {!r}",
-    "command": "no run is of the command {!r}",
+    "name": "is of an experiment called {!r}",
+    "status": "is in the state {!r}",
+    "tags": "has the tag {!r}",
+    "user": "says that it is of the user {!r}",
+    "command": "is of the command {!r}",
 }

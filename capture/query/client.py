@@ -531,7 +531,7 @@ class Runs:
         if not found and self.where is not None and limit != 0:
             from capture.query.asking import LOOKED_AT, unknown_paths
 
-            for odd in unknown_paths(self.where, self.store.reader.find(None, LOOKED_AT)):
+            for odd in unknown_paths(self.where, self.store.reader.find(None, LOOKED_AT + 1)):
                 _warn(f"no run of {self.store.url} fulfils the condition: {odd}")
 
     def _all(self) -> list[StoredRun]:
@@ -588,8 +588,9 @@ class Runs:
         """
         from capture.query.frames import frame_of
 
-        runs = self._all()
-        return frame_of(self._table(columns), [run.label for run in runs])
+        with _Uncollected():  # once for all of it: each end of it is followed by a collection
+            runs = self._all()
+            return frame_of(self._table(columns), [run.label for run in runs])
 
     def _table(self, columns: Columns) -> dict[str, list[Any]]:
         from collections.abc import Mapping

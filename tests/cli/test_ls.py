@@ -86,6 +86,25 @@ def test_a_condition_that_nothing_fulfils_says_what_there_is(six_runs, capsys):
     assert capsys.readouterr().out.startswith("label,")
 
 
+def test_what_only_old_runs_have_is_not_said_to_be_nowhere(six_runs, capsys, monkeypatch):
+    """A hint looks at the newest runs: it must not speak of all."""
+    from capture.query import asking
+
+    monkeypatch.setattr(asking, "LOOKED_AT", 3)
+    monkeypatch.setattr(asking.unknown_paths, "__defaults__", (3,))
+    assert main(["ls", "config.lrr < 3"]) == 0
+    assert "none of the 3 newest runs has config.lrr" in capsys.readouterr().err
+    with open_store("runs") as store, pytest.warns(UserWarning, match="none of the 3 newest runs has"):
+        assert not store.runs("config.lrr < 3")
+
+
+def test_no_runs_are_shown_if_none_are_wanted(six_runs, capsys):
+    """`-n 0` is no condition that nothing fulfils."""
+    for words in ([], ["config.lr > 0"]):
+        assert main(["ls", "-n", "0", *words]) == 0
+        assert "fulfils" not in capsys.readouterr().err
+
+
 def test_an_empty_store_and_a_missing_one_are_told_apart(tmp_path, capsys):
     """The first is where one begins; the second is a slip."""
     (tmp_path / "new").mkdir()

@@ -149,6 +149,11 @@ def test_few_runs_are_looked_at():
             seen.append(number)
             yield a_run(lr=number)
 
-    unknown_paths(condition("config.lrr < 1"), newest(), limit=20)
-    assert len(seen) == 20
+    (odd,) = unknown_paths(condition("config.lrr < 1"), newest(), limit=20)
+    assert len(seen) == 21  # whether there are more
+    assert str(odd).startswith("none of the 20 newest runs has config.lrr; did you mean config.lr?")
+    (odd,) = unknown_paths(condition("tup"), newest(), limit=20)
+    assert str(odd).startswith("none of the 20 newest runs is of an experiment called 'tup'")
+    (odd,) = unknown_paths(condition("tup"), [a_run()] * 20, limit=20)
+    assert str(odd).startswith("no experiment is called 'tup'")
     assert unknown_paths(condition("config.lrr < 1"), []) == []
