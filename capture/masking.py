@@ -170,9 +170,12 @@ class Masker:
             return value if all(new is old for new, old in zip(masked, value)) else masked
         return self._through(value, None, None, name)
 
-    def _said_of_entries(self, value: dict[str, dict[str, str]]) -> Any:
+    def _said_of_entries(self, value: dict[str, Any]) -> Any:
         """Mask what is said of entries of the configuration: what is said of `api_key` is no key, but may quote one."""
-        masked = {part: {path: self.mask(text) for path, text in said.items()} for part, said in value.items()}
+        masked = {
+            part: {path: self.mask(text) for path, text in said.items()} if type(said) is dict else self.mask(said)
+            for part, said in value.items()
+        }
         return masked if masked != value else value
 
     def mask(self, value: Any, path: str = "") -> Any:

@@ -80,10 +80,7 @@ class Watching:
 
     def start(self) -> None:
         """Begin. What cannot be watched is logged, and the record says why."""
-        resolved = self._run.resolved
-        if resolved is not None and resolved.values:
-            origins = {path: str(origin) for path, origin in resolved.origins.items()}
-            self._report("config", {"origins": origins, "docs": dict(resolved.docs)})
+        self._tell_who_set_what()
         if SETTINGS.PROCESS.ENABLED:
             self._tell_process()  # now: main may change the environment and go to another folder
         if SETTINGS.LINEAGE.ENABLED:
@@ -146,6 +143,16 @@ class Watching:
         )
         system.start()
         self._system = system
+
+    def _tell_who_set_what(self) -> None:
+        resolved = self._run.resolved
+        if resolved is None or not resolved.values:
+            return
+        try:
+            origins = {path: str(origin) for path, origin in resolved.origins.items()}
+            self._report("config", {"origins": origins, "docs": dict(resolved.docs)})
+        except Exception as error:  # noqa: BLE001 - of mappings that are somebody's own; logged, and recorded as the reason
+            self._report("config", _unavailable(error))
 
     def _tell_process(self) -> None:
         from capture.probes.process import process_facts

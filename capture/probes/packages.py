@@ -393,7 +393,12 @@ class _Search:
             sources = ((each.editable_source(), each) for each in everything.values())
             self._editables = [(source + os.sep, each) for source, each in sources if source]
         path = os.path.realpath(path)
-        around = [(source, each) for source, each in self._editables if path.startswith(source)]
+        # what an environment inside the project holds is not the project's
+        around = [
+            (source, each)
+            for source, each in self._editables
+            if path.startswith(source) and INSTALLED.isdisjoint(path[len(source) :].split(os.sep))
+        ]
         if around:
             # The innermost: a workspace may hold projects of its own.
             return max(around, key=lambda pair: (len(pair[0]), pair[1].key == normalized(top)))[1]

@@ -222,6 +222,15 @@ def test_an_editable_install_is_found_by_the_folder_it_points_to(site, tmp_path)
     assert discover_packages(Site(tmp_path / "my code" / "häuserzeile").module("labtools")) == []
 
 
+def test_an_environment_inside_an_editable_project_is_not_the_project(site, tmp_path):
+    """``.venv`` lies in the checkout, mostly. Compiled modules of which no list tells (Cython's helpers) are not ours for that."""
+    checkout = tmp_path / "project"
+    site.install("lab-tools", "0.3", direct_url=editable(checkout))
+    inside = Site(checkout / ".venv" / "lib" / "python3.11" / "site-packages").module("stray")
+    assert discover_packages(inside) == []
+    assert discover_packages(Site(checkout / "src").module("labtools")) == [("lab-tools", "0.3")]
+
+
 def test_of_nested_editable_installs_the_inner_one_counts(site, tmp_path):
     """Workspaces hold projects of their own."""
     site.install("outer", "1", direct_url=editable(tmp_path / "w"))
