@@ -98,6 +98,24 @@ def facts(request):
 
 
 @pytest.fixture(autouse=True)
+def told_stories(monkeypatch):
+    """Close the journals of the stories that a test tells: a thousand of them are all the files a process may open."""
+    from capture.testing.feed import Story
+
+    told: list[Story] = []
+    made = Story.__init__
+
+    def remembered(self, *args, **options):
+        made(self, *args, **options)
+        told.append(self)
+
+    monkeypatch.setattr(Story, "__init__", remembered)
+    yield
+    for story in told:
+        story.close()
+
+
+@pytest.fixture(autouse=True)
 def log_level():
     """Give each test the log level that it expects: ``--loglevel`` sets that of the process, for good."""
     root = logging.getLogger()

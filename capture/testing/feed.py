@@ -118,6 +118,10 @@ class Story:
         self._journal.flush()
         return list(read_journal(self._journal.path))
 
+    def close(self) -> None:
+        """Let go of the journal, which is open, and locked, as that of a run that goes on."""
+        self._journal.close()
+
 
 def describe() -> dict[str, Any]:
     """Return the fields of an ordinary start."""
