@@ -45,6 +45,8 @@ class FileStoreReader(StoreReader):
         Where the observer kept shared files if not in the store. What a record lists elsewhere is not opened.
     """
 
+    finds_by_index = True  #: whether `find` may tell of a run without having opened its documents
+
     def __init__(
         self,
         basedir: str | os.PathLike[str],

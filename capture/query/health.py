@@ -30,6 +30,7 @@ REQUIRED = {
     "cpuinfo": "py-cpuinfo",
     "rich": "rich",
 }
+LONG_DEAD_S = 7 * 86_400.0  #: a run that died before that is no news
 OLD_S = 30 * 86_400.0  #: a journal that has been waiting for so long is probably forgotten
 LITTLE_BYTES = 1_000_000_000  #: of free space, below which it is said
 NONE_BYTES = 50_000_000  #: below which runs are about to fail
@@ -474,10 +475,11 @@ def _of_store(level: str, text: str, remedy: str = "") -> Finding:
 
 
 def _records(reader: Reader, labels: list[Any]) -> Iterator[Finding]:
-    """Look whether each run can be read."""
+    """Look whether each run can be read: itself, where a store answers questions about many from an index."""
     from capture.query.verifying import is_lost
 
-    found = {str(record.label) for record in reader.find()}
+    from_index = getattr(reader, "finds_by_index", False)
+    found = set() if from_index else {str(record.label) for record in reader.find()}
     unreadable = []
     for label in labels:
         if str(label) not in found:
@@ -491,7 +493,8 @@ def _records(reader: Reader, labels: list[Any]) -> Iterator[Finding]:
         there = set(map(str, reader.labels()))
         unreadable = [each for each in unreadable if str(each[0]) in there]
     for label, problem in unreadable[:_SHOWN]:
-        yield _of_store("problem", f"run {label} cannot be read: {problem}", "look at what is left of it; capture sync")
+        remedy = "look at what is left of it; capture sync delivers what a journal still holds"
+        yield _of_store("problem", f"run {label} cannot be read: {problem}", remedy)
     if len(unreadable) > _SHOWN:
         yield _of_store("problem", f"{len(unreadable) - _SHOWN} more runs cannot be read")
 
@@ -531,9 +534,7 @@ def _running(reader: Reader) -> Iterator[Finding]:
         elif alive and age is not None and age > SILENT_S:
             kinds["stuck"].append(record)
     if kinds["died"]:
-        text = f"{_named(kinds['died'])}: the record says RUNNING, and the process is gone (DIED)"
-        remedy = "capture sync delivers what they left; capture show RUN --out shows how far they came"
-        yield _of_store("warning", text, remedy)
+        yield from _died(kinds["died"])
     if kinds["silent"]:
         text = f"{_named(kinds['silent'])}: RUNNING elsewhere, without a sign of life for {SILENT_S / 60:.0f} min"
         yield _of_store("warning", text, "see whether it lives there; if not, capture sync there delivers the rest")
@@ -543,6 +544,32 @@ def _running(reader: Reader) -> Iterator[Finding]:
     if kinds["ahead"]:
         text = f"{_named(kinds['ahead'])}: heartbeats come from the future: the clocks of two machines differ"
         yield _of_store("warning", text, "set the clocks by NTP: whether a run lives elsewhere is told by time")
+
+
+def _died(records: list[RunRecord]) -> Iterator[Finding]:
+    """Tell of dead runs: something is to be done where a journal waits; of those of long ago the number is said."""
+    from capture.delivery import Report
+    from capture.journal import list_journals, state_dirs
+    from capture.query.keeping import silence
+    from capture.stores import default_folder
+
+    uids = {Report(path).uid for folder in state_dirs(default_folder()) for path in list_journals(folder)}
+    waiting = [record for record in records if record.uid in uids]
+    others = [record for record in records if record.uid not in uids]
+    old = [record for record in others if (silence(record) or 0.0) > LONG_DEAD_S]
+    fresh = [record for record in others if record not in old]
+    gone = "the record says RUNNING, and the process is gone (DIED)"
+    if waiting:
+        remedy = "capture sync delivers what they left; capture show RUN --out shows how far they came"
+        yield _of_store("warning", f"{_named(waiting)}: {gone}", remedy)
+    nothing = "nothing waits to be delivered"
+    remedy = "capture show RUN --out shows how far they came; capture tag marks one as looked at, capture rm bins it"
+    if fresh:
+        yield _of_store("note", f"{_named(fresh)}: {gone}; {nothing}", remedy)
+    if old:
+        days = f"{LONG_DEAD_S / 86_400:.0f} days"
+        text = f"{_count(len(old), 'run')} DIED more than {days} ago; {nothing}"
+        yield _of_store("note", text, "capture ls \"status == 'RUNNING'\" lists them, capture rm bins them")
 
 
 def _count(number: int, noun: str) -> str:

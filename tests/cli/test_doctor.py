@@ -211,8 +211,26 @@ def test_runs_that_do_not_go_on_are_found(alive, age_s, said, here, tmp_path, mo
     tell(make_observer("runs"), story(tmp_path, "01", end=False))
     monkeypatch.setattr(FileStoreReader, "is_alive", lambda self, record: alive)
     monkeypatch.setattr("capture.query.keeping.silence", lambda record: age_s)
-    found = findings("store", "warning", "problem")
+    found = findings("store", "note", "warning", "problem")
     assert [text.startswith(said) for _, text in found] == [True] if said else found == []
+
+
+def test_of_a_dead_run_it_is_said_what_there_is_to_do(here, tmp_path, monkeypatch, state_dir):
+    """To deliver what it left, only if it left something; else nothing is lost, and long ago it is no news."""
+    tell(make_observer("runs"), story(tmp_path, "01", end=False))
+    monkeypatch.setattr(FileStoreReader, "is_alive", lambda self, record: False)
+    monkeypatch.setattr("capture.query.keeping.silence", lambda record: 60.0)
+    [died] = [each for each in health.examine() if "DIED" in each.text]
+    assert died.level == "note" and "run 1: " in died.text and "nothing waits" in died.text
+    assert "capture sync" not in died.remedy and "capture rm" in died.remedy
+    monkeypatch.setattr("capture.query.keeping.silence", lambda record: 30 * 86_400.0)
+    [died] = [each for each in health.examine() if "DIED" in each.text]
+    assert died.text.startswith("1 run DIED more than 7 days ago")
+    uid = FileStoreReader("runs").get("1").uid
+    waiting = leave_journal(state_dir, "file:///elsewhere")
+    os.rename(waiting, os.path.join(os.path.dirname(waiting), f"{uid}.main.journal"))
+    [died] = [each for each in health.examine() if "DIED" in each.text]
+    assert died.level == "warning" and "capture sync" in died.remedy
 
 
 def test_silence_is_counted_from_the_last_sign():
@@ -240,6 +258,19 @@ def test_records_that_cannot_be_read_are_found(here, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         list(FileStoreReader("runs").find())
     assert "A run was left out" in caplog.text, "others are told as before"
+
+
+def test_a_record_that_was_damaged_in_place_is_found_behind_the_index(here, tmp_path):
+    """The index tells of a run without opening its documents: whoever asks for the state of things wants them opened."""
+    fill("runs", tmp_path, "01", "02")
+    folder = tmp_path / "runs" / "2"
+    os.utime(folder, (1_700_000_000, 1_700_000_000))  # long enough ago that the index holds it
+    reader = FileStoreReader("runs")
+    assert len(list(reader.find())) == 2
+    (folder / "run.json").write_text("garbage")
+    assert len(list(reader.find())) == 2, "the index does not know it"
+    [(_, text)] = findings("store", "problem")
+    assert text.startswith("run 2 cannot be read: ")
 
 
 def test_what_is_left_in_a_folder_store_is_found(here, tmp_path):
