@@ -13,7 +13,7 @@ from capture.cli._console import (
 )
 from capture.errors import CommandLineError, suggest
 from capture.filters import MISSING, lookup
-from capture.query.columns import flat, order, short_names
+from capture.query.columns import flat, label_keys, order, short_names
 from capture.query.grouping import identity, is_seed
 
 TYPE_CHECKING = False
@@ -410,7 +410,8 @@ def sorted_rows(rows: Iterable[Row], name: str, descending: bool, number: int | 
     """
     held = list(rows)
     path = sort_path(name, held)
-    keyed = order([row[path] for row in held], descending)
+    values = [row[path] for row in held]
+    keyed = order(label_keys(values) if path == "label" else values, descending)
     return [held[place] for place in keyed[:number]]
 
 

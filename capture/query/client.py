@@ -7,7 +7,7 @@ import os
 from capture.errors import CaptureError, RunNotFoundError, suggest
 from capture.filters import MISSING, Every, as_filter, lookup
 from capture.hooks import Reader
-from capture.query.columns import flat, is_more_better, order, path_of, source_of, table_of
+from capture.query.columns import flat, is_more_better, label_keys, order, path_of, source_of, table_of
 from capture.query.files import RunFiles, fits, named, wrapped
 from capture.records import FILES, RunRecord
 
@@ -784,6 +784,7 @@ class _Sorted(_Step):
             values = table_of(ordered, [path])[path]
             if ordered and all(value is MISSING for value in values):
                 _warn_of_nowhere(path, ordered)
+            values = label_keys(values) if path == "label" else values
             ordered = [ordered[place] for place in order(values, self.descending)]
         return ordered
 

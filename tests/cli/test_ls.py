@@ -146,6 +146,28 @@ def test_all_runs_are_sorted_not_only_the_newest(six_runs, ls, capsys):
     assert "losss" in capsys.readouterr().err
 
 
+def test_labels_are_sorted_as_numbers(tmp_path, ls, monkeypatch):
+    """Run 10 comes after run 9, though labels are text in many stores."""
+    store = str(tmp_path / "runs")
+    for number in range(1, 12):
+        tell(FileStorageObserver(store), story(tmp_path, number, {}).complete())
+    monkeypatch.chdir(tmp_path)
+    assert labels(ls("--sort=label")) == [str(each) for each in range(1, 12)]
+    assert labels(ls("--sort=label", "--desc", "-n2")) == ["11", "10"]
+    assert [run.label for run in open_store(store).runs().sort("label")[-2:]] == ["10", "11"]
+
+
+def test_a_tuple_is_found_as_it_is_shown(tmp_path, ls, monkeypatch):
+    """It is shown as a list, so a list finds it, at any depth; and the other way round."""
+    store = str(tmp_path / "runs")
+    tell(FileStorageObserver(store), story(tmp_path, 1, {"t": (1, (2, 3)), "l": [1, 2], "many": [(1, 2)]}).complete())
+    monkeypatch.chdir(tmp_path)
+    for each in ("config.t == [1, [2, 3]]", "config.t == (1, (2, 3))", "config.l == (1, 2)", "config.l in [(1, 2)]"):
+        assert len(ls(each)) == 2, each
+    assert len(ls("[1, 2] in config.many")) == len(ls("config.t != [1, 2]")) == 2
+    assert ls("config.t != [1, [2, 3]]") == ls("config.t == [1, 2]") == []
+
+
 def test_what_has_no_value_comes_last(tmp_path, ls, monkeypatch):
     """Whichever way runs are sorted, a diverged one is not the best."""
     store = str(tmp_path / "runs")
@@ -320,6 +342,29 @@ def test_a_died_run_is_said_to_have_died(tmp_path, ls, monkeypatch):
     monkeypatch.setattr(type(open_store(store).reader), "is_alive", lambda self, record: False)
     assert ls()[1].split()[3] == "DIED"
     assert ls("--json")[0]["status"] == "DIED"
+
+
+def test_a_condition_on_the_state_means_what_is_shown(tmp_path, ls, monkeypatch, capsys):
+    """A run that is shown as DIED is not RUNNING, in no command; a mapping asks for what the record says."""
+    store = str(tmp_path / "runs")
+    tell(FileStorageObserver(store), story(tmp_path, 1, {}))
+    monkeypatch.chdir(tmp_path)
+    for place in ("capture.liveness.is_alive", "capture.observers._reading.is_alive"):
+        monkeypatch.setattr(place, lambda host: False)
+    assert ls()[1].split()[3] == "DIED"
+    found = ["status == 'DIED'", "status != 'RUNNING'", "status in ['DIED', 'FAILED']", "died", "not running"]
+    assert [len(ls(each)) for each in found] == [2] * len(found)
+    missed = ["status == 'RUNNING'", "status != 'DIED'", "status in ['RUNNING', 'FAILED']", "running", "not died"]
+    assert [ls(each) for each in missed] == [[]] * len(missed)
+    assert ls("status == 'Died'") == []
+    assert main(["ls", "status == 'Died'"]) == 0
+    assert "there are: DIED" in capsys.readouterr().err.replace("There", "there")
+    assert len(open_store(store).runs({"status": "RUNNING"})) == 1
+    tell(FileStorageObserver(store), story(tmp_path, 2, {}))
+    assert main(["export", "1", "2", "out"]) == 0
+    assert ",DIED," in (tmp_path / "out" / "index.csv").read_text()
+    assert main(["lineage", "-1", "--json"]) == 0
+    assert '"status": "DIED"' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("scheme", ["file", "sqlite", "tinydb"])
