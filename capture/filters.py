@@ -7,9 +7,9 @@
     store.find((field("config.lr") < 0.1) & (field("metrics.loss.last") < 0.3) & ~field("tags").contains("bad"))
 
 A store may give back more runs than match; `Filter.matches` decides. A path that leads nowhere matches nothing, nor do
-values that cannot be compared. What some paths are compared with has a meaning of its own (``start_time`` with
-``"7 days ago"``, ``git.commit`` with the beginning of one): see `meant`. A store meets plain `Test` objects only, whose
-values are then aware times, numbers and texts.
+values that cannot be compared; a list and a tuple of the same values are equal. What some paths are compared with has a
+meaning of its own (``start_time`` with ``"7 days ago"``, ``git.commit`` with the beginning of one): see `meant`. A
+store meets plain `Test` objects only, whose values are then aware times, numbers and texts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
     "in": lambda found, given: any(_equal(found, each) for each in given),
-    "contains": lambda found, given: given in found,
+    "contains": lambda found, given: _contains(found, given),
     "startswith": lambda found, given: any(text.startswith(given) for text in _texts(found)),
     "endswith": lambda found, given: any(text.endswith(given) for text in _texts(found)),
     "matches": lambda found, given: any(_fits(text, given) for text in _texts(found)),
@@ -181,6 +181,12 @@ class Died(Filter):
         return "field('state') == 'DIED'"
 
 
+def state_of(record: RunRecord) -> str:
+    """Return the state of a run: its status; DIED if it says RUNNING and its process is known to be gone."""
+    told = getattr(record, "state", None)  # what a client's run knows itself
+    return told if isinstance(told, str) else "DIED" if Died().matches(record) else record.status
+
+
 class Field:
     """A value of a run, to be compared; see `field`."""
 
@@ -249,6 +255,8 @@ def field(path: str) -> Field:
 def as_filter(where: Mapping[str, Any] | Filter | None) -> Filter | None:
     """Return the filter that `where` stands for: one itself, exact values by dotted path, or None for no condition.
 
+    In a mapping ``{"status": "RUNNING"}`` is what the record says, also of a run whose process is known to be gone.
+
     Raises
     ------
     TypeError
@@ -259,7 +267,10 @@ def as_filter(where: Mapping[str, Any] | Filter | None) -> Filter | None:
     if not hasattr(where, "items"):
         hint = f"; text is read by capture.expressions.parse({where!r})" if isinstance(where, str) else ""
         raise TypeError(f"a condition is a Filter or a mapping of dotted paths to values, got {where!r}{hint}")
-    tests = [meant(path, "==", value) for path, value in where.items()]
+    tests = [
+        Test(path, "==", value) if path == "status" and value != "DIED" else meant(path, "==", value)
+        for path, value in where.items()
+    ]
     return tests[0] if len(tests) == 1 else Every(tests)
 
 
@@ -306,7 +317,7 @@ def meant(path: str, operator: str, value: Any, now: datetime | None = None) -> 
         - ``git.commit``, equal to four or more hexadecimal digits: a commit that begins so;
         - ``packages.NAME``, ``host.python_version``: versions, of which 1.10 is greater than 1.9;
         - ``project``, equal to ``vision``: experiments called ``vision`` or ``vision/...``;
-        - ``state``, or ``status`` equal to ``DIED``: what readers infer of a run that says RUNNING;
+        - ``status``, and ``state``, which is the same: a run that says RUNNING and has died is ``DIED``;
         - ``label``, equal to a number or its digits: stores have one or the other.
     now : datetime, optional
         Aware; the time that it is.
@@ -394,15 +405,9 @@ def _on_project(path: str, operator: str, value: Any, now: datetime | None) -> F
     return Either([Test("name", "==", name), Test("name", "startswith", name + "/")])
 
 
-def _on_state(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
-    if operator == "==" and value == "RUNNING":
-        return Every([Test("status", "==", "RUNNING"), Not(Died())])
-    return _on_status(path, operator, value, now)
-
-
 def _on_status(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
-    if operator == "==" and value == "DIED":
-        return Every([Test("status", "==", "RUNNING"), Died()])
+    if operator == "==" and isinstance(value, str) and value in ("RUNNING", "DIED"):
+        return Every([Test("status", "==", "RUNNING"), Died() if value == "DIED" else Not(Died())])
     return Test("status", operator, value)
 
 
@@ -432,7 +437,7 @@ _MEANINGS: dict[str, Callable[[str, str, Any, datetime | None], Filter]] = {
     "packages": _on_version,
     "host.python_version": _on_version,
     "project": _on_project,
-    "state": _on_state,
+    "state": _on_status,
     "status": _on_status,
     "label": _on_label,
 }
@@ -499,7 +504,22 @@ def _plain(value: Any) -> Any:
     return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
+def _contains(found: Any, given: Any) -> bool:
+    if isinstance(found, (list, tuple)) and isinstance(given, (list, tuple, dict)):
+        return any(_equal(each, given) for each in found)
+    return given in found
+
+
+def _as_lists(value: Any) -> Any:
+    """Return a value with lists in place of tuples, which are shown alike and in JSON are the same."""
+    if isinstance(value, (list, tuple)):
+        return [_as_lists(each) for each in value]
+    return {key: _as_lists(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
 def _equal(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, (list, tuple, dict)) and isinstance(value, (list, tuple, dict)):
+        value, wanted = _as_lists(value), _as_lists(wanted)
     same = _plain(value) == _plain(wanted)
     if type(same) is not bool:  # arrays compare element by element
         same = getattr(value, "shape", None) == getattr(wanted, "shape", None) and bool(same.all())

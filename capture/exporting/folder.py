@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from capture.exporting._target import DamagedError, Target, Written
+from capture.filters import state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -321,7 +322,7 @@ def index_of(exported: Sequence[ExportedRun]) -> str:
     lines = [",".join(map(cell, [*leading, *columns]))]
     for each, row in zip(exported, rows_of(runs, columns)):
         run = each.run
-        said = [each.folder, run.label, run.uid, run.name, run.status, run.start_time, run.stop_time]
+        said = [each.folder, run.label, run.uid, run.name, state_of(run), run.start_time, run.stop_time]
         lines.append(",".join(cell(None if value is MISSING else value) for value in (*said, *row)))
     return "".join(line + "\r\n" for line in lines)
 
@@ -330,7 +331,7 @@ def readme_of(exported: ExportedRun, source: str) -> str:
     """Return a text that says what lies in the folder of a run."""
     run = exported.run
     lines = [
-        _line(f"Run {run.label} of the experiment {run.name or '?'}: {run.status}."),
+        _line(f"Run {run.label} of the experiment {run.name or '?'}: {state_of(run)}."),
         f"Recorded {run.start_time or run.queue_time or '?'}, exported {_now()}"
         + (f" from {source}." if source else "."),
         "",
@@ -356,7 +357,7 @@ def readme_of_many(exported: Sequence[ExportedRun], source: str) -> str:
         f"{len(exported)} runs, exported {_now()}" + (f" from {source}." if source else "."),
         "index.csv has a row for each. Each folder says what is in it.",
         "",
-        *(_line(f"{each.folder}/  {each.run.name}: {each.run.status}") for each in exported),
+        *(_line(f"{each.folder}/  {each.run.name}: {state_of(each.run)}") for each in exported),
     ]
     return "".join(line + "\n" for line in lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capture.filters import state_of
 from capture.query._file_uses import lineage_of
 
 TYPE_CHECKING = False
@@ -33,7 +34,7 @@ class RunNode:
     __slots__ = ("id", "label", "name", "start", "status", "stop", "uid", "unseen", "user", "watched")
 
     def __init__(self, record: RunRecord) -> None:
-        self.label, self.uid, self.name, self.status = record.label, record.uid, record.name, record.status
+        self.label, self.uid, self.name, self.status = record.label, record.uid, record.name, state_of(record)
         self.id = f"run:{record.label}"
         self.start: datetime | None = record.start_time or record.queue_time
         self.stop: datetime | None = record.stop_time or record.heartbeat

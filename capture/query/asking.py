@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from capture.errors import CaptureError, CommandLineError, suggest
 from capture.expressions import parse, parts_of_a_run
-from capture.filters import MISSING, Either, Every, Filter, Not, Test, lookup
+from capture.filters import MISSING, Either, Every, Filter, Not, Test, lookup, state_of
 from capture.records import STATES
 
 TYPE_CHECKING = False
@@ -309,7 +309,7 @@ _WORDS = (*STATES, "DIED")
 _PARTS = ("count", "last", "step", "time", "min", "max")
 _VALUES: dict[str, Callable[[RunRecord], Sequence[str]]] = {
     "name": lambda run: (run.name,),
-    "status": lambda run: (run.status,),
+    "status": lambda run: (state_of(run),),
     "tags": lambda run: run.tags,
     "user": lambda run: (run.user or "",),
     "command": lambda run: (run.command,),

@@ -29,6 +29,7 @@ ODD = [
     *("adam", "Adam", "adam ", "", "größe", "a%b_c", "a\\b", 'say "hi"', "\0", "\udc80", "t" * 300, "{TinyDate}:x", "json://x"),
     *([1, 2], ["adam", "sgd"], (1, 2), [], {}, {"y": 1}, {"y": {"z": "deep"}}, [{"y": 1}], b"bytes", Decimal(5)),
     *(datetime(2020, 1, 1), complex(1, 2), {1, 2}, [[1]], [True]),
+    *((1, [2, (3,)]), [(1, 2)], {"y": (1, 2)}, ()),
 ]
 NAMES = ["digits", "vision", "vision/resnet", "vision/resnet/50", "visionary", "Vision", "", "größe/ä", "a_b/c%d", "x" * 600]
 STATUSES = ["COMPLETED", "FAILED", "EARLY", "failed", "FAILED "]
