@@ -41,6 +41,29 @@ def chosen_runs(store: Store, arguments: dict[str, Any]) -> list[StoredRun]:
     return chosen(store, arguments.get("RUN") or (), where_of(arguments))
 
 
+def readable(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """Return the runs whose whole record can be read; of each of the others, say on stderr why it is left out.
+
+    A store may find a run by its index, and open its documents only when something of them is asked for.
+    """
+    return [run for run in runs if _can_be_read(run)]
+
+
+def _can_be_read(run: StoredRun) -> bool:
+    from capture.cli._console import escape, say
+    from capture.query.verifying import is_lost
+
+    try:
+        for part in ("config", "facts", "info", "metrics", "output"):
+            getattr(run, part)
+    except Exception as error:
+        if is_lost(error):
+            raise
+        say(f"run {label_of(run)} is left out: {escape(str(error).partition(chr(10))[0])}", sys.stderr)
+        return False
+    return True
+
+
 def label_of(run: Any) -> str:
     """Return what a run is called, for a sentence."""
     from capture.cli._console import escape

@@ -39,6 +39,7 @@ Exit status 1: something could not be exported; it is named.
 def run(arguments: dict[str, Any]) -> int:
     """Export what the arguments name."""
     from capture.cli._arguments import chosen_store
+    from capture.cli._runs import readable
 
     names = list(arguments["NAME"])
     if arguments["--license"] is not None and not arguments["--ro-crate"]:
@@ -47,13 +48,19 @@ def run(arguments: dict[str, Any]) -> int:
         if arguments["--json"]:
             return _print_json(store, names)
         if arguments["--mlflow"] is not None:
-            return _to_mlflow(store, _chosen(store, arguments, names), arguments["--mlflow"])
+            chosen = _chosen(store, arguments, names)
+            runs = readable(chosen)
+            status = _to_mlflow(store, runs, arguments["--mlflow"]) if runs else 1
+            return status or int(len(runs) < len(chosen))
         *named, target = names
         if not named and arguments["--where"] is None:
             raise CommandLineError(
                 f"what is to be exported? {target!r} is the last word, so it names what is written: RUN... TARGET"
             )
-        return _to_folder(store, _chosen(store, arguments, named), target, arguments)
+        chosen = _chosen(store, arguments, named)
+        runs = readable(chosen)
+        status = _to_folder(store, runs, target, arguments) if runs else 1
+        return status or int(len(runs) < len(chosen))
 
 
 def _chosen(store: Store, arguments: dict[str, Any], names: list[str]) -> list[StoredRun]:

@@ -29,17 +29,23 @@ Options:
   --force                 Overwrite the file if it is there.
   --store=URL             The store: a folder or URL; CAPTURE_STORE, else ./runs, if left out.
   -h, --help              Show this text.
+
+Exit status 1: a run could not be read; it is named, and the page is about the others.
 """
 
 
 def run(arguments: dict[str, Any]) -> int:
     """Carry it out; return the exit status."""
     from capture.cli._arguments import chosen_store
+    from capture.cli._runs import readable
     from capture.cli._writing import check_target, write_whole
     from capture.pages.report import report
 
     with chosen_store(arguments) as store:
-        runs = _chosen(store, arguments)
+        chosen = _chosen(store, arguments)
+        runs = readable(chosen)
+        if not runs:
+            return 1
         path = arguments["--output"] or file_name([str(each.label or each.uid[-8:]) for each in runs])
         if path != "-":
             check_target(path, arguments["--force"], "-o FILE")
@@ -47,12 +53,12 @@ def run(arguments: dict[str, Any]) -> int:
     if path == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-        return 0
+        return int(len(runs) < len(chosen))
     write_whole(path, data, arguments["--force"], "-o FILE")
     from capture.cli._console import escape, format_size, hint
 
     hint(f"written: {escape(path)}, {format_size(len(data))}")
-    return 0
+    return int(len(runs) < len(chosen))
 
 
 def _chosen(store: Store, arguments: dict[str, Any]) -> list[StoredRun]:

@@ -202,3 +202,17 @@ def test_a_file_that_is_made_meanwhile_is_not_overwritten(six_runs, tmp_path, mo
     assert [path.name for path in tmp_path.glob("page.html*")] == ["page.html"]
     assert main(["report", "1", "-o", str(page), "--force"]) == 0
     assert page.read_text() == "mine"
+
+
+def test_a_run_that_cannot_be_read_is_named_and_the_page_is_about_the_others(store, capsys):
+    """One damaged run among a hundred must not take the page of all the others, nor their export."""
+    path = store / "runs" / "2" / "cout.txt"
+    path.unlink()
+    path.mkdir()
+    assert main(["report", "--where=config.lr < 1", "-o", "page.html"]) == 1
+    told = capsys.readouterr().err
+    assert "run 2 is left out: " in told and "Traceback" not in told
+    assert "Runs 1 and 3" in page(store / "page.html").text
+    assert main(["export", "--where=config.lr < 1", "out"]) == 1
+    assert "run 2 is left out: " in capsys.readouterr().err
+    assert len([name for name in os.listdir(store / "out") if (store / "out" / name).is_dir()]) == 2
