@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: how the text of an origin begins whose values somebody chose for this run, and whose values the code gives
 CHOSEN = ("command line", "config_updates", "config updates", "named config", "update")
 RANDOM = "generated"
+BY_CHANGED_CODE = "computed in a config scope, by code that was changed"
 SCOPES = ("config scope", "config hook", "config source")
 
 
@@ -121,7 +122,7 @@ def _entry_ground(compared: Compared, entry: Difference, differing: set[str], so
 def _follows_from_any(path: str, differing: set[str], sources: Sources | None = None) -> tuple[str, str] | None:
     """Say that an entry follows from others where it cannot be told from which; None where no other differs."""
     if sources is not None and sources.code_differs:
-        return "config, default changed", "computed in a config scope, by code that was changed"
+        return "config, default changed", BY_CHANGED_CODE
     others = sorted(differing - {path, "seed"})
     return ("config, follows", f"computed in a config scope, likely from {listed(others)}") if others else None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 #: ground -> weight, reason
 GROUNDS: dict[str, tuple[float, str]] = {
+    "experiment": (0.99, "another experiment, with a main file of its own, is another program"),
     "command": (0.97, "another command of the experiment is another function"),
     "config, set": (0.95, "somebody set the entry for this run: on the command line, in a named config, in a file"),
     "config, default changed": (0.90, "the value stands in the code or in a file of settings, and was changed there"),

@@ -24,7 +24,7 @@ def outcome_differences(compared: Compared) -> list[Difference]:
         return []
     runs = compared.runs
     found = _plain(compared, "status", [{"status": state} for state in compared.states])
-    found += _plain(compared, "status", [_failure(run) for run in runs])
+    found += _plain(compared, "status", [failure_of(run) for run in runs])
     found += _plain(compared, "result", [_result(run) for run in runs])
     found += _plain(compared, "result", [flat(run.info, "info") if run.info else {} for run in runs])
     found += _metric_differences(compared)
@@ -81,7 +81,7 @@ def _short(value: Any) -> str:
     return format(value, ".6g") if isinstance(value, float) else str(value)
 
 
-def _failure(run: RunRecord) -> dict[str, Any]:
+def failure_of(run: RunRecord) -> dict[str, Any]:
     """Return the last line of the traceback."""
     lines = [line for part in run.fail_trace or () for line in str(part).splitlines() if line.strip()]
     return {"fail_trace": lines[-1].strip()} if lines else {}
@@ -143,7 +143,7 @@ def _apart(values: Sequence[Any], series: Sequence[Series | None], first: tuple[
     points = counted(lengths[0], "point") if all_same(lengths) else listed(list(map(str, lengths))) + " points"
     where = f"{parting} at step {_short(step)}" if place else f"{parting} at the first point, step {_short(step)}"
     if place and place >= min(lengths):
-        where = f"equal up to step {_short(step)}, where one of them ends"
+        where = f"equal as far as both go ({counted(place, 'point')})"
     told = distance(values)
     return f"{told + '; ' if told else ''}{where}; {points}"
 

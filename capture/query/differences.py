@@ -7,7 +7,8 @@ could not be compared.
 
 from __future__ import annotations
 
-from capture.query._compared import Compared, counted, listed
+from capture.query._compared import Compared, all_same, counted, listed
+from capture.query._config_differences import BY_CHANGED_CODE
 from capture.query._difference import CAUSES, OUTCOMES, Difference
 from capture.query._grounds import weight_of
 
@@ -149,6 +150,7 @@ def compare(
     causes += input_differences(compared, [each for each in config if not each.same])
     causes += environment_differences(compared) + host_differences(compared)
     outcomes = outcome_differences(compared)
+    _are_other_experiments(compared, causes)
     _judge_together(compared, causes, outcomes)
     for run in runs:
         compared.limits += getattr(run, "limits", ())
@@ -170,6 +172,40 @@ def names_of(runs: Sequence[RunRecord]) -> list[str]:
 
 
 # ------------------------------------------------------------------------------------------- what needs the whole of it
+
+STOPPED = ("INTERRUPTED", "PREEMPTED", "TIMEOUT")  #: states of runs that somebody, or something, stopped before the end
+
+
+def _early_end(compared: Compared, place: int) -> str:
+    """Say how a run ended before it was done."""
+    from capture.query._outcome_differences import failure_of
+
+    name, run, state = compared.names[place], compared.runs[place], compared.states[place]
+    after = f" after {_seconds(run.duration)}" if run.duration is not None else ""
+    if state == "FAILED":
+        failure = failure_of(run).get("fail_trace")
+        return f"{name} failed{after}{f': {failure}' if failure else ''}"
+    return f"{name} was stopped{after} ({state}): what came out of it is what there was by then"
+
+
+def _seconds(duration: float) -> str:
+    return f"{duration:,.0f} s" if duration >= 1 else "less than a second"
+
+
+def _are_other_experiments(compared: Compared, causes: list[Difference]) -> None:
+    """Put before everything else that the runs are of experiments with main files of their own.
+
+    What such runs have in their configuration is no change of one into the other.
+    """
+    names = [run.name for run in compared.runs]
+    mains = [str(run.experiment.get("mainfile") or "") for run in compared.runs]
+    if all_same(names) or all_same(mains) or not all(compared.has_run()):
+        return
+    why = f"other experiments, with main files of their own: {listed(list(dict.fromkeys(mains)))}"
+    causes.append(Difference("command", "experiment", names, weight=weight_of("experiment"), why=why))
+    for each in causes:
+        if each.why == BY_CHANGED_CODE:
+            each.why = "computed in a config scope, by the code of another experiment"
 
 
 def _judge_together(compared: Compared, causes: list[Difference], outcomes: list[Difference]) -> None:
@@ -206,7 +242,11 @@ def _say_what_is_left(
         compared.limits.insert(0, f"{compared.named(died)} died: what came out of it is what there was by then")
     if any(unfinished):
         compared.limits.insert(0, f"{compared.named(unfinished)} had not ended when this was compared")
-    is_whole = not any(died) and not any(unfinished)
+    stopped = [place for place, state in enumerate(compared.states) if state in ("FAILED", *STOPPED)]
+    if len(set(compared.states)) > 1:  # runs that all ended alike are compared like any others
+        for place in stopped[::-1]:
+            compared.limits.insert(0, _early_end(compared, place))
+    is_whole = not any(died) and not any(unfinished) and not (stopped and len(set(compared.states)) > 1)
     if came_out and is_whole and not [each for each in counting if each.weight > weight_of("source, comments")]:
         unseen = [
             "nothing that was recorded differs, and yet what came out does. What no record holds: the order in which "

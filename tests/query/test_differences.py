@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -29,6 +30,9 @@ def defaults():
 def train(lr, warmup, stamp):
     return lr
 """
+
+
+START = datetime(2026, 1, 31, 9, tzinfo=timezone.utc)
 
 
 def stored(name: str, data: bytes, digest: bool = True) -> StoredFile:
@@ -568,7 +572,7 @@ def test_results_are_compared_with_their_distance():
     ("before", "after", "why"),
     [
         ([3, 2, 1], [3, 2, 0.5], "-0.5, -50 %; they part at step 2; 3 points"),
-        ([3, 2], [3, 2, 1], "-1, -50 %; equal up to step 2, where one of them ends; 2 and 3 points"),
+        ([3, 2], [3, 2, 1], "-1, -50 %; equal as far as both go (2 points); 2 and 3 points"),
         ([1], [2], "+1, +100 %; they part at the first point, step 0; 1 point"),
         ([1, math.nan], [1, 2], "they part at step 1; 2 points"),
     ],
@@ -765,6 +769,37 @@ def test_a_run_that_goes_on_is_not_a_riddle():
     other.status, other.result = "RUNNING", None
     limits = compare([one, other]).limits
     assert limits == ["2 had not ended when this was compared"]
+
+
+@pytest.mark.parametrize("state", ["INTERRUPTED", "PREEMPTED", "TIMEOUT"])
+def test_a_run_that_was_stopped_early_needs_no_other_explanation(state):
+    """What came out of it is half of it: threads and kernels have nothing to do with that."""
+    one, other = pair()
+    other.status, other.result = state, None
+    other.start_time, other.stop_time = START, START + timedelta(seconds=3)
+    [limit] = compare([one, other]).limits
+    assert limit.startswith(f"2 was stopped after 3 s ({state})")
+    one.status = state  # both: then what differs is to be explained
+    one.start_time, one.stop_time = other.start_time, other.stop_time
+    assert "nothing that was recorded differs" in compare([one, other]).limits[0]
+
+
+def test_a_run_that_failed_is_explained_by_its_exception():
+    """It is what one looks for."""
+    one, other = pair()
+    other.status, other.result = "FAILED", None
+    other.fail_trace = ["Traceback (most recent call last):\n", "ValueError: no good\n"]
+    assert compare([one, other]).limits == ["2 failed: ValueError: no good"]
+
+
+def test_runs_of_other_experiments_differ_in_that_first():
+    """Nobody changed the code of one into that of the other."""
+    one, other = pair(lr=0.1)
+    other.config["lr"] = 0.2
+    other.experiment = {**other.experiment, "name": "f", "mainfile": "other.py"}
+    first = compare([one, other]).causes[0]
+    assert (first.kind, first.name, first.values) == ("command", "experiment", ["e", "f"])
+    assert "main.py and other.py" in first.why
 
 
 def test_bytes_that_are_not_those_of_the_record_are_not_compared():
