@@ -337,13 +337,23 @@ class Lineage:
     def _start_at_folder(self, graph: Graph, folder: str) -> None:
         """Start at what runs knew in a folder, and is there still as they knew it."""
         inside = folder.rstrip(os.sep) + os.sep
+        changes: dict[str, str] = {}
         for path, known in self._paths.items():
             if path != folder and not path.startswith(inside):
                 continue
-            for use in {use.key: use for _, use in known if use.role != RAN}.values():
-                if use.key not in graph.start and _is_there(use, path):
-                    graph.start.append(use.key)
+            uses = {use.key: use for _, use in known if use.role != RAN}
+            there = [key for key, use in uses.items() if key in graph.start or _is_there(use, path)]
+            graph.start += [key for key in there if key not in graph.start]
+            if uses and not there:
+                changes.update(_changes(list(uses.values())[-1], path))
             self._add_versions(graph, known)
+        told = [
+            f"what was read or written here {what}" if path == folder else f"the file {path[len(inside) :]} {what}"
+            for path, what in sorted(changes.items())
+        ]
+        graph.notes += told[:_NAMED]
+        if len(told) > _NAMED:
+            graph.notes.append(f"{len(told) - _NAMED} more files have changed or are gone")
         if not graph.start and not graph.versions:
             raise LineageError(folder, f"no recorded run of {self.store.url} read or wrote anything in {folder}")
 
@@ -565,6 +575,26 @@ def _digest_of_stored(stored: StoredFile) -> str | None:
     except OSError:  # the store has the name, not the bytes
         return None
     return hashing.hexdigest()
+
+
+def _changes(use: Use, path: str) -> dict[str, str]:
+    """Return what became of a file, or of the files of a folder, that are not now what they were: by path."""
+    files: list[Any] = []
+    if use.manifest is not None and os.path.isdir(path):
+        try:
+            files = _files_of(use)
+        except (OSError, CaptureError):
+            pass  # the folder is told of as a whole
+    found = {}
+    for file in files:
+        inside = os.path.join(path, *file["name"].split("/"))
+        one = Use(READ, inside, digest=file["digest"], size=file["size"])
+        one.sampled = bool(file.get("sampled"))
+        if not _is_there(one, inside):
+            found.update(_changes(one, inside))
+    if found or (use.digest is None and os.path.lexists(path)):
+        return found
+    return {path: "has changed since a run knew it" if os.path.lexists(path) else "is gone from the disk"}
 
 
 def _is_there(use: Use, path: str) -> bool:

@@ -322,6 +322,22 @@ def test_a_folder_on_disk_is_compared_file_by_file(tmp_path):
         graph(str(tmp_path), *PIPELINE)
 
 
+def test_of_a_folder_on_disk_it_is_said_which_files_changed_or_are_gone(tmp_path):
+    """That a folder is not what it was is half of an answer: which file is the one that people look for."""
+    names = ("Same.csv", "changed.csv", "gone.csv")
+    for name in names:
+        (tmp_path / name).write_text(name)
+    record = run(1, reads=[(str(tmp_path / name), name.encode()) for name in names])
+    assert graph(str(tmp_path), record).notes == []
+    (tmp_path / "changed.csv").write_text("other")
+    (tmp_path / "gone.csv").unlink()
+    said = ["the file changed.csv has changed since a run knew it", "the file gone.csv is gone from the disk"]
+    assert graph(str(tmp_path), record).notes == said
+    whole = run(2)
+    folder_entry(whole, str(tmp_path), {name: name.encode() for name in names}, whole.facts["lineage"]["inputs"])
+    assert graph(str(tmp_path), whole).notes == said
+
+
 def test_a_very_large_file_is_known_by_its_sample(tmp_path):
     """Runs hash a sample of it, by the rule of the documented format; so does the question."""
     path = tmp_path / "big"
