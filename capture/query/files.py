@@ -157,13 +157,21 @@ class RunFiles(list["RunFile"]):
     def save(self, folder: str | os.PathLike[str] = ".", overwrite: bool = False) -> list[str]:
         """Write all files into a folder, see `RunFile.save`; return their paths.
 
-        Those of several runs go into a folder for each, which is called as its run.
+        Those of several runs go into a folder for each, which is called as its run. Files of one name that differ are
+        told apart by more of their paths, or by their digests; the same bytes of one name are written once.
         """
-        runs = {str(each.run) for each in self}
-        paths = []
+        runs = {str(each.run): RunFiles(other for other in self if other.run == each.run) for each in self}
+        names = {label: _names_apart(files) for label, files in runs.items()}
+        paths: list[str] = []
+        saved: dict[str, str | None] = {}
         for each in self:
-            target = os.fspath(folder) if len(runs) < 2 else os.path.join(folder, *safe_parts(str(each.run))[-1:])
-            paths.append(each.save(os.path.join(target, ""), overwrite))
+            label = str(each.run)
+            target = os.fspath(folder) if len(runs) < 2 else os.path.join(folder, *safe_parts(label)[-1:])
+            path = _place_in(target, names[label][id(each)])
+            if path not in saved or each.digest is None or saved[path] != each.digest:
+                path = each.save(path, overwrite)
+                saved[path] = each.digest
+            paths.append(path)
         return paths
 
     def _repr_html_(self) -> str:
@@ -202,12 +210,42 @@ class FileNotInRunError(CaptureError, KeyError):
 
 
 def named(files: Iterable[RunFile], name: str) -> RunFile:
-    """Return the file of that name; the last one, where a run has several (a resource that changed)."""
+    """Return the file of that name; the last one, where a run has several (a resource that changed).
+
+    The end of a path is enough, from a separator on, if it is that of one file.
+    """
     listed = list(files)
     for each in reversed(listed):
         if each.name == name:
             return each
-    raise FileNotInRunError(name, [each.name for each in listed])
+    tail = "/" + name.replace("\\", "/").lstrip("/")
+    ending = [each for each in listed if each.name.replace("\\", "/").endswith(tail)]
+    if len({each.name for each in ending}) == 1 or len({each.digest or id(each) for each in ending}) == 1:
+        return ending[-1]
+    raise FileNotInRunError(name, [each.name for each in ending or listed])
+
+
+def _names_apart(files: Iterable[RunFile]) -> dict[int, str]:
+    """Return under which name each file of a run is to be saved, by its `id`: files that differ get different names."""
+    places: dict[str, list[RunFile]] = {}
+    for each in files:
+        places.setdefault(os.path.normcase(os.path.join(*safe_parts(each.name))), []).append(each)
+    names = {}
+    for alike in places.values():
+        if len({each.digest or id(each) for each in alike}) == 1:
+            names.update({id(each): each.name for each in alike})
+            continue
+        paths = [each.name.replace("\\", "/").split("/") for each in alike]
+        shared = 0
+        while len({tuple(path[: shared + 1]) for path in paths}) == 1 and all(len(path) > shared + 1 for path in paths):
+            shared += 1
+        rests = ["/".join(path[shared:]).lstrip("/") for path in paths]
+        for number, (each, rest) in enumerate(zip(alike, rests)):
+            if any(rest == other and each.digest != alike[at].digest for at, other in enumerate(rests)):
+                stem, ending = os.path.splitext(rest)
+                rest = f"{stem}-{each.digest[:12] if each.digest else number}{ending}"
+            names[id(each)] = rest
+    return names
 
 
 def fits(name: str, pattern: str) -> bool:

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 import pytest
 
 from capture import SETTINGS, Experiment, open_store
+from capture.digests import digests_of
 from capture.errors import CaptureError, RecordError, RunNotFoundError
 from capture.expressions import ExpressionError
 from capture.filters import field
 from capture.query.asking import NotAConditionError
 from capture.query.client import NoSuchValueError, Runs, Store, StoredRun
-from capture.query.files import FileNotInRunError, RunFile, SavedAlreadyError, safe_parts
+from capture.query.files import FileNotInRunError, RunFile, RunFiles, SavedAlreadyError, safe_parts
 from capture.query.grouping import spread
 from capture.query.reprs import shown
 from capture.records import RunRecord, StoredFile, bytes_opener
@@ -611,8 +612,9 @@ def test_files_are_found_by_name_and_pattern(store):
     assert {file.kind for file in run.files()} == {"artifacts", "resources", "sources"}
     assert run.files("nowhere*") == []
     assert len(store.runs().files("*.csv")) == 6
+    assert run.artifact("table.csv").name == "tables/table.csv", "as capture get finds it"
     with pytest.raises(FileNotInRunError, match=r"did you mean:  tables/table\.csv"):
-        run.artifact("table.csv")
+        run.artifact("tables/tabel.csv")
     with pytest.raises(ValueError, match="kinds"):
         run.files(kind="artefacts")
 
@@ -633,6 +635,22 @@ def test_a_file_is_saved_under_its_name_or_another(store, tmp_path):
     assert file.to_pandas()["b"][0] == 3
     paths = store.runs().files("*.csv").save(tmp_path / "all")
     assert len(set(paths)) == 6 and sorted(os.listdir(tmp_path / "all")) == list("123456")
+
+
+def test_files_of_one_name_are_found_and_saved_apart(tmp_path):
+    """Inputs are known by whole paths: two folders may hold a points.csv each, and one file may change in a run."""
+    told = {"/p/a/x.csv": b"1", "/p/b/x.csv": b"2", "/p/b/other.csv": b"3"}
+    files = RunFiles(made(name, data, digests_of(data)[0]) for name, data in told.items())
+    assert files["other.csv"] is files[2] and files["a/x.csv"] is files[0]
+    with pytest.raises(FileNotInRunError, match="there are:     /p/a/x.csv, /p/b/x.csv$"):
+        files["x.csv"]
+    changed = made("/p/a/x.csv", b"4", digests_of(b"4")[0])
+    files += [changed, made("/p/b/other.csv", b"3", files[2].digest)]
+    assert files["a/x.csv"] is changed, "the last one"
+    paths = [os.path.relpath(path, tmp_path).replace(os.sep, "/") for path in files.save(tmp_path)]
+    first, last = (f"a/x-{each.digest[:12]}.csv" for each in (files[0], changed))
+    assert paths == [first, "b/x.csv", "other.csv", last, "other.csv"]
+    assert [(tmp_path / path).read_bytes() for path in paths] == [b"1", b"2", b"3", b"4", b"3"]
 
 
 @pytest.mark.parametrize(
