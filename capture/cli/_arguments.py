@@ -42,10 +42,26 @@ def parse(usage: str, arguments: list[str]) -> dict[str, Any] | None:
         said = str(error).partition("\n")[0].strip()
         because = "" if not said or said.startswith(("Usage", "Warning")) else f" ({said})"
         raise CommandLineError(
-            f"these arguments are not understood: {' '.join(arguments)}{because}\n{lines}\n"
+            f"these arguments are not understood: {' '.join(arguments)}{because}{_slip(usage, words[1:])}\n{lines}\n"
             f"capture {arguments[0]} --help says more."
         ) from None
     return {name: _dashes_back(value) for name, value in parsed.items()}
+
+
+def _slip(usage: str, words: list[str]) -> str:
+    """Ask whether another option was meant by one that there is not; "" if all of them are known."""
+    import re
+
+    from capture.errors import suggest
+
+    known = set(re.findall(r"--[a-z][a-z-]*", usage))
+    before_end = words[: words.index("--")] if "--" in words else words
+    for word in before_end:
+        name = word.partition("=")[0]
+        if name[:2] == "--" and not any(each.startswith(name) for each in known):
+            close = suggest(name, sorted(known))
+            return f"\ndid you mean {close}?" if close else ""
+    return ""
 
 
 def _dashes_back(value: Any) -> Any:

@@ -180,9 +180,9 @@ def _chosen(store: Reader, runs: list[str]) -> Iterator[Any]:
 def _meant(store: Reader, text: str) -> list[Any]:
     try:
         return [store.get(text).label]
-    except RunNotFoundError as error:
+    except RunNotFoundError:
         if not any(sign in text for sign in "<>= "):
-            raise CommandLineError(str(error)) from error
+            raise
     from capture.expressions import parse
 
     return [record.label for record in store.find(parse(text))][::-1]

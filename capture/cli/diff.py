@@ -22,7 +22,7 @@ from capture.cli._console import (
     screen_size,
     styled,
 )
-from capture.errors import CommandLineError
+from capture.errors import CommandLineError, RunNotFoundError
 from capture.filters import MISSING
 
 TYPE_CHECKING = False
@@ -100,6 +100,8 @@ def _check(arguments: dict[str, Any]) -> None:
     """Say what is wrong on the command line before anything is read."""
     words = [str(each) for each in arguments["RUN"]]
     folders = [word for word in words if is_folder(word)]
+    for word in words:
+        _check_word(word)
     if len(folders) > 1 or len(folders) == len(words):
         raise CommandLineError(f"one folder is compared with runs, got {' and '.join(folders)}")
     if len(words) < 2:
@@ -113,6 +115,18 @@ def _check(arguments: dict[str, Any]) -> None:
 
         check_target(arguments["--html"], arguments["--force"], "--html=FILE")
     _context(arguments)
+
+
+def _check_word(word: str) -> None:
+    """Say that a run is named by its label alone, where somebody names its store with it."""
+    import re
+
+    is_url = "/" in word and re.match(r"[a-z][a-z0-9+.-]+:", word) is not None
+    if is_url or (is_folder(word) and os.path.isfile(os.path.join(word, "run.json"))):
+        raise CommandLineError(
+            f"{word} names a store: the runs are those of one store, which --store=URL names, and are written as their"
+            " labels. To compare runs of two stores, capture cp brings them into one"
+        )
 
 
 def _keep_sections(comparison: Comparison, arguments: dict[str, Any]) -> None:
@@ -153,7 +167,7 @@ def _runs(arguments: dict[str, Any], store: Store) -> tuple[list[RunRecord], lis
 
     words = [str(each) for each in arguments["RUN"]]
     folders = [word for word in words if is_folder(word)]
-    runs: list[Any] = [None if word in folders else store.get(word) for word in words]
+    runs: list[Any] = [None if word in folders else _run(store, word) for word in words]
     for place, word in enumerate(words):
         if word in folders:
             from capture.query.working_tree import FolderNotFoundError, InterpreterError, working_tree
@@ -164,6 +178,16 @@ def _runs(arguments: dict[str, Any], store: Store) -> tuple[list[RunRecord], lis
             except (FolderNotFoundError, InterpreterError) as error:
                 raise CommandLineError(str(error)) from error
     return runs, names_of(runs)
+
+
+def _run(store: Store, word: str) -> RunRecord:
+    """Return a run of the store; where a folder has the name of none, say how that is named."""
+    try:
+        return store.get(word)
+    except RunNotFoundError as error:
+        if not os.path.isdir(word):
+            raise
+        raise CommandLineError(f"{error}\nthere is a folder of that name: write ./{word} for it") from error
 
 
 def is_folder(word: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from capture.cli._arguments import chosen_store
 from capture.cli._console import escape, hint, print_table
 from capture.cli._runs import chosen_runs, label_of
@@ -23,7 +25,7 @@ With neither --add nor --remove, the tags of these runs are listed; without a ru
 number of runs that have each.
 
 Options:
-  -a TAG, --add=TAG     Add a tag; may be given several times.
+  -a TAG, --add=TAG     Add a tag; may be given several times. A comma is part of the tag.
   -r TAG, --remove=TAG  Take a tag away; may be given several times.
   --where=EXPR          The runs for which a condition holds: "config.lr < 0.1", "status == 'FAILED'".
   --store=URL           The store that the runs are in.
@@ -48,6 +50,9 @@ def run(arguments: dict[str, Any]) -> int:
         runs = chosen_runs(store, arguments)
         rows = []
         for each in runs:
+            missing = [tag for tag in dict.fromkeys(remove) if tag not in each.tags]
+            if missing:
+                print(f"run {label_of(each)} has no tag {', '.join(map(escape, missing))}", file=sys.stderr)
             tags = change_tags(each, add, remove) if add or remove else each.tags
             rows.append([label_of(each), ", ".join(tags)])
     if not rows:

@@ -203,3 +203,11 @@ def test_a_deletion_that_broke_off_is_seen_by_doctor(tmp_path, monkeypatch):
     assert binned(url) == [] and len(os.listdir(tmp_path / "runs" / "_capture" / "trash")) == 1
     monkeypatch.setattr(_file_health, "LEFT_OVER_S", -1.0)
     assert any("left by writes that broke off" in text for _, text, _ in FileStoreReader(url).health())
+
+
+@pytest.mark.parametrize("command", ["restore", "purge"])
+def test_of_a_run_that_is_in_sight_it_is_said_that_it_is(command, tmp_path, capsys):
+    """Nothing has to be done to have it back, and what is to be deleted goes into the bin first."""
+    url = fill(str(tmp_path / "runs"), tmp_path, "01")
+    assert main([command, *(["--yes"] if command == "purge" else []), f"--store={url}", "1"]) == 1
+    assert "run '1' is not in the bin: there is nothing to restore" in capsys.readouterr().err

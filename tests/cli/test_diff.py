@@ -12,6 +12,7 @@ import pytest
 from capture.cli import main
 from capture.cli.diff import is_folder, shown_values
 from capture.filters import MISSING
+from tests.cli.making import fill
 from tests.e2e.scripts import Folder
 from tests.project.tree import ROOT
 
@@ -391,3 +392,17 @@ def test_a_narrow_screen_gets_one_cause_after_the_other(three, capsys, monkeypat
     assert not _has_room([""] * 5, rows)
     monkeypatch.setenv("COLUMNS", "30")
     assert _has_room([""] * 5, rows)
+
+
+def test_a_store_or_folder_in_place_of_a_run_is_explained(tmp_path, monkeypatch, capsys):
+    """Who writes ``runs/1`` or the URL of another store hears how a run is named; a folder is written with a slash."""
+    monkeypatch.chdir(tmp_path)
+    fill("runs", tmp_path, "01")
+    os.mkdir("repo")
+    for word, said in {
+        "runs/1": "runs/1 names a store",
+        "tinydb:tdb/1": "tinydb:tdb/1 names a store",
+        "repo": "write ./repo for it",
+    }.items():
+        assert main(["diff", "1", word]) == 2
+        assert said in capsys.readouterr().err

@@ -31,6 +31,12 @@ def test_tags_are_added_and_taken_away_in_one_go(url, capsys):
     assert out[-2:] == ["1    keep, baseline", "3    baseline, keep"]
 
 
+def test_a_tag_that_is_not_there_to_be_taken_away_is_told(url, capsys):
+    """A slip in its name would otherwise go unnoticed; for a script it is no failure."""
+    assert main(["tag", f"--store={url}", "-r", "nosuch", "1"]) == 0
+    assert capsys.readouterr().err == "run 1 has no tag nosuch\n"
+
+
 def test_without_options_tags_are_listed(url, capsys):
     """What a run is tagged with, and which tags there are at all."""
     main(["tag", f"--store={url}", "-a", "a b", "-a", "c", "1", "2"])
