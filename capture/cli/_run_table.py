@@ -32,6 +32,7 @@ _TITLES = {"start_time": "start", "stop_time": "stop"}
 _WIDEST_CELL = 32
 _NARROWED_CELL = 18
 _SPECIAL = "*?["
+_METRICS_ALIKE = 3  #: metrics that are shown though they are the same in all runs, where none differs
 
 
 class Unreadable:
@@ -164,7 +165,8 @@ def telling_columns(rows: Sequence[Row]) -> list[str]:
     several = len(rows) > 1
     kept = []
     columns = all_columns(rows)
-    changing = {*settings_that_vary(rows), *varied((each for each in columns if each.startswith("metrics.")), rows)}
+    metrics = [column for column in columns if column.startswith("metrics.")]
+    changing = {*settings_that_vary(rows), *(varied(metrics, rows) or sorted(metrics)[:_METRICS_ALIKE])}
     for column in columns:
         if column == "name":
             is_kept = column in changing
@@ -191,7 +193,7 @@ def chosen_columns(patterns: Sequence[str], rows: Sequence[Row]) -> list[str]:
     candidates = [*usual, *rare]
     found: dict[str, None] = {}
     for pattern in _split(patterns, candidates):
-        matching = matched(pattern, usual) or matched(pattern, rare)  # l* is no wish to see loss.count
+        matching = matched(pattern, candidates if _asks_for_parts(pattern, rows) else usual) or matched(pattern, rare)
         if not matching and not set(_SPECIAL) & set(pattern):
             # what no table lists: host.cpu, packages.numpy, facts.usage.cpu_s
             matching = [pattern] if any(_comparable(row[pattern]) is not MISSING for row in rows) else []
@@ -201,9 +203,30 @@ def chosen_columns(patterns: Sequence[str], rows: Sequence[Row]) -> list[str]:
     return list(found)
 
 
-def without(columns: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """Return the columns that no pattern means."""
-    dropped = {column for pattern in _split(patterns, columns) for column in matched(pattern, columns)}
+def _asks_for_parts(pattern: str, rows: Sequence[Row]) -> bool:
+    """Say whether a pattern is about more than the last value of a metric: ``loss.*``; l* and metrics.* are not."""
+    from fnmatch import fnmatchcase
+
+    name = pattern.removeprefix("metrics.").rpartition(".")[0]
+    if not name.strip("*"):
+        return False
+    return any(fnmatchcase(metric, name) for metric in dict.fromkeys(each for row in rows for each in row.metrics))
+
+
+def without(columns: Sequence[str], patterns: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """Return the columns that no pattern means.
+
+    Raises
+    ------
+    CommandLineError
+        If a pattern means no column of these runs, neither one that is shown nor another.
+    """
+    dropped: set[str] = set()
+    for pattern in _split(patterns, columns):
+        matching = matched(pattern, columns)
+        if not matching:
+            chosen_columns([pattern], rows)
+        dropped.update(matching)
     return [column for column in columns if column not in dropped]
 
 

@@ -131,7 +131,7 @@ class Wanted:
         if self.sort is not None and rows and not self.cols:
             sort = table.sort_path(self.sort, rows)
             columns += [sort] if sort not in columns else []
-        columns = table.without(columns, self.drop)
+        columns = table.without(columns, self.drop, rows)
         if self.only_changed:
             columns = ["label", *table.varied([column for column in columns if column != "label"], rows)]
         return columns
@@ -257,7 +257,7 @@ def grouped(rows: Sequence[Row], wanted: Wanted) -> Groups:
         chosen = table.chosen_columns(wanted.cols, rows)
         outcomes = [column for column in chosen if column not in keys and any(is_number(row[column]) for row in rows)]
     outcomes = [column for column in outcomes if any(is_number(row[column]) for row in rows)]
-    kept = table.without([*keys, *outcomes, "status", "runs"], wanted.drop)
+    kept = table.without([*keys, *outcomes, "status", "runs"], wanted.drop, rows)
     keys, outcomes = [each for each in keys if each in kept], [each for each in outcomes if each in kept]
     states = [] if "status" in keys else ["status"]
     values = []

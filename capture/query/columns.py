@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 #: what is read of each run before its configuration is looked at
 LEADING = ("name", "status", "start_time", "duration")
 _STORED = frozenset(vars(RunRecord()))
+#: what a path may be besides an entry of the configuration or a metric
+_PARTS = _STORED | {"name", "git", "user", "duration", "packages", "output", "params", "summary", "state", "project"}
 _MANY = 8  #: columns of the configuration from which on it is taken apart as a whole
 
 #: words of a metric's name that say that less is better
@@ -290,6 +292,8 @@ def _differs(one: Any, other: Any) -> bool:
 def short_names(columns: Sequence[str]) -> dict[str, str]:
     """Return a heading for each column: without ``config.``, ``metrics.`` and ``.last``, where that is clear.
 
+    What would read like a part of the run itself, such as its ``name``, is written out.
+
     Examples
     --------
     >>> short_names(["config.lr", "config.loss", "metrics.loss.last"])
@@ -297,7 +301,9 @@ def short_names(columns: Sequence[str]) -> dict[str, str]:
     """
     short = {column: _shortened(column) for column in columns}
     taken = list(short.values())
-    return {column: name if taken.count(name) == 1 else column for column, name in short.items()}
+    return {
+        column: name if taken.count(name) == 1 and name not in _PARTS else column for column, name in short.items()
+    }
 
 
 def _shortened(column: str) -> str:

@@ -146,6 +146,39 @@ def test_all_runs_are_sorted_not_only_the_newest(six_runs, ls, capsys):
     assert "losss" in capsys.readouterr().err
 
 
+def test_metrics_that_are_alike_in_all_runs_are_shown(tmp_path, ls, monkeypatch):
+    """Three runs of the same code have the same loss: it is what came out, all the same."""
+    store = str(tmp_path / "runs")
+    for number in (1, 2):
+        told = story(tmp_path, number, {"lr": number}).metrics(d=[1.0], c=[1.0], b=[1.0], a=[0.5])
+        tell(FileStorageObserver(store), told.complete())
+    monkeypatch.chdir(tmp_path)
+    assert ls()[0].split() == ["label", "start", "status", "duration", "lr", "c", "b", "a"]
+    assert ls("--only-changed")[0].split() == ["label", "lr"]
+
+
+def test_an_entry_called_like_a_part_of_the_run_is_written_out(tmp_path, ls, monkeypatch):
+    """Under the heading `name` the experiment is meant, as by --cols=name."""
+    store = str(tmp_path / "runs")
+    for number in (1, 2):
+        config = {"name": f"n{number}", "status": number, "lr": number}
+        tell(FileStorageObserver(store), story(tmp_path, number, config).complete())
+    monkeypatch.chdir(tmp_path)
+    assert ls()[0].split()[-3:] == ["lr", "config.name", "config.status"]
+    assert ls("--cols=name,config.name")[1].split() == ["2", "digits", "n2"]
+
+
+def test_all_parts_of_a_metric_are_asked_for(six_runs, ls, capsys):
+    """A pattern below a metric means its extremes, too; a slip in --drop is told as one in --cols is."""
+    parts = ["loss", "loss.min", "loss.max", "loss.step", "loss.count"]
+    assert ls("--cols=metrics.loss.*")[0].split() == ls("--cols=loss.*")[0].split() == ["label", *parts]
+    assert ls("--cols=metrics.*")[0].split() == ["label", "loss", "accuracy"]
+    assert main(["ls", "--drop=losss"]) == 2
+    assert "Did you mean 'loss'?" in capsys.readouterr().err
+    assert main(["ls", "--group-by", "--drop=losss"]) == 2
+    assert main(["ls", "--drop=layers"]) == 0  # there is one, which is not shown
+
+
 def test_labels_are_sorted_as_numbers(tmp_path, ls, monkeypatch):
     """Run 10 comes after run 9, though labels are text in many stores."""
     store = str(tmp_path / "runs")
