@@ -346,7 +346,7 @@ SORTED_OUT = [
     ("'größe' in tags", 6),
     ("user == 'bob'", 10),
     ("packages.torch == '2.1.0'", 8),
-    ("config.x.startswith('ad')", 30),
+    ("config.x.startswith('ad')", 31),  # tuples, which MongoDB has not, are looked at
     ("config.opt.lr > 5.7", 25),  # configs with keys that MongoDB cannot hold are all looked at
     ("'größe' in tags or start_time > '2 days ago'", 6),
     ("'paper' in notes", 10),
