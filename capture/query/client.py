@@ -331,7 +331,7 @@ class Store(Reader):
 
     def find(self, where: Condition = None, limit: int | None = None) -> Iterator[StoredRun]:
         """Yield the runs for which a condition holds, newest first, one by one; see `runs` for more."""
-        for record in self.reader.find(condition(where), limit):
+        for record in self.reader.find(condition(where, self), limit):
             yield self.run_of(record)
 
     def runs(self, where: Condition = None, *, labels: Iterable[Any] | None = None) -> Runs:
@@ -409,7 +409,7 @@ class Runs:
         steps: Sequence[_Step] = (),
         picked: Sequence[StoredRun] | None = None,
     ) -> None:
-        self.store, self.where = store, condition(where)
+        self.store, self.where = store, condition(where, store)
         self._steps = tuple(steps)
         self._is_picked = picked is not None
         self._read: list[StoredRun] | None = None if picked is None else list(picked)
@@ -418,7 +418,7 @@ class Runs:
 
     def filter(self, where: Condition) -> Runs:
         """Return those of these runs for which a condition holds, see `Store.runs`."""
-        wanted = condition(where)
+        wanted = condition(where, self.store)
         if wanted is None:
             return self
         if self._is_picked or self._steps:
@@ -588,9 +588,7 @@ class Runs:
         """
         from capture.query.frames import frame_of
 
-        with _Uncollected():  # once for all of it: each end of it is followed by a collection
-            runs = self._all()
-            return frame_of(self._table(columns), [run.label for run in runs])
+        return frame_of(self._table(columns), [run.label for run in self._all()])
 
     def _table(self, columns: Columns) -> dict[str, list[Any]]:
         from collections.abc import Mapping
@@ -805,12 +803,18 @@ class _Limited(_Step):
         return f"the first {self.count}"
 
 
-def condition(where: Condition) -> Filter | None:
-    """Return the filter that a condition stands for: text, exact values by path, or a filter itself."""
+def condition(where: Condition, store: Store | None = None) -> Filter | None:
+    """Return the filter that a condition stands for: text, exact values by path, or a filter itself.
+
+    What the newest runs of the store have is named where the text is not understood.
+    """
     if isinstance(where, str):
         from capture.query import asking
 
-        return asking.condition(where)
+        def known() -> list[str]:
+            return asking.known_paths(store.reader.find(None, asking.LOOKED_AT)) if store is not None else []
+
+        return asking.condition(where, known=known)
     return as_filter(where)
 
 
