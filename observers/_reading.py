@@ -133,7 +133,7 @@ class StoreReader(Reader):
         if label is not None:
             return label
         if self.find_label(wanted, not binned) is not None:
-            in_sight = f"run {wanted!r} is not in the bin: there is nothing to restore; only what rm put there is purged."
+            in_sight = f"run {wanted!r} is not in the bin: there is nothing to restore, and rm comes before purge."
             because = in_sight if binned else f"run {wanted!r} is in the bin: restore it first."
             raise not_found(self.url, run, self.all_labels(binned), because, binned)
         uids = {uid: label for uid, label in self.uids_like(wanted, binned) if uid}

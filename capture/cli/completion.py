@@ -252,6 +252,8 @@ class _Line:
 
     def values(self, name: str, current: str) -> list[str]:
         """Return what an option may be."""
+        if name == "--source":
+            return _within(lambda: self._files(["sources"]))
         value = next((value for names, value, _ in self._options if name in names), "")
         return self._of_kind(value, current)
 
@@ -265,7 +267,9 @@ class _Line:
         return [] if is_last_of_one else self._of_kind(kinds[place].removesuffix("..."))
 
     def _of_kind(self, kind: str, current: str = "") -> list[str]:
-        if kind in ("SOURCE", "TARGET", "URL", "FILE", "WHAT", "SCRIPT"):
+        if kind == "WHAT":  # a file or a run
+            return [*_within(self._runs), FILES]
+        if kind in ("SOURCE", "TARGET", "URL", "FILE", "SCRIPT"):
             return [FILES]
         if kind in ("FOLDER", "DIR"):
             return [FOLDERS]
@@ -310,14 +314,14 @@ class _Line:
         with self._store() as store:
             return list(map(_plain, tag_counts(store.find(None, 1000))))
 
-    def _files(self) -> list[str]:
+    def _files(self, kinds: list[str] | None = None) -> list[str]:
         from capture.query.fetching import KINDS, files_of
 
         if not self.positional:
             return []
         with self._store() as store:
-            kinds = [kind for kind in KINDS if f"--{kind}" in self.given] or KINDS
-            return [f"{_plain(each.name)}\t{each.kind}" for each in files_of(store.get(self.positional[0]), kinds)]
+            chosen = kinds or [kind for kind in KINDS if f"--{kind}" in self.given] or KINDS
+            return [f"{_plain(each.name)}\t{each.kind}" for each in files_of(store.get(self.positional[0]), chosen)]
 
 
 def _uids() -> list[str]:

@@ -67,6 +67,7 @@ def test_runs_tags_and_files_of_the_chosen_store_are_offered(place):
     assert candidates(["capture", "verify", ""]) == ["2\tdigits COMPLETED", "1\tdigits COMPLETED"]
     assert names("tag", "1", "--remove=") == ["base", "two words"] == names("tag", "1", "-r", "")
     assert names("get", "1", "m") == ["model.bin"] and names("get", "--sources", "1", "") == ["train.py"]
+    assert names("show", "1", "--source=") == ["train.py"] and names("lineage", "") == ["2", "1", FILES]
     assert names("restore", "") == []
     main(["rm", "2"])
     assert names("restore", "") == ["2"] and names("rm", "") == ["1"]
