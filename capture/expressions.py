@@ -23,6 +23,8 @@ _NAMES = (
     *("config", "status", "metrics", "result", "project", "name", "command", "tags", "notes", "git", "packages"),
     *("host", "user", "start_time", "duration", "info", "meta", "facts"),
 )
+#: what tables call them -> their names
+_HEADINGS = {"start": "start_time", "stop": "stop_time", "end": "stop_time", "id": "label"}
 #: words of the language that stand for a condition on something else
 _WORDS = ("project", "state")
 _DEEPEST = 100  #: levels of brackets, which nobody writes by hand
@@ -130,6 +132,10 @@ def parts_of_a_run() -> list[str]:
 
 _EXAMPLES = {"project": '"vision"', "state": '"DIED"'}
 _FROM = f", from {', '.join(_NAMES)}"
+_NOT_COMPUTED = (
+    "nothing is computed: compare a path with a number that is written out; "
+    'a name with other signs stands in brackets and quotes, as in config["a-b"]'
+)
 _METHODS = 'PATH.startswith("..."), PATH.endswith("...") and PATH.matches("*...*")'
 
 
@@ -194,6 +200,9 @@ class _Parser:
             return self._meant(
                 right, self._some_path(left), "==" if isinstance(sign, ast.Is) else "!=", self._value(right)
             )
+        for side in (left, right):
+            if isinstance(side, ast.BinOp):
+                raise self._error(side, _NOT_COMPUTED)
         word = _SIGNS[type(sign)]
         path = self._some_path(left) if isinstance(left, ast.Call) else self._path(left)
         if path is not None:
@@ -217,14 +226,14 @@ class _Parser:
             raise self._error(node, f"here should be the path of a value of the run{called or _FROM}")
         return path
 
-    def _path(self, node: ast.AST) -> str | None:
-        """Return the dotted path that a node names, or None if it is no path."""
+    def _path(self, node: ast.AST, rest: str = "") -> str | None:
+        """Return the dotted path that a node names, or None if it is no path; `rest` is what follows it."""
         if isinstance(node, ast.Name):
             if node.id not in parts_of_a_run() and node.id not in _WORDS:
-                raise self._error(node, f"no path begins with {node.id!r}: {self._better(node.id)}")
+                raise self._error(node, f"no path begins with {node.id!r}: {self._better(node.id, rest)}")
             return node.id
         if isinstance(node, ast.Attribute):
-            before = self._path(node.value)
+            before = self._path(node.value, f".{node.attr}{rest}")
             return None if before is None else f"{before}.{node.attr}"
         if isinstance(node, ast.Subscript):
             before = self._path(node.value)
@@ -234,15 +243,20 @@ class _Parser:
             return None if before is None else f"{before}.{key}"
         return None
 
-    def _better(self, name: str) -> str:
-        """Return what may have been meant by a word that no path begins with."""
+    def _better(self, name: str, rest: str = "") -> str:
+        """Return what may have been meant by a word that no path begins with, and what follows it."""
+        if name in _HEADINGS and not rest:
+            return f"did you mean {_HEADINGS[name]}?"
         known = list(self.known()) if self.known is not None else []
-        ends = [path for path in known if path.removesuffix(".last").endswith("." + name)]
+        whole = f".{name}{rest}"
+        ends = [path for path in known if path.endswith(whole) or path.removesuffix(".last").endswith(whole)]
         if ends:
             return f"did you mean {' or '.join(ends[:3])}?"
         close = suggest(name, (*parts_of_a_run(), *_WORDS))
         if close:
             return f"did you mean {close}?"
+        if rest and not known:
+            return f"did you mean config{whole}? A path begins with {', '.join(_NAMES)}"
         short = {path.split(".", 1)[-1].removesuffix(".last"): path for path in known}
         close = suggest(name, short)
         if close:

@@ -6,6 +6,7 @@ from capture.errors import CommandLineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from capture.filters import Filter
@@ -82,16 +83,33 @@ def chosen_store(arguments: dict[str, Any]) -> Store:
 
 def condition(arguments: dict[str, Any]) -> Filter | None:
     """Return the condition that the words of ``EXPR`` and ``--mine`` make; None if every run is meant."""
-    return condition_of(list(arguments.get("EXPR") or []), mine=bool(arguments.get("--mine")))
+    words = list(arguments.get("EXPR") or [])
+    return condition_of(words, bool(arguments.get("--mine")), lambda: _known_paths(arguments))
 
 
-def condition_of(words: list[str], mine: bool = False) -> Filter | None:
+def _known_paths(arguments: dict[str, Any]) -> list[str]:
+    """Return the paths that the newest runs have values at, for a hint: none if the store cannot be read."""
+    from capture.query.asking import LOOKED_AT, known_paths
+
+    try:
+        with chosen_store(arguments) as store:
+            return known_paths(store.find(limit=LOOKED_AT))
+    except Exception as error:  # noqa: BLE001 - drivers of all kinds; what is wrong with the condition is said without
+        from capture.complaints import logger
+
+        logger().debug("the paths of the newest runs cannot be read: %s", error)
+        return []
+
+
+def condition_of(
+    words: list[str], mine: bool = False, known: Callable[[], list[str]] | None = None
+) -> Filter | None:
     """Return the condition that words make; CommandLineError if it cannot be understood."""
     from capture.expressions import ExpressionError
     from capture.query import asking
 
     try:
-        return asking.condition(words, mine=mine)
+        return asking.condition(words, mine=mine, known=known)
     except ExpressionError as error:
         raise CommandLineError(str(error)) from error
     except asking.NotAConditionError as error:

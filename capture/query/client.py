@@ -109,6 +109,23 @@ class StoredRun(RunRecord):
         return "DIED" if self.status == "RUNNING" and self.store.is_alive(self.record) is False else self.status
 
     @property
+    def duration(self) -> float | None:
+        """Seconds from its start to its end, or to its last sign of life.
+
+        Before the first heartbeat that is now for a run that goes on, and the newest measurement for one that died.
+        """
+        known, start = self.record.duration, self.start_time
+        if known is not None or start is None or self.status != "RUNNING":
+            return known
+        from time import time
+
+        began: float = start.timestamp()
+        if self.store.is_alive(self.record):
+            return max(time() - began, 0.0)
+        times = [each["time"] / 1e6 for each in self.summary.values() if isinstance(each.get("time"), (int, float))]
+        return max(max(times) - began, 0.0) if times else None
+
+    @property
     def dependencies(self) -> list[str]:
         """What was imported, as pip names it: ``numpy==2.1.0``."""
         return [each for each in self.experiment.get("dependencies") or [] if isinstance(each, str)]

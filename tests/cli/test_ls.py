@@ -179,6 +179,16 @@ def test_all_parts_of_a_metric_are_asked_for(six_runs, ls, capsys):
     assert main(["ls", "--drop=layers"]) == 0  # there is one, which is not shown
 
 
+def test_a_path_that_is_written_short_is_completed_from_what_there_is(six_runs, capsys):
+    """`loss < 0.1` is what everybody writes first: the store knows whether that is a metric."""
+    assert main(["ls", "loss < 0.1"]) == 2
+    assert "did you mean metrics.loss.last?" in capsys.readouterr().err
+    assert main(["ls", "loss < 0.1", "--store=nosuch"]) == 2
+    assert "no path begins with 'loss'" in capsys.readouterr().err
+    with open_store("runs") as store, pytest.raises(ValueError, match=r"did you mean config\.lr\?"):
+        store.runs("lr < 0.1")
+
+
 def test_labels_are_sorted_as_numbers(tmp_path, ls, monkeypatch):
     """Run 10 comes after run 9, though labels are text in many stores."""
     store = str(tmp_path / "runs")

@@ -110,6 +110,29 @@ def test_a_word_without_its_beginning_is_completed():
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
+        ("start > 'today'", r"did you mean start_time\?"),
+        ("model.opt.momentum == 0.5", r"did you mean config\.model\.opt\.momentum\?"),
+        ("config.lr * 2 < 0.2", "nothing is computed"),
+        ("0.2 > config.lr * 2", "nothing is computed"),
+        ("config.a-b == 1", r'config\["a-b"\]'),
+    ],
+)
+def test_what_is_not_understood_is_put_right(asked, said):
+    """What tables call it, a path without its first word, arithmetic: each is a natural thing to try."""
+    with pytest.raises(ExpressionError, match=said):
+        condition(asked)
+
+
+def test_a_path_without_its_first_word_is_looked_up_as_a_whole():
+    """Of several entries called momentum it is the one below opt."""
+    run = a_run(model={"opt": {"momentum": 1}}, other={"momentum": 2})
+    with pytest.raises(ExpressionError, match=r"did you mean config\.model\.opt\.momentum\?"):
+        condition("opt.momentum == 0.5", known=lambda: known_paths([run]))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
         ("config.lrr < 1", "no run has config.lrr; did you mean config.lr? There are: config.epochs, config.lr"),
         ("config.learning_rate < 1", "no run has config.learning_rate; did you mean config.lr? There are:"),
         ("config.momentum < 1", "no run has config.momentum; there are: config.epochs, config.lr"),
