@@ -43,6 +43,7 @@ EXPLAINS = 0.3  #: a cause of less weight follows from another, or rarely change
 MOST_ROWS = 300  #: differences that a page lists in one table
 MOST_RUNS = 12  #: runs whose values stand side by side
 MOST_PLOTS = 24  #: metrics whose curves are drawn
+MOST_ALIKE = 6  #: causes of the same weight that the first sentence names
 LONGEST_VALUE = 400  #: characters of a value
 LONGEST_DIFF = 60_000  #: characters of a unified diff
 ALL_DIFFS = 600_000  #: characters of all of them
@@ -85,11 +86,23 @@ def in_a_sentence(comparison: Comparison) -> Html:
     if not causes:
         return escape(NOTHING_WENT_IN_YET if outcomes else NOTHING_DIFFERS)
     first = causes[0]
+    alike = _alike(causes)
+    if len(alike) > 1:
+        names = [together(", " if place else None, element("code", cut(name, 200))) for place, name in enumerate(alike)]
+        among = f", among {counted(len(causes), 'difference')} in what went in."
+        kind = KINDS.get(first.kind, first.kind)
+        return together("The likeliest cause: ", kind, ", one of ", element("strong", names), among)
     others = f", among {counted(len(causes), 'difference')} in what went in" if len(causes) > 1 else ""
     return together(
         "The likeliest cause: ", KINDS.get(first.kind, first.kind), " ", element("strong", element("code", first.name)),
         _changed(first.values), others, "."
     )  # fmt: skip
+
+
+def _alike(causes: Sequence[Difference]) -> list[str]:
+    """Return the names of the first cause and those that weigh as much; of many, how many more there are."""
+    names = [each.name for each in causes if (each.kind, each.weight) == (causes[0].kind, causes[0].weight)]
+    return names if len(names) <= MOST_ALIKE else [*names[: MOST_ALIKE - 1], f"{len(names) - MOST_ALIKE + 1} more"]
 
 
 def _changed(values: Sequence[Any]) -> Html | None:
@@ -352,8 +365,9 @@ def as_markdown(comparison: Comparison, longest: int = LONGEST_MARKDOWN) -> str:
     text.add_table("outcome", "#### What came out", came_out, comparison.names)
     equal += [each for each in comparison.outcomes if each.same]
     text.add_table("equal value", f"{len(equal):,} equal", equal, comparison.names)
+    has_sources = any(each.kind == "source" and each.detail for each in strong)
     for each in (*weak, *came_out):
-        if each.detail:
+        if each.detail and not (has_sources and each.name == "git.patch"):  # it holds the same lines once more
             text.add_diff(each)
     if comparison.limits:
         said = "\n".join(f"- {markdown.prose(limit)}" for limit in comparison.limits)
@@ -367,6 +381,10 @@ def _sentence(comparison: Comparison) -> str:
     if not causes:
         return NOTHING_WENT_IN_YET if differing(comparison.outcomes) else NOTHING_DIFFERS
     first = causes[0]
+    alike = _alike(causes)
+    if len(alike) > 1:
+        names = ", ".join(markdown.code(cut(name, 200)) for name in alike)
+        return f"The likeliest cause is the {markdown.prose(KINDS.get(first.kind, first.kind))}, one of {names}."
     values = [as_text(value, 80) for value in first.values]
     changed = ""
     if len(values) == 2 and all(len(value) <= 40 for value in values):

@@ -90,23 +90,40 @@ class Comparison:
         return f"<Comparison of {listed(self.names)}: {told}>"
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        def text(value: Any) -> str:
-            from capture.filters import MISSING
-
-            told = "\N{EN DASH}" if value is MISSING else value if isinstance(value, str) else repr(value)
-            return escape(told if len(told) <= 200 else told[:199] + "\N{HORIZONTAL ELLIPSIS}")
+        from capture.query.reprs import escape
 
         def row(each: Difference) -> str:
-            cells = [each.kind, each.name, *each.values, each.why]
-            return "<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in cells) + "</tr>"
+            why = f'<div style="opacity:.65">{escape(each.why)}</div>' if each.why else ""
+            cells = [f"{escape(each.name)}{why}", *(escape(_in_short(each, value)) for value in each.values)]
+            return "".join(f'<td style="{_CELL}">{cell}</td>' for cell in (escape(each.kind), *cells))
 
-        head = "".join(f"<th>{text(name)}</th>" for name in ("", "", *self.names, "why"))
+        head = "".join(f'<th style="{_CELL}">{escape(name)}</th>' for name in ("", "", *self.names))
         shown = [each for each in (*self.causes, *self.outcomes) if not each.same]
-        limits = "".join(f"<li>{text(each)}</li>" for each in self.limits)
-        table = f"<table><tr>{head}</tr>{''.join(map(row, shown))}</table>" if shown else "<p>no difference</p>"
+        rows = "".join(f"<tr>{row(each)}</tr>" for each in shown)
+        limits = "".join(f"<li>{escape(each)}</li>" for each in self.limits)
+        table = f"<table><tr>{head}</tr>{rows}</table>" if rows else "<p>no difference</p>"
         return table + (f"<ul>{limits}</ul>" if limits else "")
+
+
+_CELL = "text-align:left;vertical-align:top;overflow-wrap:anywhere"
+_LONGEST_CELL = 200  #: characters
+
+
+def _in_short(difference: Difference, value: Any) -> str:
+    """Return a value for a cell: the beginning of a digest, sizes and times as people write them."""
+    from capture.filters import MISSING
+    from capture.query.reprs import size_text
+
+    if value is MISSING:
+        return "\N{EN DASH}"
+    if difference.name.endswith("_bytes") and isinstance(value, int):
+        return size_text(value)
+    if difference.kind == "usage" and isinstance(value, (int, float)):
+        return f"{value:,.3g} s" if value < 100 else f"{value:,.0f} s"
+    told = value if isinstance(value, str) else repr(value)
+    if len(told) in (32, 40, 64) and not told.strip("0123456789abcdef"):
+        return told[:12]
+    return told if len(told) <= _LONGEST_CELL else told[: _LONGEST_CELL - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def compare(

@@ -210,6 +210,17 @@ def test_markdown_says_the_likeliest_cause_first():
     assert "| `config.lr` configuration | `0.1`<br>config scope defaults (train.py:7) | `0.01`<br>command line | set for run 4 |" in lines
 
 
+def test_causes_of_the_same_weight_are_named_together():
+    """To name one of them would be a guess."""
+    causes = [Difference("source", name, ["0", "1"], None, 0.85, "", f"+{name}") for name in ("helpers.py", "train.py")]
+    causes.append(Difference("git", "git.patch", ["a", "b"], None, 0.04, "", "+helpers.py\n+train.py"))
+    told = as_markdown(comparison(causes=causes))
+    assert told.splitlines()[2] == "The likeliest cause is the source, one of `helpers.py`, `train.py`."
+    assert told.count("+train.py") == 1, "and the patch does not repeat it"
+    words = read(as_html(comparison(causes=causes))).text.replace(" ,", ",")
+    assert "one of helpers.py, train.py" in words
+
+
 def test_a_fence_is_longer_than_any_in_the_diff():
     """A README among the sources has fences of its own."""
     text = as_markdown(comparison(causes=[Difference("source", "README.md", ["0", "1"], None, 0.9, "", "+````diff\n-```\n")]))

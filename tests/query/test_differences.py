@@ -105,6 +105,11 @@ def test_a_comparison_is_plain_data_and_a_frame_and_a_small_table():
     html = found._repr_html_()
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
+    other.sources = [stored("main.py", b"x = 2\n")]
+    other.facts["usage"], one.facts["usage"] = {"peak_memory_bytes": 12_345_678}, {"peak_memory_bytes": 1}
+    html = compare([one, other])._repr_html_()
+    digest = other.sources[0].digest or ""
+    assert digest[:12] in html and digest not in html and "12.3 MB" in html
     frame = pytest.importorskip("pandas") and found.to_pandas()
     assert list(frame.columns) == ["kind", "name", "1", "2", "weight", "why"]
     assert len(frame) == len(found.causes) + len(found.outcomes)
