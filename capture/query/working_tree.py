@@ -214,7 +214,8 @@ def _source(root: str, name: str) -> StoredFile | None:
     if inside is not None:
         data = _read(inside)
         return None if data is None else _stored(name, data)
-    digest, size = _hashed(name) if os.path.isabs(name) and os.path.isfile(name) else (None, None)
+    is_file = os.path.isabs(name) and os.path.isfile(name) and not _is_of_the_system(name)
+    digest, size = _hashed(name) if is_file else (None, None)
     return None if digest is None else StoredFile(name, digest, size)
 
 
@@ -375,14 +376,30 @@ def _input_now(tree: WorkingTree, run: RunRecord, name: str, recorded: Input) ->
     """Describe an input as it is now, as lineage does; None where it is not there."""
     inside = _path_in(tree.root, name) if tree.root is not None else None
     path = inside if inside is not None and os.path.lexists(inside) else recorded.path
+    if _is_of_the_system(path):
+        tree.limits.append(f"{path} is made up by the system: it is not read, nor compared")
+        return {"path": path, "digest": recorded.digest, "size": recorded.size}
     if recorded.manifest is not None:
         return _folder_now(tree, run, path, recorded)
     if not os.path.isfile(path):
         return None
-    entry: dict[str, Any] = {"path": path, **_digest_now(path, recorded.is_sampled)}
+    entry: dict[str, Any] = {"path": path, **_digest_now(path, _is_sampled_now(path, recorded))}
     if path == inside and (data := _read(path)) is not None:
         tree.resources.append(StoredFile(path, entry["digest"], entry["size"], open=bytes_opener(data)))
     return entry
+
+
+def _is_of_the_system(path: str) -> bool:
+    """Say whether a path leads to what the kernel makes up: to read it may take for ever, or do something."""
+    return os.path.realpath(path).startswith(("/proc/", "/sys/"))
+
+
+def _is_sampled_now(path: str, recorded: Input) -> bool:
+    """Say whether a sample is enough: of what has grown beyond what a run hashes as a whole it tells as much."""
+    from capture.settings import SETTINGS
+
+    most = max(SETTINGS.LINEAGE.HASH_LIMIT_BYTES, recorded.size or 0)
+    return recorded.is_sampled or os.stat(path).st_size > most
 
 
 def _digest_now(path: str, sampled: bool) -> dict[str, Any]:
@@ -416,7 +433,7 @@ def _folder_now(tree: WorkingTree, run: RunRecord, folder: str, recorded: Input)
     now = []
     for file in files:
         path = os.path.join(folder, *file["name"].split("/"))
-        if os.path.isfile(path):
+        if os.path.isfile(path) and not _is_of_the_system(path):
             now.append({**_digest_now(path, bool(file.get("sampled"))), "name": file["name"]})
     data = manifest_of(now)
     digest = digests_of(data, md5=False)[0]

@@ -20,6 +20,7 @@ from capture.query.working_tree import (
     working_tree,
 )
 from capture.records import RunRecord, StoredFile, bytes_opener
+from capture.settings import Settings
 
 EXECUTED = "raise SystemExit('a module of the folder was executed')\n"
 
@@ -140,6 +141,35 @@ def test_inputs_are_hashed_again(folder, tmp_path):
     assert set(found) == {"data.csv", "/nowhere/gone.csv"}
     assert found["/nowhere/gone.csv"].why == "it is not there now"
     assert any("not fetched again" in each for each in tree.limits)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/version"), reason="there are no files that the system makes up")
+def test_what_the_system_makes_up_is_not_read(folder):
+    """A record may name /proc/kcore, which has more bytes than can ever be hashed."""
+    run = record(folder)
+    run.facts["lineage"] = {"inputs": [{"path": "/proc/version", "digest": "a" * 64, "size": 1}]}
+    run.sources.append(stored("/proc/version", b"x"))
+    tree = working_tree(run, folder)
+    assert [each.name for each in tree.sources] == ["main.py"]
+    assert "/proc/version is made up by the system: it is not read, nor compared" in tree.limits
+    run.sources.pop()
+    assert differing(run, tree) == {}
+
+
+def test_what_has_grown_very_large_is_not_hashed_as_a_whole(folder, monkeypatch):
+    """A run would not have done it either; that it is not what it was is clear from its size."""
+    from capture.probes.lineage import digesting
+
+    monkeypatch.setattr(digesting, "SAMPLE_BYTES", 1 << 20)
+    settings = Settings()
+    settings.LINEAGE.HASH_LIMIT_BYTES = 1 << 20
+    monkeypatch.setattr("capture.settings.SETTINGS", settings)
+    path = folder / "big.bin"
+    path.write_bytes(bytes(2 << 20))
+    run = record(folder)
+    run.facts["lineage"] = {"inputs": [{"path": str(path), "name": "big.bin", "digest": "a" * 64, "size": 1}]}
+    tree = working_tree(run, folder)
+    assert tree.facts["lineage"]["inputs"][0]["sampled"] and list(differing(run, tree)) == ["big.bin"]
 
 
 def test_a_sample_is_compared_with_a_sample(folder, monkeypatch):
