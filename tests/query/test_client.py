@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 import threading
+import time
 import warnings
 from contextlib import contextmanager
 
@@ -25,6 +26,9 @@ from capture.query.files import FileNotInRunError, RunFile, RunFiles, SavedAlrea
 from capture.query.grouping import spread
 from capture.query.reprs import shown
 from capture.records import RunRecord, StoredFile, bytes_opener
+from capture.registry import make_observer
+from capture.testing.contract import uid
+from capture.testing.feed import Story, tell
 from tests.project.tree import ROOT
 from tests.servers.fixtures import fresh_name
 
@@ -635,6 +639,22 @@ def test_a_file_is_saved_under_its_name_or_another(store, tmp_path):
     assert file.to_pandas()["b"][0] == 3
     paths = store.runs().files("*.csv").save(tmp_path / "all")
     assert len(set(paths)) == 6 and sorted(os.listdir(tmp_path / "all")) == list("123456")
+
+
+def test_a_run_without_a_heartbeat_has_a_duration_all_the_same(tmp_path, monkeypatch):
+    """Heartbeats come every ten seconds: until then there is the clock, and of a run that died what it measured last."""
+    url = str(tmp_path / "runs")
+    tell(make_observer(url), Story(tmp_path / "told", uid("01")).start(config={}).metrics(loss=[3.0, 2.0]))
+    with open_store(url) as store:
+        run = store.get(1)
+        run.record.heartbeat = None
+        monkeypatch.setattr(store.reader, "is_alive", lambda record: True)
+        assert run.duration == pytest.approx(time.time() - run.start_time.timestamp(), abs=60)
+        monkeypatch.setattr(store.reader, "is_alive", lambda record: False)
+        last = run.summary["loss"]["time"] / 1e6
+        assert run.duration == pytest.approx(max(last - run.start_time.timestamp(), 0.0))
+        run.record._summary = {}
+        assert run.duration is None
 
 
 def test_files_of_one_name_are_found_and_saved_apart(tmp_path):
