@@ -250,6 +250,7 @@ class _Parser:
         known = list(self.known()) if self.known is not None else []
         whole = f".{name}{rest}"
         ends = [path for path in known if path.endswith(whole) or path.removesuffix(".last").endswith(whole)]
+        ends = [path for path in ends if path.startswith(("config.", "metrics."))] or ends  # not meta.config_updates.lr
         if ends:
             return f"did you mean {' or '.join(ends[:3])}?"
         close = suggest(name, (*parts_of_a_run(), *_WORDS))

@@ -101,6 +101,7 @@ class Wanted:
         if self.descending and self.sort is None:
             raise CommandLineError("--desc needs --sort=COL; without it the newest runs come first")
         self.groups: str | None = arguments["--group-by"]
+        self.words: list[str] = list(arguments["EXPR"] or [])
         self.in_bin = arguments["--bin"]
         self.pager = not arguments["--no-pager"]
 
@@ -403,7 +404,12 @@ def _say_why_nothing(store: Store, wanted: Wanted) -> None:
         from capture.query.asking import LOOKED_AT, unknown_paths
 
         unknown = unknown_paths(wanted.where, store.find(limit=LOOKED_AT + 1))
-        hint(f"no run of {url} fulfils this condition" + "".join(f"\n  {escape(str(each))}" for each in unknown))
+        text = f"no run of {url} fulfils this condition"
+        if wanted.groups == "":  # --group-by lr: a word of its own is a condition
+            columns = table.all_columns([table.Row(each) for each in store.find(limit=20)])
+            meant = [word for word in wanted.words if table.matched(word, columns)]
+            text += "".join(f"\n  for groups by {escape(word)} write --group-by={escape(word)}" for word in meant)
+        hint(text + "".join(f"\n  {escape(str(each))}" for each in unknown))
 
 
 def _say_problems(rows: Sequence[Row]) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from capture.errors import CaptureError, CommandLineError, suggest
 from capture.expressions import parse, parts_of_a_run
-from capture.filters import MISSING, Either, Every, Filter, Not, Test, lookup, state_of
+from capture.filters import MISSING, TIMES, Either, Every, Filter, Not, Test, lookup, state_of
 from capture.records import STATES
 
 TYPE_CHECKING = False
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 200  #: runs that are asked which paths there are
 _OPERATORS = frozenset({"==", "!=", "<", "<=", ">", ">=", "=", "and", "or", "not", "in", "is"})
+_COMPARISONS = frozenset({"==", "<", "<=", ">", ">="})
 _JOINING = frozenset({"and", "or", "not"})
 _SHOWN = 8  #: paths that are listed
 
@@ -181,16 +182,82 @@ class Unknown:
         if self.closest is not None:
             lines.append(f"did you mean {self.closest}?")
         if self.known:
-            more = f", and {len(self.known) - _SHOWN} more" if len(self.known) > _SHOWN else ""
-            lines.append(f"there are: {', '.join(self.known[:_SHOWN])}{more}")
+            lines.append(f"there are: {_listed(self.known)}")
         return "; ".join(lines).replace("?; there", "? There")
 
     def __repr__(self) -> str:
         return f"<Unknown {self}>"
 
 
+class Mistaken(Unknown):
+    """A comparison that holds for no run, since it is with something of another kind.
+
+    Attributes
+    ----------
+    text : str
+        What is there, and what to write.
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(path, None, None, [])
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _mistaken(test: Test, runs: Sequence[RunRecord]) -> str | None:
+    """Return what is wrong with what a test compares with, by the values that runs have there."""
+    path, value = test.path, test.value
+    if test.operator not in _COMPARISONS:
+        return None
+    found = [each for each in (lookup(run, path) for run in runs) if each is not MISSING and each is not None]
+    if path in TIMES and test.operator == ">=" and hasattr(value, "timestamp"):
+        from time import time
+
+        if value.timestamp() > time():
+            return f"{path} > a day is after all of it: {path} >= that day includes it"
+    if path == "tags" and isinstance(value, str):
+        return f"tags is a list: write {value!r} in tags"
+    if found and all(isinstance(each, dict) for each in found) and not isinstance(value, dict):
+        below = sorted({f"{path}.{key}" for each in found for key in each})
+        same = [place for place in below if any(_is_same(lookup(run, place), value) for run in runs)]
+        close = f"did you mean {same[0]}? There" if same else "there"
+        return f"{path} is a group of values, {path}.KEY is one; {close} are: {_listed(below)}"
+    if isinstance(value, str) and found and all(_is_number(each) for each in found) and _reads_as_number(value):
+        return f"{path} is a number: write {path} {test.operator} {value.strip()}, without quotes"
+    if _is_number(value) and found and all(isinstance(each, str) for each in found):
+        return f"{path} is text: write {path} {test.operator} {str(value)!r}, with quotes"
+    return None
+
+
+def _is_same(found: Any, value: Any) -> bool:
+    return type(found) is type(value) and bool(found == value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _reads_as_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
+
+
 def unknown_paths(wanted: Filter | None, records: Iterable[RunRecord], limit: int = LOOKED_AT) -> list[Unknown]:
     """Return what in a condition no run has: asked where it matched nothing, to be told to who wrote it.
+
+    A comparison with something of another kind than what runs have there is among it, see `Mistaken`.
 
     Parameters
     ----------
@@ -209,13 +276,19 @@ def unknown_paths(wanted: Filter | None, records: Iterable[RunRecord], limit: in
     found: dict[tuple[str, Any], Unknown] = {}
     paths: list[str] | None = None
     for test in _tests(wanted):
-        if test.path in _VALUES and test.operator in ("==", "contains") and isinstance(test.value, str):
+        is_list_compared = test.path == "tags" and test.operator == "=="
+        is_name = test.path in _VALUES and test.operator in ("==", "contains") and isinstance(test.value, str)
+        if is_name and not is_list_compared:
             odd = _unknown_value(test.path, test.value, runs)
             if odd is not None:
                 found[test.path, test.value] = odd
         elif all(lookup(run, test.path) is MISSING for run in runs):
             paths = known_paths(runs) if paths is None else paths
             found[test.path, None] = _unknown(test.path, paths)
+        else:
+            text = _mistaken(test, runs)
+            if text is not None:
+                found[test.path, text] = Mistaken(test.path, text)
     for each in found.values():
         each.among = among
     return list(found.values())

@@ -189,6 +189,12 @@ def test_a_path_that_is_written_short_is_completed_from_what_there_is(six_runs, 
         store.runs("lr < 0.1")
 
 
+def test_columns_of_groups_stand_behind_an_equals_sign(six_runs, capsys):
+    """A word of its own is the name of an experiment, which no run has."""
+    assert main(["ls", "--group-by", "lr"]) == 0
+    assert "write --group-by=lr" in capsys.readouterr().err
+
+
 def test_labels_are_sorted_as_numbers(tmp_path, ls, monkeypatch):
     """Run 10 comes after run 9, though labels are text in many stores."""
     store = str(tmp_path / "runs")

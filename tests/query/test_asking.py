@@ -163,6 +163,25 @@ def test_nothing_is_said_of_what_runs_have(asked):
     assert unknown_paths(condition(asked), [run]) == []
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("config.lr == '0.1'", "config.lr is a number: write config.lr == 0.1, without quotes"),
+        ("config.opt == 5", "config.opt is text: write config.opt == '5', with quotes"),
+        ("host == 'vm'", "host is a group of values, host.KEY is one; did you mean host.hostname? There are: host.cpu, host."),
+        ("result > 0.9", "result is a group of values, result.KEY is one; there are: result.accuracy"),
+        ("tags == 'good'", "write 'good' in tags"),
+        ("start_time > 'today'", "start_time >= that day includes it"),
+    ],
+)
+def test_a_comparison_with_another_kind_is_told(asked, said):
+    """It holds for no run, whatever the values are; that is no answer."""
+    run = a_run(lr=0.1, opt="adam")
+    run.host, run.result = {"hostname": "vm", "cpu": "x"}, {"accuracy": 0.95}
+    (odd,) = unknown_paths(condition(asked), [run])
+    assert said in str(odd)
+
+
 def test_few_runs_are_looked_at():
     """A store may hold a million, and it is about a hint."""
     seen = []
