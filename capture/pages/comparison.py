@@ -5,7 +5,7 @@ from __future__ import annotations
 from capture.filters import MISSING
 from capture.pages import markdown, plots
 from capture.pages.html import diff, element, escape, folded, page, table, together, visible
-from capture.pages.values import NOTHING, as_duration, as_number, as_size, as_text, counted, cut
+from capture.pages.values import NOTHING, as_duration, as_number, as_size, as_text, as_time, as_words, counted, cut
 from capture.query.differences import CAUSES, OUTCOMES
 
 TYPE_CHECKING = False
@@ -70,12 +70,40 @@ def as_html(comparison: Comparison, runs: Sequence[RunRecord] | None = None, tit
     str
         HTML that loads nothing.
     """
+    compared = getattr(comparison, "runs", None) if runs is None else runs
     heading = title or f"Why {_together(comparison.names)} differ"
     return page(
         heading,
         element("header", element("h1", heading), element("p", in_a_sentence(comparison), class_="lead")),
-        element("main", sections(comparison, getattr(comparison, "runs", None) if runs is None else runs)),
-        element("footer", element("p", "Written by capture. The page holds all it shows; it loads nothing.")),
+        element("main", _runs(compared, comparison.names) if compared else None, sections(comparison, compared)),
+        element("footer", element("p", closing())),
+    )
+
+
+def closing() -> str:
+    """Return what stands at the end of a page."""
+    from datetime import datetime, timezone
+
+    return f"Written by capture, {as_time(datetime.now(timezone.utc))}. The page holds all it shows; it loads nothing."
+
+
+def _runs(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
+    """Return a small table of what is compared, and the stores that it is in."""
+    rows = [
+        [
+            called(name),
+            as_words(run.name, 100),
+            getattr(run, "description", None) or as_words(getattr(run, "state", run.status), 40),
+            as_time(run.start_time) if run.start_time else NOTHING,
+            as_duration(run.duration) if run.duration is not None else NOTHING,
+        ]
+        for name, run in list(zip(names, runs))[:MOST_RUNS]
+    ]
+    urls = [getattr(getattr(run, "store", None), "url", None) for run in runs]  # only runs of a client have a store
+    stores = list(dict.fromkeys(str(each) for each in urls if each))
+    return together(
+        table(["run", "experiment", "state", "started", "took"], rows),
+        element("p", f"Store: {', '.join(stores)}", class_="soft small") if stores else None,
     )
 
 
@@ -130,8 +158,8 @@ def sections(comparison: Comparison, runs: Sequence[RunRecord] | None = None, le
     """
     heading = f"h{level}"
     drawn = _curves(comparison, runs) if runs else None
-    came_out = comparison.outcomes or drawn
-    outcomes = [element(heading, "What came out"), _outcomes(comparison), drawn] if came_out else None
+    came_out = _outcomes(comparison)
+    outcomes = [element(heading, "What came out"), came_out, drawn] if came_out or drawn else None
     limits = [element("li", said) for said in comparison.limits]
     unknown = [element(heading, "What could not be compared"), element("ul", limits)] if limits else None
     return together(element(heading, "What went in"), _causes(comparison), outcomes, unknown)

@@ -84,7 +84,22 @@ def cell_of(value: Any) -> Cell:
     if value is MISSING:
         return Cell(element("span", NOTHING, class_="missing"), "")
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return Cell(as_number(value), as_text(value)) if is_number else Cell(as_text(value, 80))
+    return Cell(as_number(value), as_text(value)) if is_number else Cell(as_text(_rounded(value), 80))
+
+
+def _rounded(value: Any) -> Any:
+    """Return a small result of several numbers with a few digits of each; anything else as it is.
+
+    Examples
+    --------
+    >>> _rounded({"loss": 0.1234567890123, "n": 2, "each": [1 / 3]})
+    {'loss': 0.12346, 'n': 2, 'each': [0.33333]}
+    """
+    if isinstance(value, dict) and len(value) <= 100:
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list) and len(value) <= 100:
+        return [_rounded(each) for each in value]
+    return float(f"{value:.5g}") if type(value) is float else value
 
 
 # ------------------------------------------------------------------------------------------------------------- one run

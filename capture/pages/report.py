@@ -6,7 +6,7 @@ Each part has a limit, and so has the page: what is left out is said where it wo
 from __future__ import annotations
 
 from capture.filters import MISSING
-from capture.pages.comparison import curves_of, in_a_sentence, sections
+from capture.pages.comparison import closing, curves_of, in_a_sentence, sections
 from capture.pages.html import Cell, element, page, table, together
 from capture.pages.one_run import (
     Budget,
@@ -18,7 +18,7 @@ from capture.pages.one_run import (
     state_of,
     tags_of,
 )
-from capture.pages.values import as_duration, as_time, counted, cut
+from capture.pages.values import as_duration, as_time, as_words, counted, cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def report(runs: Sequence[RunRecord], title: str | None = None, comparison: Comp
             element("nav", links, aria_label="Parts of this page"),
         ),
         element("main", [element("section", _heading(text), body, id=identity) for identity, text, body in parts]),
-        element("footer", element("p", _closing())),
+        element("footer", element("p", closing())),
     )
 
 
@@ -101,12 +101,6 @@ def _title(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
 
 def _heading(text: str) -> Html | None:
     return element("h2", text) if text else None
-
-
-def _closing() -> str:
-    from datetime import datetime, timezone
-
-    return f"Written by capture, {as_time(datetime.now(timezone.utc))}. The page holds all it shows; it loads nothing."
 
 
 # ----------------------------------------------------------------------------------------------------------- overviews
@@ -165,11 +159,14 @@ def _overview(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
     metrics = [column for column in columns if column.startswith("metrics.")][:MOST_COLUMNS]
     shown = [*config, *metrics]
     short = short_names(shown)
+    several = len({run.name for run in runs}) > 1
     rows = []
-    for place, (run, name, values) in enumerate(zip(runs, names, rows_of(runs, shown))):
+    cells = rows_of(runs, shown) if shown else [[] for _ in runs]  # a table of no columns has no rows either
+    for place, (run, name, values) in enumerate(zip(runs, names, cells)):
         rows.append(
             [
                 element("a", name, href=f"#run-{place}"),
+                *([as_words(run.name, 80)] if several else []),
                 state_of(run),
                 Cell(
                     element("span", as_time(run.start_time), class_="whole"),
@@ -180,7 +177,8 @@ def _overview(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
                 cell_of(run.result if run.result is not None else MISSING),
             ]
         )
-    headings = ["run", "state", "started", "took", *(element("code", short[column]) for column in shown), "result"]
+    leading = ["run", *(["experiment"] if several else []), "state", "started"]
+    headings = [*leading, "took", *(element("code", short[column]) for column in shown), "result"]
     left_out = len([column for column in differing if column.startswith("config.")]) - len(config)
     note = left_out_note(left_out, "more entry that differs", "more entries that differ")
-    return together(table(headings, rows, "sorts", numbers=range(3, len(headings))), note)
+    return together(table(headings, rows, "sorts", numbers=range(len(leading), len(headings))), note)

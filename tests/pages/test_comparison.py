@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timezone
 from itertools import cycle
 
 import pytest
@@ -208,6 +209,22 @@ def test_markdown_says_the_likeliest_cause_first():
     assert lines[0] == "### Why runs 3 and 4 differ"
     assert lines[2] == "The likeliest cause is the configuration `config.lr`: `0.1` against `0.01`."
     assert "| `config.lr` configuration | `0.1`<br>config scope defaults (train.py:7) | `0.01`<br>command line | set for run 4 |" in lines
+
+
+def test_the_head_says_which_runs_these_are_and_the_foot_when_it_was_written():
+    """A page is looked at long after it was made, by others."""
+    compared = runs()
+    for run, state in zip(compared, ("COMPLETED", "PREEMPTED")):
+        run.experiment, run.status, run.start_time = {"name": f"of-{run.label}"}, state, datetime(2026, 1, 31, 9, tzinfo=timezone.utc)
+    text = read(as_html(comparison(), compared)).text
+    for words in ("of-3", "of-4", "PREEMPTED", "2026-01-31", "Written by capture, 20"):
+        assert words in text, words
+
+
+def test_nothing_that_came_out_has_no_heading():
+    """An empty heading looks as if something were missing."""
+    assert "What came out" in read(as_html(comparison())).text
+    assert "What came out" not in read(as_html(comparison(outcomes=[]))).text
 
 
 def test_causes_of_the_same_weight_are_named_together():

@@ -111,6 +111,18 @@ def test_a_page_about_several_runs_says_why_they_differ(runs):
     assert "run-0" in page.ids and "#run-2" in page.links
 
 
+def test_runs_of_several_experiments_are_told_apart_and_long_numbers_are_short():
+    """Sixteen digits of each number of a result make the table wider than any screen."""
+    made = [RunRecord("a", "1"), RunRecord("b", "2")]
+    for run, name in zip(made, ("first", "second")):
+        run.experiment, run.status, run.result = {"name": name}, "COMPLETED", {"loss": 1.0 / 3.0, "n": 2}
+    table = report(made).partition("</table>")[0]
+    assert "experiment" in table and "first" in table and "second" in table
+    assert "0.33333" in table and "0.333333" not in table
+    made[1].experiment = made[0].experiment
+    assert "experiment" not in report(made).partition("</table>")[0].partition("<table")[2]
+
+
 def test_a_failure_comes_first(runs):
     """Of a failed run nobody wants to see the configuration before the error."""
     page = read(report(runs[2:]))
