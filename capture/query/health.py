@@ -569,7 +569,7 @@ def _died(records: list[RunRecord]) -> Iterator[Finding]:
     if old:
         days = f"{LONG_DEAD_S / 86_400:.0f} days"
         text = f"{_count(len(old), 'run')} DIED more than {days} ago; {nothing}"
-        yield _of_store("note", text, "capture ls \"status == 'RUNNING'\" lists them, capture rm bins them")
+        yield _of_store("note", text, "capture ls died lists them, capture rm bins them")
 
 
 def _count(number: int, noun: str) -> str:
