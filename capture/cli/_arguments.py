@@ -84,10 +84,10 @@ def chosen_store(arguments: dict[str, Any]) -> Store:
 def condition(arguments: dict[str, Any]) -> Filter | None:
     """Return the condition that the words of ``EXPR`` and ``--mine`` make; None if every run is meant."""
     words = list(arguments.get("EXPR") or [])
-    return condition_of(words, bool(arguments.get("--mine")), lambda: _known_paths(arguments))
+    return condition_of(words, bool(arguments.get("--mine")), lambda: known_paths_of(arguments))
 
 
-def _known_paths(arguments: dict[str, Any]) -> list[str]:
+def known_paths_of(arguments: dict[str, Any]) -> list[str]:
     """Return the paths that the newest runs have values at, for a hint: none if the store cannot be read."""
     from capture.query.asking import LOOKED_AT, known_paths
 

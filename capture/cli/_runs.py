@@ -26,9 +26,9 @@ def where_of(arguments: dict[str, Any]) -> Filter | None:
     text = arguments.get("--where")
     if text is None:
         return None
-    from capture.cli._arguments import condition_of
+    from capture.cli._arguments import condition_of, known_paths_of
 
-    found = condition_of([text])
+    found = condition_of([text], known=lambda: known_paths_of(arguments))
     if found is None:
         raise CommandLineError("the condition of --where is empty: is a variable not set?")
     return found

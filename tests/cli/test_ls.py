@@ -183,6 +183,8 @@ def test_a_path_that_is_written_short_is_completed_from_what_there_is(six_runs, 
     """`loss < 0.1` is what everybody writes first: the store knows whether that is a metric."""
     assert main(["ls", "loss < 0.1"]) == 2
     assert "did you mean metrics.loss.last?" in capsys.readouterr().err
+    assert main(["export", "--where=loss < 0.1", "out"]) == 2
+    assert "did you mean metrics.loss.last?" in capsys.readouterr().err
     assert main(["ls", "loss < 0.1", "--store=nosuch"]) == 2
     assert "no path begins with 'loss'" in capsys.readouterr().err
     with open_store("runs") as store, pytest.raises(ValueError, match=r"did you mean config\.lr\?"):
