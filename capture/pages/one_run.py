@@ -187,6 +187,7 @@ def _configuration(run: RunRecord, budget: Budget) -> Html | None:
     rows = [
         [
             [
+                element("strong", "* ") if _was_set(at(origins, path)) else None,
                 element("code", cut(path, 200)),
                 element("span", as_words(at(docs, path), 300), class_="origin") if at(docs, path) else None,
             ],
@@ -199,7 +200,19 @@ def _configuration(run: RunRecord, budget: Budget) -> Html | None:
     note = left_out_note(more, "more entry", "more entries")
     known = isinstance(origins, dict) and origins
     headings = ["entry", "value", *(["set by"] if known else [])]
-    return together(table(headings, [row if known else row[:2] for row in rows], row_heading=True), note)
+    marked = any(_was_set(at(origins, path)) for path in list(entries)[: budget.entries])
+    return together(
+        table(headings, [row if known else row[:2] for row in rows], row_heading=True),
+        element("p", "* set for this run", class_="soft small") if marked else None,
+        note,
+    )
+
+
+def _was_set(origin: Any) -> bool:
+    """Say whether somebody set an entry for this run: on the command line, in a named config, by an update."""
+    from capture.query._config_differences import CHOSEN
+
+    return isinstance(origin, str) and origin.startswith(CHOSEN)
 
 
 def _output(run: RunRecord, budget: Budget) -> Html | None:

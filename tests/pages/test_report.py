@@ -123,6 +123,13 @@ def test_runs_of_several_experiments_are_told_apart_and_long_numbers_are_short()
     assert "experiment" not in report(made).partition("</table>")[0].partition("<table")[2]
 
 
+def test_what_was_set_for_a_run_is_marked(runs):
+    """It is what tells this run from all others of the experiment."""
+    mark = "<strong>* </strong>"
+    assert report(runs[1:2]).count(mark) == 1
+    assert report(runs[:1]).count(mark) == 0
+
+
 def test_a_failure_comes_first(runs):
     """Of a failed run nobody wants to see the configuration before the error."""
     page = read(report(runs[2:]))
