@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from capture.records import RunRecord
 
 #: how the text of an origin begins whose values somebody chose for this run, and whose values the code gives
-CHOSEN = ("command line", "config_updates", "config updates", "named config", "update")
+CHOSEN = ("command line", "config_updates", "config updates", "named config", "update", "queued run")
 RANDOM = "generated"
 BY_CHANGED_CODE = "computed in a config scope, by code that was changed"
 SCOPES = ("config scope", "config hook", "config source")

@@ -277,8 +277,8 @@ def unknown_paths(wanted: Filter | None, records: Iterable[RunRecord], limit: in
     paths: list[str] | None = None
     for test in _tests(wanted):
         is_list_compared = test.path == "tags" and test.operator == "=="
-        is_name = test.path in _VALUES and test.operator in ("==", "contains") and isinstance(test.value, str)
-        if is_name and not is_list_compared:
+        is_name = test.path in _VALUES and test.operator in ("==", "contains")
+        if is_name and not is_list_compared and isinstance(test.value, str):
             odd = _unknown_value(test.path, test.value, runs)
             if odd is not None:
                 found[test.path, test.value] = odd
