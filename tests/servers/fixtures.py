@@ -49,7 +49,12 @@ def pytest_configure(config) -> None:
 
 
 def require(server_class) -> None:
-    """Skip the test if the server's software is missing; fail it where somebody counts on it."""
+    """Skip the test if the server's software is missing; fail it where somebody counts on it.
+
+    With ``WITHOUT_SERVERS=1`` it is skipped in any case: the same tests were run with another Python.
+    """
+    if os.environ.get("WITHOUT_SERVERS", "0") not in ("", "0"):
+        pytest.skip("it needs a server, and WITHOUT_SERVERS is set")
     missing = server_class.missing()
     reason = f"{missing}: python -m tests.servers install {server_class.name}"
     if missing is None:
