@@ -39,6 +39,14 @@ def pytest_configure(config):
     )
 
 
+if os.environ.get("REQUIRE_SERVERS", "0") not in ("", "0"):
+    # CI judges a commit, not its luck: the same examples each time. Whoever runs the tests by hand looks for new ones.
+    from hypothesis import settings
+
+    settings.register_profile("ci", derandomize=True)
+    settings.load_profile("ci")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
     """Let ``-n 2`` keep together what belongs together; see below."""

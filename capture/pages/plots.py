@@ -75,7 +75,7 @@ def log_ticks(low: float, high: float, count: int = 6) -> list[float]:
     stride = max(1, math.ceil((last - first) / count))
     factors = (1, 2, 5) if last - first < 3 else (1,)
     marks = [factor * float(f"1e{power}") for power in range(first, last + 1, stride) for factor in factors]
-    inside = [mark for mark in marks if low * 0.999999 <= mark <= high * 1.000001]
+    inside = [mark for mark in marks if low * 0.999999 <= mark <= high * 1.000001 and 0 < mark < math.inf]
     return inside if len(inside) > 1 else [low, high]
 
 
@@ -357,7 +357,7 @@ def _range_of_values(low: float, high: float, log: bool) -> tuple[float, float]:
     if log:
         margin = (high / low) ** 0.04 if high / low < math.inf else 1.0
         low, high = (low / margin, high * margin) if high > low else (low / 2, high * 2)
-        return max(low, sys.float_info.min), min(high, sys.float_info.max)
+        return max(low, math.ulp(0.0)), min(high, sys.float_info.max)
     low, high = _apart(low, high, 1.0 if low == 0 else abs(low) * 0.1)
     margin = 0.08 * _half(low, high)
     bottom = 0.0 if 0 <= low < margin else max(low - margin, -sys.float_info.max)  # curves that end at zero stand on it

@@ -96,6 +96,15 @@ def test_any_numbers_make_a_picture(values, steps, log):
         assert -1 <= float(x) <= plots._WIDTH + 1 and -1 <= float(y) <= plots._HEIGHT + 1
 
 
+@pytest.mark.parametrize("value", [5e-324, 2.2250738585e-313, 8.988456685854894e307, 1.7e308])
+def test_a_logarithmic_axis_reaches_to_the_ends_of_floats(value):
+    """The next power of ten, or half of the value, is no float any more."""
+    made = plots.plot({0: points_of([value])}, "m", ["1"], log=True)
+    drawn_to = [float(y) for _, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", made)]
+    assert "inf" not in made and "nan" not in made
+    assert all(-1 <= y <= plots._HEIGHT + 1 for y in drawn_to)
+
+
 @given(low=st.floats(-1e300, 1e300), span=st.floats(1e-290, 1e300))
 def test_ticks_lie_within_the_axis_and_are_told_apart(low, span):
     """Marks beyond the axis, or two marks with one label, make a plot that cannot be read."""
