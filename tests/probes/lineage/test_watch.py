@@ -159,7 +159,8 @@ def test_what_is_nearest_is_watched_when_there_are_too_many(watched, tmp_path):
     eventually(lambda: watching.problems)
     watching.stop()
     assert watching.watched == 4
-    assert watching.problems == ["more than 4 folders: the others are not watched"]
+    # on a busy machine the end may come before it has looked at the rest, which it then says as well
+    assert watching.problems[0] == "more than 4 folders: the others are not watched"
 
 
 @linux
