@@ -50,6 +50,8 @@ _SMALL_ARRAY = 1_000  #: arrays up to this many elements are stored as readable 
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64
 _TAG_PREFIXES = ("py/", "capture/", "json://")
+_TAG_MARKS = ("\\", *(f'"{prefix}' for prefix in _TAG_PREFIXES))  #: JSON text without one of these has no tag
+_TAG_MARKS_ENCODED = tuple(mark.encode() for mark in _TAG_MARKS)
 
 
 class Opaque:
@@ -473,8 +475,8 @@ def is_untagged(text: str | bytes) -> bool:
     A tag is a key that begins with one of a few words, after a quote; what is escaped may hide one.
     """
     if isinstance(text, str):
-        return "\\" not in text and '"py/' not in text and '"capture/' not in text and '"json:' not in text
-    return b"\\" not in text and b'"py/' not in text and b'"capture/' not in text and b'"json:' not in text
+        return not any(mark in text for mark in _TAG_MARKS)
+    return not any(mark in text for mark in _TAG_MARKS_ENCODED)
 
 
 def _decode_tagged(data: dict[str, Any], classes: Mapping[str, type] | None) -> Any:

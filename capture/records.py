@@ -487,16 +487,17 @@ class RunRecord:
         if not isinstance(repositories, list) or not repositories or not isinstance(repositories[0], dict):
             return {}
         main = repositories[0]
-        return LazyMapping(("commit", "dirty", "url", "branch"), lambda key: main.get(key) or self._git_fact(main, key))
+        return LazyMapping(
+            ("commit", "dirty", "url", "branch"),
+            lambda key: main.get(key) if key in main or key != "branch" else self._git_branch(main),
+        )
 
-    def _git_fact(self, main: Mapping[str, Any], key: str) -> Any:
-        """Return what a late fact says of a repository; they are read only for what its short description lacks."""
-        if key != "branch":
-            return main.get(key)
+    def _git_branch(self, main: Mapping[str, Any]) -> Any:
+        """Return what late facts say of a repository, which its short description lacks."""
         late = _dict(self.facts).get("git")
         told = [each for each in late if isinstance(each, dict)] if isinstance(late, list) else []
         same = [each for each in told if each.get("commit") == main.get("commit")]
-        return same[0].get(key) if same else None
+        return same[0].get("branch") if same else None
 
     @property
     def user(self) -> str | None:

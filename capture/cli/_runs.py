@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import sys
 
-from capture.errors import CommandLineError
+from capture.cli._console import escape, is_terminal, say
+from capture.errors import CaptureError, CommandLineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from capture.filters import Filter
     from capture.query.client import Store, StoredRun
+
+
+def done_to(runs: Sequence[StoredRun], action: Callable[[StoredRun], Any], said: str) -> int:
+    """Do something to each of some runs and say so; return with how many it failed, of which stderr tells why."""
+    failed = 0
+    for each in runs:
+        try:
+            action(each)
+        except CaptureError as error:
+            failed += 1
+            print(f"run {label_of(each)}: {error}", file=sys.stderr)
+        else:
+            say(f"run {label_of(each)} {said}")
+    return failed
 
 
 def where_of(arguments: dict[str, Any]) -> Filter | None:
@@ -50,7 +65,6 @@ def readable(runs: Sequence[StoredRun]) -> list[StoredRun]:
 
 
 def _can_be_read(run: StoredRun) -> bool:
-    from capture.cli._console import escape, say
     from capture.query.verifying import is_lost
 
     try:
@@ -66,8 +80,6 @@ def _can_be_read(run: StoredRun) -> bool:
 
 def label_of(run: Any) -> str:
     """Return what a run is called, for a sentence."""
-    from capture.cli._console import escape
-
     return escape(str(run.label))
 
 
@@ -79,8 +91,6 @@ def list_of(runs: Sequence[Any]) -> str:
 
 def can_ask() -> bool:
     """Say whether somebody is there to be asked."""
-    from capture.cli._console import is_terminal
-
     return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 
 from capture.cli._arguments import chosen_store
-from capture.cli._console import say
-from capture.cli._runs import label_of
-from capture.errors import CaptureError
+from capture.cli._runs import done_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,15 +30,7 @@ def run(arguments: dict[str, Any]) -> int:
 
     with chosen_store(arguments) as store:
         runs = binned(store, None if arguments["--all"] else arguments["RUN"])
-        failed = 0
-        for each in runs:
-            try:
-                each.restore()
-            except CaptureError as error:
-                failed += 1
-                print(f"run {label_of(each)}: {error}", file=sys.stderr)
-            else:
-                say(f"run {label_of(each)} is back")
         if not runs:
             print("the bin is empty", file=sys.stderr)
-    return 1 if failed or not runs else 0
+            return 1
+        return 1 if done_to(runs, lambda each: each.restore(), "is back") else 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from capture.cli._arguments import chosen_store
-from capture.cli._console import hint, say
-from capture.cli._runs import can_ask, chosen_runs, confirmed, count_of, label_of, list_of
-from capture.errors import CaptureError, CommandLineError
+from capture.cli._console import hint
+from capture.cli._runs import can_ask, chosen_runs, confirmed, count_of, done_to, list_of
+from capture.errors import CommandLineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,13 +51,4 @@ def run(arguments: dict[str, Any]) -> int:
                 raise CommandLineError(
                     f"{count_of(len(runs))} would go into the bin: {list_of(runs)}. With --yes they do, without asking."
                 )
-        failed = 0
-        for each in runs:
-            try:
-                each.bin()
-            except CaptureError as error:
-                failed += 1
-                print(f"run {label_of(each)}: {error}", file=sys.stderr)
-            else:
-                say(f"run {label_of(each)} is in the bin")
-    return 1 if failed else 0
+        return 1 if done_to(runs, lambda each: each.bin(), "is in the bin") else 0
