@@ -49,8 +49,9 @@ MAX_OBJECT_NODES = 2_000  #: an object that reaches more values than this is sto
 _SMALL_ARRAY = 1_000  #: arrays up to this many elements are stored as readable numbers
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64
-_TAG_PREFIXES = ("py/", "capture/", "json://")
-_TAG_MARKS = ("\\", *(f'"{prefix}' for prefix in _TAG_PREFIXES))  #: JSON text without one of these has no tag
+#: how a key of a stored dict begins that is no key of the user's, or stands for one that is not a string
+TAG_PREFIXES = ("py/", "capture/", "json://")
+_TAG_MARKS = ("\\", *(f'"{prefix}' for prefix in TAG_PREFIXES))  #: JSON text without one of these has no tag
 _TAG_MARKS_ENCODED = tuple(mark.encode() for mark in _TAG_MARKS)
 
 
@@ -187,7 +188,7 @@ def _dict(value: dict[Any, Any], path: list[int]) -> Any:
 
 def _plain_key(key: str) -> bool:
     # p, c and j begin the three prefixes that mean something to `decode`
-    return (key[:1] not in ("p", "c", "j") or not key.startswith(_TAG_PREFIXES)) and (
+    return (key[:1] not in ("p", "c", "j") or not key.startswith(TAG_PREFIXES)) and (
         key.isascii() or _str(key, []) is key
     )
 
@@ -457,7 +458,7 @@ def decode(data: Any, classes: Mapping[str, type] | None = None) -> Any:
     kind = type(data)
     if kind is dict:
         for key in data:
-            if key.startswith(_TAG_PREFIXES):
+            if key.startswith(TAG_PREFIXES):
                 return _decode_tagged(data, classes)
         # Most values are leaves, and to call for each is what the time of reading many runs would go into.
         return {
@@ -491,6 +492,17 @@ def _decode_tagged(data: dict[str, Any], classes: Mapping[str, type] | None) -> 
     except Exception:  # noqa: BLE001 - a malformed tag is data like any other
         return Opaque(tag, data)
     return Opaque(_type_named_in(data, tag), data)
+
+
+def decoded_name(key: str) -> str:
+    """Return the name of a metric behind the key that it is stored under.
+
+    Examples
+    --------
+    >>> decoded_name("loss"), decoded_name("json://1")
+    ('loss', '1')
+    """
+    return str(_decode_key(key))
 
 
 def _decode_key(key: str) -> Any:

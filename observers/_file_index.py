@@ -15,7 +15,7 @@ import time
 from functools import partial
 
 from capture import plainjson
-from capture.codec import decode, encode
+from capture.codec import TAG_PREFIXES, decode, encode
 from capture.filters import Either, Every, Filter, Not, Test
 from capture.observers._folder_record import Folder, FolderRecord
 from capture.observers._pieces import PIECES
@@ -332,7 +332,7 @@ def _decoded(stored: Any, names: Sequence[str]) -> dict[str, Any]:
     """Return some entries of a stored dict, decoded."""
     if not isinstance(stored, dict):
         return {}
-    if any(key.startswith(("py/", "capture/", "json://")) for key in stored):
+    if any(key.startswith(TAG_PREFIXES) for key in stored):
         whole = decode(stored)
         return whole if isinstance(whole, dict) else {}
     return {name: decode(stored[name]) for name in names if name in stored}
@@ -341,7 +341,7 @@ def _decoded(stored: Any, names: Sequence[str]) -> dict[str, Any]:
 def _is_plain(summary: dict[str, dict[str, Any]]) -> bool:
     """Say whether `encode` would leave a summary as it is, which takes longer to find out there."""
     for name, each in summary.items():
-        if name.startswith(("py/", "capture/", "json://")) or not name.isascii():
+        if name.startswith(TAG_PREFIXES) or not name.isascii():
             return False
         for value in each.values():
             kind = type(value)

@@ -15,7 +15,7 @@ arrives again is recognised, and a page changes by what is appended alone.
 from __future__ import annotations
 
 from capture import plainjson
-from capture.codec import decode
+from capture.codec import decode, decoded_name
 from capture.observers._mongo_values import readable
 from capture.records import Series, summarize
 
@@ -34,11 +34,6 @@ _LONGEST = 8 << 20  #: bytes of a line; a longer one is split
 _LAG_S = 2.0  #: how old a view may be: each point that is appended to a long one costs the server the whole of it
 _PENDING = 5_000  #: points that wait for their view at most
 _SPECIAL = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
-
-
-def name_of(key: str) -> str:
-    """Return the metric's name behind a key of a batch."""
-    return str(next(iter(decode({key: None})))) if key.startswith("json://") else key
 
 
 class View:
@@ -242,7 +237,7 @@ class SeriesWriter:
             return
         self._learn(seqs)
         for key, column in columns.items():
-            name = name_of(key)
+            name = decoded_name(key)
             self._summaries[name] = summarize(column, start, self._summaries.get(name))
         if self._is_stored(writer, seq):  # by a process that died before it could say so in the run's document
             return
@@ -255,7 +250,7 @@ class SeriesWriter:
 
     def _take(self, columns: Mapping[str, Any], start: int, writer: str, seq: int) -> None:
         for key, column in columns.items():
-            name = name_of(key)
+            name = decoded_name(key)
             view = self._views.get(name)
             if view is None:
                 if len(self._views) >= VIEWS:
@@ -336,7 +331,7 @@ class SeriesWriter:
     def _show(self, line: bytes, views: Mapping[str, View]) -> None:
         event = plainjson.loads(line)
         for key, column in event["columns"].items():
-            view = views.get(name_of(key))
+            view = views.get(decoded_name(key))
             if view is not None and event["s"] > view.last:
                 view.add(column, event["start"])
 

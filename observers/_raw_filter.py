@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capture.codec import TAG_PREFIXES
 from capture.filters import MISSING, Either, Every, Not, Test, package_version
 
 TYPE_CHECKING = False
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
 #: what a value is that must be decoded to be compared
 UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda self: "UNKNOWN"})()
-
-_TAGS = ("py/", "capture/", "json://")
 
 
 def compiled(wanted: Filter, locate: Callable[[str], Callable[[Any], Any]]) -> Callable[[Any], bool | None]:
@@ -79,12 +78,12 @@ def descend(data: Any, path: str, tagged: str = "\0") -> Any:
     tagged : str
         How text begins that a store has a meaning of its own for.
     """
-    if type(data) is not dict or path.startswith(_TAGS):
+    if type(data) is not dict or path.startswith(TAG_PREFIXES):
         return UNKNOWN
     if path in data:
         return scalar(data[path], tagged)
     for key in data:
-        if key.startswith(_TAGS):
+        if key.startswith(TAG_PREFIXES):
             return UNKNOWN
     end = path.find(".")
     while end >= 0:
@@ -138,7 +137,7 @@ def repository(experiment: Any, key: str) -> Any:
     if listed is UNKNOWN or not listed:
         return listed if listed is UNKNOWN else MISSING
     first = listed[0]
-    if type(first) is not dict or any(each.startswith(_TAGS) for each in first):
+    if type(first) is not dict or any(each.startswith(TAG_PREFIXES) for each in first):
         return UNKNOWN
     return scalar(first.get(key))
 
@@ -153,7 +152,7 @@ def package(experiment: Any, name: str) -> Any:
 
 def _listed(experiment: Any, name: str) -> Any:
     """Return a list that a stored description holds; an empty one if there is none."""
-    if type(experiment) is not dict or any(key.startswith(_TAGS) for key in experiment):
+    if type(experiment) is not dict or any(key.startswith(TAG_PREFIXES) for key in experiment):
         return UNKNOWN
     listed = experiment.get(name) or []
     return listed if type(listed) is list else UNKNOWN

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 
 from capture import plainjson
-from capture.codec import decode, encode
+from capture.codec import decode, decoded_name, encode
 from capture.observers import _atomic, _numerals
 from capture.observers._pieces import read_copied
 from capture.records import Chunk, Series, as_array, numbers, summarize
@@ -163,7 +163,7 @@ def _size(path: str) -> int:
 def _add_batch(spill: _Spill, batch: dict[str, Any]) -> int:
     start, points = batch["start"], 0
     for key, column in batch["columns"].items():
-        name, values = _name(key), column["values"]
+        name, values = decoded_name(key), column["values"]
         if not values:
             continue
         if any(type(value) is str for value in values):
@@ -363,7 +363,7 @@ class SeriesBuilder:
     def add(self, batch: Mapping[str, Any]) -> None:
         """Take the points of a batch as `read_batch` returns it."""
         for key, column in batch["columns"].items():
-            chunks = self.chunks.setdefault(_name(key), [])
+            chunks = self.chunks.setdefault(decoded_name(key), [])
             if type(column["values"]) is bytes:
                 chunks.append(_Text(column, batch["start"]))
                 continue
@@ -416,14 +416,9 @@ def summary_so_far(path: str, end: int, before: dict[str, dict[str, Any]]) -> tu
 
         for batch in batches_in(whole_lines(), path):
             for key, column in batch["columns"].items():
-                name = _name(key)
+                name = decoded_name(key)
                 summary[name] = summarize(column, batch["start"], summary.get(name))
     return summary, end
-
-
-def _name(key: str) -> str:
-    """Return the metric's name behind a stored key."""
-    return str(next(iter(decode({key: None})))) if key.startswith("json://") else key
 
 
 def sacreds_series(text: bytes, path: str) -> dict[str, Series]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from itertools import count, repeat
 
 from capture import plainjson
-from capture.codec import decode
+from capture.codec import decoded_name
 from capture.observers._sql_statements import Statements
 from capture.observers._sql_values import from_json, key_of, number_or_none, stored_text, to_json, told_text
 from capture.records import Chunk, Series, as_array, numbers, summarize
@@ -61,7 +61,7 @@ class PointWriter:
             data = plainjson.loads(line)
             for key, column in data["columns"].items():
                 if column["values"]:
-                    state = self._state(statements, run, writer, _name(key), column)
+                    state = self._state(statements, run, writer, decoded_name(key), column)
                     rows.append(_rows(state, column, data["start"], odd))
                     state.summary = summarize(column, data["start"], state.summary)
                     state.count += len(column["values"])
@@ -94,11 +94,6 @@ class PointWriter:
                 state = _State(statements.add("capture_series", values), 0, integer_steps, integer_values, None)
             self._known[writer, name] = state
         return state
-
-
-def _name(key: str) -> str:
-    """Return the metric's name behind a stored key."""
-    return str(next(iter(decode({key: None})))) if key.startswith("json://") else key
 
 
 def _summary(summary: dict[str, Any]) -> dict[str, Any]:

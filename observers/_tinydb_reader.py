@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from capture.codec import decode
+from capture.codec import TAG_PREFIXES, decode, decoded_name
 from capture.errors import RecordError
 from capture.filters import MISSING, TIMES
 from capture.observers._labels import folder_of
@@ -20,7 +20,7 @@ from capture.observers._raw_filter import (
     texts,
 )
 from capture.observers._reading import StoredRecord, StoreReader
-from capture.observers._series import LINES, StoredSeries, _name
+from capture.observers._series import LINES, StoredSeries
 from capture.observers._streams import OUTPUT
 from capture.observers._tinydb_run import FACTS
 from capture.observers._tinydb_snapshot import Row, Snapshot
@@ -201,7 +201,7 @@ def _locate(path: str) -> Callable[[Row], Any]:
 
         def summary(row: Row) -> Any:
             known = row.own.get("summary")
-            if known is None or metric.startswith(("py/", "capture/", "json://")):
+            if known is None or metric.startswith(TAG_PREFIXES):
                 return UNKNOWN
             return scalar(known[metric][part]) if metric in known and part in known[metric] else MISSING
 
@@ -308,7 +308,7 @@ class _Loader:
         return from_stored({**stored, **self._own.get("facts", {})})
 
     def _summary(self) -> Any:
-        return {_name(key): decode(each) for key, each in self._own["summary"].items()}
+        return {decoded_name(key): decode(each) for key, each in self._own["summary"].items()}
 
     def _metrics(self) -> Any:
         if not os.path.exists(os.path.join(self._folder, LINES)):

@@ -7,7 +7,7 @@ stored file. We write these where they say all there is to say, and `capture.cod
 from __future__ import annotations
 
 from capture import plainjson
-from capture.codec import decode, encode
+from capture.codec import TAG_PREFIXES, decode, encode
 from capture.errors import RecordError
 
 TYPE_CHECKING = False
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 DATE, ARRAY, FILE = "{TinyDate}:", "{TinyArray}:", "{TinyFile}:"
 _FRAME, _SERIES = "{TinyDataFrame}:", "{TinySeries}:"
 _MARK = "{Tiny"
-_TAGS = ("py/", "capture/", "json://")
 _THEMSELVES = frozenset({float, int, bool, type(None)})  #: what stands for itself
 _PLAIN_DTYPES = ("float64", "int64", "bool")  # those that numpy gives lists of floats, integers and booleans by itself
 
@@ -95,7 +94,7 @@ def from_stored(data: Any, open_file: Callable[[str], Any] | None = None) -> Any
     kind = type(data)
     if kind is dict:
         for key in data:
-            if key.startswith(_TAGS):
+            if key.startswith(TAG_PREFIXES):
                 return decode(_resolve(data, open_file))
         # Most values are leaves that stand for themselves, and to call for each would take most of the time.
         return {
