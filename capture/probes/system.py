@@ -212,13 +212,16 @@ def _cpu_ticks(root: str) -> dict[str, float]:
 
 def _cpu_percent(rates: dict[str, float]) -> dict[str, float]:
     total, idle = rates["total"], rates["idle"]
-    return {"cpu_percent": 100.0 * max(0.0, total - idle) / total} if total else {}
+    if total <= 0:
+        return {}
+    # Linux's count of time spent waiting for disks may go backwards, and a quotient of equals may end in ...01.
+    return {"cpu_percent": 100.0 * min(1.0, max(0.0, (total - idle) / total))}
 
 
 def _memory(root: str) -> dict[str, float]:
     told = pairs(read(root + "/proc/meminfo"))
     total, available = (int(told[name].partition(" ")[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
-    return {"memory_used_bytes": total - available, "memory_percent": 100.0 * (total - available) / total}
+    return {"memory_used_bytes": total - available, "memory_percent": 100.0 * ((total - available) / total)}
 
 
 class _Process:
@@ -343,7 +346,7 @@ def _psutil_sources(psutil: Any) -> list[Source]:
     def memory() -> dict[str, float]:
         found = psutil.virtual_memory()
         used = found.total - found.available
-        return {"memory_used_bytes": used, "memory_percent": 100.0 * used / found.total}
+        return {"memory_used_bytes": used, "memory_percent": 100.0 * (used / found.total)}
 
     def seconds() -> dict[str, float]:
         total = sum(process.cpu_times()[:4])

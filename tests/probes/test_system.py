@@ -225,6 +225,20 @@ def test_memory_in_use_is_what_is_not_available(tmp_path):
     assert dict(system._sources(root))["the memory"]() == {"memory_used_bytes": 256_000, "memory_percent": 25.0}
 
 
+@pytest.mark.parametrize(("idle", "waiting", "percent"), [(75, 0, 25.0), (0, 0, 100.0), (0, -1, 100.0)])
+def test_the_processors_share_is_a_share(tmp_path, monkeypatch, idle, waiting, percent):
+    """Linux documents that its count of waiting for disks may decrease; and 100.0 * x / x need not be 100.0."""
+    clock = Clock(monkeypatch)
+    before = "cpu 1000 0 0 1000 1000 0 0 0 0 0\n"
+    processor = dict(system._sources(write_tree(tmp_path, {"/proc/stat": before})))["the processor"]
+    assert processor() == {}
+    clock.now += 1.1
+    busy = 100 - idle
+    write_tree(tmp_path, {"/proc/stat": f"cpu {1000 + busy} 0 0 {1000 + idle} {1000 + waiting} 0 0 0 0 0\n"})
+    measured = processor()["cpu_percent"]
+    assert measured == pytest.approx(percent) and 0 <= measured <= 100
+
+
 def stat(name, user=0, kernel=0, children=0, pages=1):
     return f"7 ({name}) S 1 7 7 0 -1 4194560 0 0 0 0 {user} {kernel} {children} 0 20 0 1 0 5 9999 {pages} 18446744073709551615 0\n"
 
