@@ -32,7 +32,7 @@ def package_differences(compared: Compared, sources: Sources) -> list[Difference
     origins = [_origins_of(run) for run in compared.runs]
     found = compared.differences("package", versions, ground.of_package, "packages.")
     found += compared.differences("package", [_python(run) for run in compared.runs], ground.of_python)
-    found += compared.differences("package", origins, "package, imported", "packages.")
+    found += compared.differences("package", origins, ground.of_origin, "packages.")
     found += compared.differences("package", [_conda(lock) for lock in locks], "package, installed", "conda.")
     return found
 
@@ -83,6 +83,18 @@ class _Ground:
             return "package, imported by the sources", "the run's own code imports it"
         return "package, imported", "imported, by another package or in a way that the sources do not show"
 
+    def of_origin(self, name: str, values: list[Any]) -> tuple[str, str]:
+        """Judge the state of the repository that a package was loaded from."""
+        package, _, part = name.rpartition(".")
+        if self._sources.complete and all(package in _told_by_sources(run) for run in self._compared.runs):
+            return "git, explained", "the files that were loaded from it are compared one by one"
+        direct = package in self._imported_by_sources()
+        what = "at another commit" if part == "commit" else "in another state, committed in none"
+        return (
+            "package, imported by the sources" if direct else "package, imported",
+            f"the repository that it was loaded from was {what}",
+        )
+
     def _of_some(self, name: str, users: list[bool], values: list[Any]) -> tuple[str, str]:
         """Judge a package that some runs imported, and that the others did not, or lacked."""
         why = f"imported by {self._compared.named(users)} only"
@@ -129,6 +141,13 @@ def _owned(run: RunRecord) -> set[tuple[str, str]]:
         if isinstance(modules, list):
             found.update((normalized(str(each.get("name"))), str(name)) for name in modules if name)
     return found
+
+
+def _told_by_sources(run: RunRecord) -> set[str]:
+    """Return the distributions whose files are among the sources that the run recorded, being in a user's folder."""
+    imports = run.facts.get("imports")
+    rows = rows_of(imports.get("distributions") if isinstance(imports, dict) else None)
+    return {normalized(str(each.get("name"))) for each in rows if each.get("sources")}
 
 
 def _lock(run: RunRecord) -> dict[str, Any]:

@@ -436,6 +436,20 @@ def test_editable_packages_differ_by_their_commits():
         run.facts["git"] = [{"distribution": "mylib", "commit": commit}]
     found = causes(one, other)
     assert list(found) == ["packages.mylib.commit"]
+    assert found["packages.mylib.commit"].weight == GROUNDS["package, imported"][0]
+    assert "at another commit" in found["packages.mylib.commit"].why
+
+
+def test_the_commit_of_a_package_explains_nothing_that_its_files_do_not():
+    """They are among the sources, and the one that was changed is the cause."""
+    one, other = pair()
+    for run, commit in ((one, "a" * 40), (other, "b" * 40)):
+        run.facts["git"] = [{"distribution": "mylib", "commit": commit, "patch": {"digest": commit}}]
+        run.facts["imports"] = {"distributions": [{"name": "mylib", "version": "1", "sources": ["mylib/a.py"]}]}
+    found = causes(one, other)
+    for name in ("packages.mylib.commit", "packages.mylib.changes"):
+        assert found[name].weight == GROUNDS["git, explained"][0]
+        assert "compared one by one" in found[name].why
 
 
 # -------------------------------------------------------------------------------------------------------------- inputs
