@@ -19,7 +19,7 @@ from capture.records import RunRecord, StoredFile, bytes_opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from capture.query._input_differences import Input
@@ -34,7 +34,7 @@ build, _, rest = sys.version.partition("(")[2].partition(")")
 found = {}
 for each in distributions():
     if each.metadata["Name"]:
-        found.setdefault(each.metadata["Name"], each.version)
+        found.setdefault(each.metadata["Name"], [each.version, each.read_text("direct_url.json")])
 json.dump({"distributions": found, "version": platform.python_version(), "implementation": sys.implementation.name,
            "build": build, "compiler": rest.partition("[")[2].partition("]")[0], "executable": sys.executable},
           sys.stdout)
@@ -115,10 +115,10 @@ def working_tree(
         f"the configuration of {tree.label} and what comes of it are not compared: nothing in the folder is executed"
     )
     tree.config, tree.meta, tree.command = reference.config, reference.meta, reference.command
-    _look_at_sources(tree, records, place)
-    _look_at_packages(tree, reference, python)
+    editables = _Editables(tree, reference, _look_at_packages(tree, reference, python))
+    _look_at_sources(tree, records, place, editables)
     _look_at_inputs(tree, records)
-    _look_at_repositories(tree, reference, place)
+    _look_at_repositories(tree, place, editables)
     _look_at_machine(tree, reference, place)
     return tree
 
@@ -182,10 +182,48 @@ def _path_in(root: str, name: str) -> str | None:
     return path if real == real_root or real.startswith(real_root.rstrip(os.sep) + os.sep) else None
 
 
-def _look_at_sources(tree: WorkingTree, records: Sequence[RunRecord], folder: str) -> None:
+class _Editables:
+    """The folders of the packages whose files the run recorded as sources, being installed as a pointer to a folder.
+
+    Where they lie is asked of the interpreter that counts, never taken from the record.
+
+    Attributes
+    ----------
+    folders : dict
+        By the name of the distribution, which begins the names of its sources.
+    """
+
+    def __init__(self, tree: WorkingTree, reference: RunRecord, editable: dict[str, str]) -> None:
+        from capture.probes.packages import normalized
+
+        imports = reference.facts.get("imports")
+        rows = rows_of(imports.get("distributions") if isinstance(imports, dict) else None)
+        recorded = [each for each in rows if each.get("sources") and isinstance(each.get("name"), str)]
+        places = {each["name"]: editable.get(normalized(each["name"])) for each in recorded}
+        self.folders = {name: folder for name, folder in places.items() if folder is not None}
+        tree.facts["imports"] = {"distributions": [each for each in recorded if each["name"] in self.folders]}
+        elsewhere = [name for name in places if name not in self.folders]
+        if elsewhere:
+            tree.limits.append(f"{listed(elsewhere)}: no editable install now, so that its files are not compared")
+
+    def source(self, name: str) -> StoredFile | None:
+        """Return a source of one of them as it is now."""
+        distribution, _, rest = name.partition("/")
+        folder = self.folders.get(distribution)
+        return None if folder is None or _path_in(folder, rest) is None else _source(folder, rest, name)
+
+    def paths(self, sources: Iterable[StoredFile]) -> Iterator[str]:
+        """Yield where those of the sources lie that are of these packages."""
+        for stored in sources:
+            distribution, _, rest = stored.name.partition("/")
+            if distribution in self.folders:
+                yield os.path.join(self.folders[distribution], *rest.split("/"))
+
+
+def _look_at_sources(tree: WorkingTree, records: Sequence[RunRecord], folder: str, editables: _Editables) -> None:
     names = list(dict.fromkeys(stored.name for run in records for stored in run.sources))
     reference = records[0]
-    tree.experiment = {"name": reference.name, "base_dir": tree.root or folder}
+    tree.experiment.update(name=reference.name, base_dir=tree.root or folder)
     if reference.experiment.get("mainfile"):
         tree.experiment["mainfile"] = reference.experiment["mainfile"]
     if tree.root is None:
@@ -193,7 +231,7 @@ def _look_at_sources(tree: WorkingTree, records: Sequence[RunRecord], folder: st
         tree.limits.append(f"{main} of {_called(reference)} is not in {tree.label}: sources are not compared")
         return
     for name in names:
-        stored = _source(tree.root, name)
+        stored = _source(tree.root, name) or editables.source(name)
         if stored is not None:
             tree.sources.append(stored)
     recorded = {(stored.name, stored.digest) for run in records for stored in run.sources}
@@ -208,12 +246,12 @@ def _called(run: RunRecord) -> str:
     return str(run.label if run.label is not None else run.uid[-8:])
 
 
-def _source(root: str, name: str) -> StoredFile | None:
+def _source(root: str, name: str, called: str | None = None) -> StoredFile | None:
     """Return a source as it is now; of what lies outside of the folder, only the digest is told."""
     inside = _path_in(root, name)
     if inside is not None:
         data = _read(inside)
-        return None if data is None else _stored(name, data)
+        return None if data is None else _stored(called or name, data)
     is_file = os.path.isabs(name) and os.path.isfile(name) and not _is_of_the_system(name)
     digest, size = _hashed(name) if is_file else (None, None)
     return None if digest is None else StoredFile(name, digest, size)
@@ -289,8 +327,14 @@ def _files_of(module: str) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------- packages
 
 
-def _look_at_packages(tree: WorkingTree, reference: RunRecord, python: str | None) -> None:
-    """Take the versions that are installed now for what the run imported, and list everything else."""
+def _look_at_packages(tree: WorkingTree, reference: RunRecord, python: str | None) -> dict[str, str]:
+    """Take the versions that are installed now for what the run imported, and list everything else.
+
+    Returns
+    -------
+    dict
+        The folders of editable installs, by the normal form of their names.
+    """
     lock, facts = _ask_interpreter(python) if python is not None else _own_lock()
     executable = facts.get("executable") or python or sys.executable
     tree.limits.append(f"the packages of {tree.label} are those of {executable}")
@@ -300,10 +344,11 @@ def _look_at_packages(tree: WorkingTree, reference: RunRecord, python: str | Non
     from capture.probes import environment
     from capture.probes.packages import normalized
 
-    installed = rows_of(environment.read(lock)["distributions"])
+    installed = list(rows_of(environment.read(lock)["distributions"]))
     versions = {normalized(str(each.get("name"))): each.get("version") for each in installed}
     used = {name: versions.get(normalized(name)) for name in reference.packages}
     tree.experiment["dependencies"] = [f"{name}=={version}" for name, version in used.items() if version is not None]
+    return {normalized(str(each.get("name"))): str(each["editable"]) for each in installed if each.get("editable")}
 
 
 def _own_lock() -> tuple[bytes, dict[str, Any]]:
@@ -330,15 +375,24 @@ def _ask_interpreter(path: str) -> tuple[bytes, dict[str, Any]]:
         nothing = subprocess.DEVNULL
         told = subprocess.run(asked, capture_output=True, timeout=PYTHON_TIMEOUT_S, check=True, stdin=nothing)
         answer = plainjson.loads(told.stdout)
-        packages = [{"name": name, "version": version} for name, version in answer.pop("distributions").items()]
+        packages = [_distribution(name, *about) for name, about in answer.pop("distributions").items()]
     except subprocess.CalledProcessError as error:
         last = (error.stderr or b"").decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise InterpreterError(path, last or f"it ended with code {error.returncode}") from error
     except subprocess.TimeoutExpired as error:
         raise InterpreterError(path, f"no answer within {PYTHON_TIMEOUT_S:g} s") from error
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InterpreterError(path, str(error)) from error
     return plainjson.dumps({"format": FORMAT, "distributions": packages}).encode(), answer
+
+
+def _distribution(name: str, version: str, direct_url: str | None) -> dict[str, str]:
+    """Describe what another interpreter has installed, as the lock of an environment does."""
+    from capture.probes.packages import parse_direct_url, path_of
+
+    told = parse_direct_url(direct_url.encode()) if direct_url else {}
+    folder = path_of(told["url"]) if told.get("dir_info", {}).get("editable") is True else None
+    return {"name": name, "version": version, **({"editable": folder} if folder else {})}
 
 
 def _keep(tree: WorkingTree, name: str, data: bytes) -> dict[str, Any]:
@@ -445,20 +499,37 @@ def _folder_now(tree: WorkingTree, run: RunRecord, folder: str, recorded: Input)
 # --------------------------------------------------------------------------------------------- repository and machine
 
 
-def _look_at_repositories(tree: WorkingTree, reference: RunRecord, folder: str) -> None:
+def _look_at_repositories(tree: WorkingTree, folder: str, editables: _Editables) -> None:
     from capture.hooks import Unavailable
-    from capture.probes import git, rebuild
-    from capture.probes.host import plain
+    from capture.probes import git
 
     found = git.repository_facts(tree.root or folder)
-    if isinstance(found, Unavailable):
-        return
-    used = [os.path.join(tree.root, *each.name.split("/")) for each in tree.sources] if tree.root else []
-    used += [str(each["path"]) for each in rows_of(tree.facts["lineage"]["inputs"])]
+    states = []
+    if not isinstance(found, Unavailable):
+        used = [os.path.join(tree.root, *each.name.split("/")) for each in tree.sources] if tree.root else []
+        used += [str(each["path"]) for each in rows_of(tree.facts["lineage"]["inputs"])]
+        tree.experiment["repositories"] = [{key: found.get(key) for key in ("url", "commit", "dirty")}]
+        states.append(_state(tree, found, used))
+    roots = {state["root"] for state in states}
+    for name, place in editables.folders.items():
+        found = git.repository_facts(place)
+        if not isinstance(found, Unavailable) and found["root"] not in roots:
+            roots.add(found["root"])
+            states.append(_state(tree, found, list(editables.paths(tree.sources)), name))
+    if states:
+        tree.facts["git"] = states
+
+
+def _state(
+    tree: WorkingTree, found: Mapping[str, Any], used: Sequence[str], distribution: str | None = None
+) -> dict[str, Any]:
+    """Describe a repository as a run does at its end."""
+    from capture.probes import rebuild
+    from capture.probes.host import plain
+
     keep: Callable[[str, bytes], dict[str, Any]] = lambda name, data: _keep(tree, name, data)  # noqa: E731
-    state = rebuild.repository_state(found["root"], dict(found), used, keep, bundle_bytes=0)
-    tree.experiment["repositories"] = [{key: found.get(key) for key in ("url", "commit", "dirty")}]
-    tree.facts["git"] = [plain(state)]
+    state = rebuild.repository_state(found["root"], dict(found), used, keep, bundle_bytes=0, distribution=distribution)
+    return dict(plain(state))
 
 
 def _look_at_machine(tree: WorkingTree, reference: RunRecord, folder: str) -> None:

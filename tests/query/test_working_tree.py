@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -246,6 +248,72 @@ def test_the_packages_are_those_of_this_interpreter_or_of_another(folder):
     other = working_tree(run, folder, python=sys.executable)
     assert other.packages["pytest"] == pytest.__version__
     assert other.host["python_version"] == sys.version.split()[0]
+
+
+@pytest.fixture
+def editable(tmp_path):
+    """A package in a folder and repository of its own, which an environment points to, and what records tell of it."""
+    place = tmp_path / "lib"
+    (place / "lab_models").mkdir(parents=True)
+    (place / "lab_models" / "model.py").write_text("x = 1\n")
+    subprocess.run(["git", "init", "-q", "."], cwd=place, check=True)
+    subprocess.run(["git", "add", "."], cwd=place, check=True)
+    subprocess.run(["git", "commit", "-q", "-m", "first"], cwd=place, check=True)
+    site = tmp_path / "site"
+    info = site / "lab_models-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab_models\nVersion: 1.0\n")
+    (info / "direct_url.json").write_text(json.dumps({"url": place.as_uri(), "dir_info": {"editable": True}}))
+    return place, site
+
+
+def with_editable(base, commit: str | None) -> RunRecord:
+    run = record(base)
+    run.experiment["dependencies"] = ["lab_models==1.0"]
+    run.sources.append(stored("lab_models/lab_models/model.py", b"x = 1\n"))
+    row = {
+        "name": "lab_models",
+        "version": "1.0",
+        "editable": "/elsewhere",
+        "sources": ["lab_models/lab_models/model.py"],
+    }
+    run.facts["imports"] = {"distributions": [row]}
+    run.facts["git"] = [{"distribution": "lab_models", "commit": commit}]
+    return run
+
+
+def test_the_files_of_editable_packages_are_compared_where_they_lie_now(folder, editable, monkeypatch):
+    """They are half of the code of a lab, and the likeliest to have been changed since."""
+    place, site = editable
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=place, check=True, capture_output=True, text=True).stdout
+    run = with_editable(folder, commit.strip())
+    monkeypatch.syspath_prepend(str(site))
+    assert differing(run, working_tree(run, folder)) == {}
+    (place / "lab_models" / "model.py").write_text("x = 2\n")
+    found = differing(run, working_tree(run, folder), "source", "package")
+    assert not {"packages.lab-models", "packages.lab-models.commit"} & found.keys()
+    assert "+x = 2" in found["lab_models/lab_models/model.py"].detail
+    assert "compared one by one" in found["packages.lab-models.changes"].why
+
+
+def test_another_interpreter_tells_where_its_editable_packages_lie(folder, editable, tmp_path):
+    """It is asked alone, so that its own site folder counts only."""
+    place, site = editable
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = next(each for each in (tmp_path / "venv").glob("*/python*") if each.name in ("python", "python.exe"))
+    asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    library = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True).stdout.strip()
+    shutil.copytree(site / "lab_models-1.0.dist-info", os.path.join(library, "lab_models-1.0.dist-info"))
+    (place / "lab_models" / "model.py").write_text("x = 2\n")
+    run = with_editable(folder, "a" * 40)
+    assert "lab_models/lab_models/model.py" in differing(run, working_tree(run, folder, python=str(python)))
+
+
+def test_a_package_that_is_not_editable_any_more_is_named(folder):
+    """Its files are then those of a version, in a place where no run recorded them."""
+    run = with_editable(folder, "a" * 40)
+    tree = working_tree(run, folder)
+    assert any("lab_models: no editable install now" in each for each in tree.limits)
 
 
 def test_another_interpreter_runs_nothing_of_the_folder(folder, monkeypatch):
