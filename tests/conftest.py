@@ -10,11 +10,17 @@ import shutil
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.servers.fixtures"]
 
 _HOME = tempfile.mkdtemp(prefix="capture-tests-")
 _NUMBER = itertools.count(1)
+
+#: Folders whose tests are slow as a whole: they start processes, servers, or both, or measure.
+SLOW_FOLDERS = ("bench", "e2e", "examples", "faults", "servers", "viewers")
+#: Folders of which each test needs what `python -m tests.servers install` installs.
+SERVER_FOLDERS = ("faults", "servers", "viewers")
 
 
 def pytest_configure(config):
@@ -38,13 +44,13 @@ def pytest_configure(config):
         GIT_COMMITTER_EMAIL="tester@example.org",
     )
 
+    from tests.servers.fixtures import are_required
 
-if os.environ.get("REQUIRE_SERVERS", "0") not in ("", "0"):
-    # CI judges a commit, not its luck: the same examples each time. Whoever runs the tests by hand looks for new ones.
-    from hypothesis import settings
-
-    settings.register_profile("ci", derandomize=True)
-    settings.load_profile("ci")
+    # No example is judged by how long it took: the machine may be busy. CI judges a commit, not its luck, and tries the
+    # same examples each time; whoever runs the tests by hand looks for new ones.
+    settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("ci", settings.get_profile("any"), derandomize=True)
+    settings.load_profile("ci" if are_required() else "any")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,13 +62,25 @@ def pytest_cmdline_main(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Give the tests that share a server to one process, where there are several, so that it is started once."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
+    """Mark what is slow by a rule, and give the tests that share a server to one process, so that it is started once.
+
+    The rules, which docs/design.md tells to developers: a test that needs a server is slow, and so is all of
+    `SLOW_FOLDERS`. Other tests are quick, but for those that are marked by hand because they take more than some tenths
+    of a second.
+    """
+    from tests.servers.fixtures import needed_servers
+
+    grouped = config.pluginmanager.hasplugin("xdist")
     for item in items:
-        servers = [name for name in getattr(item, "fixturenames", ()) if name.endswith("_server")]
-        if servers:
-            item.add_marker(pytest.mark.xdist_group("-".join(sorted(servers))))
+        folder = os.path.relpath(item.path, os.path.dirname(__file__)).split(os.sep)[0]
+        servers = needed_servers(item)
+        if servers or folder in SERVER_FOLDERS:
+            item.add_marker(pytest.mark.server)
+        if folder in SLOW_FOLDERS or item.get_closest_marker("server"):
+            item.add_marker(pytest.mark.slow)
+        shared = [name for name in servers if not name.startswith("own_")]
+        if grouped and shared and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("-".join(shared)))
 
 
 def pytest_collection_finish(session):

@@ -16,7 +16,7 @@ from capture.cli.completion import FILES, FOLDERS, SCRIPTS, candidates
 from tests.cli.making import fill
 from tests.cli.test_stores import leave_journal
 from tests.servers import shells
-from tests.servers.fixtures import leave_out
+from tests.servers.fixtures import check_mark, leave_out
 
 
 @pytest.fixture
@@ -42,6 +42,9 @@ def place(tmp_path, monkeypatch):
 
 
 def shell(name):
+    """Return the name of a shell that is there; skip the test, or fail it, where it is not."""
+    if name != "bash":
+        check_mark()
     reason = shells.missing(name)
     if reason:
         leave_out(reason)
@@ -151,6 +154,7 @@ def test_what_a_record_holds_is_quoted_for_bash(place):
     assert done.stdout.splitlines() == ["--x\\$\\(touch\\ ran\\)="], done.stderr
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(("line", "expected"), [
     ("capture ver", ["verify\tCompute every digest of a run's files again."]),
     ("capture verify ", ["1\tdigits COMPLETED", "2\tdigits COMPLETED"]),
@@ -193,7 +197,7 @@ class Terminal:
         os.waitpid(self._pid, 0)
 
 
-@pytest.mark.slow
+@pytest.mark.server
 @pytest.mark.skipif(os.name == "nt", reason="there is no zsh, and no terminal of this kind")
 def test_zsh_completes(place):
     """Keys are pressed at a terminal: what TAB has added is carried out."""

@@ -19,7 +19,7 @@ LOCAL = {"file": "{}", "sqlite": "sqlite:///{}.db", "tinydb": "tinydb://{}", "me
 HOOKS = ("opened_event", "unknown_event")
 
 # one process has all the servers: else each of several would start all of them
-pytestmark = pytest.mark.xdist_group("all-servers")
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("all-servers")]
 
 
 @pytest.fixture

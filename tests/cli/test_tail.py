@@ -18,6 +18,7 @@ from capture.testing import tell
 from capture.testing.feed import Teller
 from tests.cli.looking import ROOT, on_a_terminal, plain, story
 from tests.cli.test_console import on_unix
+from tests.servers.fixtures import each_kind
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_following_a_run_that_has_ended_ends_at_once(ended, capsys):
     assert captured.out.splitlines()[-1] == "line 19" and "COMPLETED" in captured.err
 
 
-@pytest.mark.parametrize("scheme", ["file", "sqlite", "tinydb", "mongo"])
+@pytest.mark.parametrize("scheme", each_kind("file", "sqlite", "tinydb", "mongo"))
 def test_what_is_added_is_printed_until_the_run_ends(scheme, tmp_path, monkeypatch, capsys, request):
     """The same in every store: each time it is asked, only what is new is printed."""
     pytest.importorskip({"sqlite": "sqlalchemy", "tinydb": "tinydb", "mongo": "pymongo"}.get(scheme, "capture"))

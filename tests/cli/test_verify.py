@@ -15,6 +15,7 @@ from capture.query.verifying import verify
 from capture.registry import make_observer
 from capture.testing import tell
 from tests.cli.making import fill, story
+from tests.servers.fixtures import each_kind
 
 GOLDEN = os.path.join(os.path.dirname(os.path.dirname(__file__)), "golden")
 PNG = b"PNG" * 40
@@ -133,10 +134,10 @@ def test_a_flipped_byte_in_a_bucket_is_found(tmp_path, s3_url):
     assert found(s3_url) == [("artifacts", "plots/loss.png", "missing")]
 
 
-@pytest.mark.parametrize("fixture", ["postgres_url", "mariadb_url"])
-def test_a_flipped_byte_in_a_database_is_found(fixture, tmp_path, request):
+@pytest.mark.parametrize("kind", each_kind("postgres", "mariadb"))
+def test_a_flipped_byte_in_a_database_is_found(kind, tmp_path, request):
     """As in SQLite, over the network."""
-    url = request.getfixturevalue(fixture)
+    url = request.getfixturevalue(f"{kind}_url")
     sqlalchemy = pytest.importorskip("sqlalchemy")
     from capture.observers._sql_database import Database
 

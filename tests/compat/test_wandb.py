@@ -12,7 +12,7 @@ import pytest
 from capture.stores import open_store
 from tests.compat.environments import environment_of
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.server
 
 TRAIN = """
     from sacred import Experiment

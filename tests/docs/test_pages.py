@@ -19,6 +19,7 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_code_on_a_page_runs(page, tmp_path, monkeypatch):
     """A reader copies what is there; if it does not work, the page costs more than it gives."""

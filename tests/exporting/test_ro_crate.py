@@ -83,7 +83,7 @@ def validate(path, severity="REQUIRED") -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
+@pytest.mark.server
 @pytest.mark.parametrize("ending", ["", ".zip"])
 def test_a_crate_is_valid(pipeline, tmp_path, ending):
     """An archive refuses what is not: RO-Crate 1.1 and Process Run Crate 0.5, all that is required."""
@@ -92,7 +92,7 @@ def test_a_crate_is_valid(pipeline, tmp_path, ending):
     assert validate(path) == {"passed": True, "issues": []}
 
 
-@pytest.mark.slow
+@pytest.mark.server
 def test_of_what_is_recommended_little_is_left(pipeline, tmp_path):
     """What a record does not know: where packages came from, and where people work."""
     export_ro_crate(pipeline[:1], str(tmp_path / "crate"), license="CC-BY-4.0")
@@ -106,7 +106,7 @@ def test_of_what_is_recommended_little_is_left(pipeline, tmp_path):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.server
 def test_the_validator_would_find_a_mistake(pipeline, tmp_path):
     """Otherwise the tests above say nothing."""
     export_ro_crate(pipeline, str(tmp_path / "crate"))
@@ -118,7 +118,7 @@ def test_the_validator_would_find_a_mistake(pipeline, tmp_path):
     assert not validate(tmp_path / "crate")["passed"]
 
 
-@pytest.mark.slow
+@pytest.mark.server
 def test_records_of_sacred_make_valid_crates(tmp_path):
     """They have no user, no digests, perhaps no sources."""
     with open_store(SACRED) as store:
@@ -127,7 +127,7 @@ def test_records_of_sacred_make_valid_crates(tmp_path):
     assert validate(tmp_path / "crate") == {"passed": True, "issues": []}
 
 
-@pytest.mark.slow
+@pytest.mark.server
 def test_another_library_reads_a_crate(pipeline, tmp_path):
     """ro-crate-py finds the action, its files on disk, and what they hold."""
     export_ro_crate(pipeline[:1], str(tmp_path / "crate"))
@@ -212,6 +212,7 @@ def test_masked_secrets_stay_masked(tmp_path):
     assert masked in values
 
 
+@pytest.mark.server
 def test_every_word_is_in_a_context(pipeline, tmp_path):
     """A property that JSON-LD does not know is dropped without a word."""
     export_ro_crate(pipeline, str(tmp_path / "crate"))

@@ -20,6 +20,7 @@ from capture.observers._file_reader import FileStoreReader
 from capture.testing.contract import uid
 from capture.testing.feed import START_US, Story, describe, tell
 from tests.project.tree import ROOT
+from tests.servers.fixtures import each_kind, fresh_name
 
 GOLDEN = ROOT / "tests" / "golden"
 BEGIN = datetime.fromtimestamp(START_US / 1e6, timezone.utc)
@@ -153,8 +154,6 @@ def tinydb(folder, request):
 
 def of_server(kind):
     def make(folder, request):
-        from tests.servers.fixtures import fresh_name
-
         server, name = request.getfixturevalue(f"{kind}_server"), fresh_name()
         if kind != "mongo":
             server.create(name)
@@ -199,7 +198,6 @@ def sacreds_documents(folder, request):
     from pymongo import MongoClient
 
     from capture.stores import open_store
-    from tests.servers.fixtures import fresh_name
 
     server, name = request.getfixturevalue("mongo_server"), fresh_name()
     request.addfinalizer(lambda: server.drop(name))
@@ -217,7 +215,7 @@ SACREDS = {
     "tables": sacreds_tables,
     "tables and ours": sacreds_tables_and_ours,
     "tinydb": sacreds_tinydb,
-    "documents": sacreds_documents,
+    "mongo": sacreds_documents,
 }
 STORES = {
     "files": file_store,
@@ -244,7 +242,7 @@ class Filled:
         return self.kind
 
 
-@pytest.fixture(scope="module", params=STORES)
+@pytest.fixture(scope="module", params=each_kind(*STORES))
 def store(request, tmp_path_factory):
     """A store with runs that are odd in many ways."""
     filled = Filled(request.param, STORES[request.param](tmp_path_factory.mktemp(request.param), request))
@@ -327,7 +325,7 @@ def of_old_records(record):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", SACREDS)
+@pytest.mark.parametrize("kind", each_kind(*SACREDS))
 def test_of_records_that_sacred_made_none_is_left_out_either(kind, tmp_path, request):
     """They have no summaries, no facts and no exact values beside, and other columns are to be asked."""
     filled = Filled(kind, SACREDS[kind](tmp_path, request))

@@ -11,7 +11,9 @@ from capture import open_store
 from capture.cli import main
 from capture.codec import encode
 from tests.servers import packages
-from tests.servers.fixtures import require
+from tests.servers.fixtures import each_kind, require
+
+pytestmark = pytest.mark.server  # Sacred itself, at least
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +73,7 @@ except ValueError:
 '''
 
 
-@pytest.fixture(params=["file", "mongo", "sql", "tinydb", "s3"])
+@pytest.fixture(params=each_kind("file", "mongo", "sql", "tinydb", "s3"))
 def old(request, tmp_path, monkeypatch):
     """Let Sacred write two runs; return the kind of store, and the URL by which we read it."""
     require(packages_of("sacred"))

@@ -21,6 +21,7 @@ from capture.records import Series
 from capture.registry import open_reader
 from capture.testing.contract import uid
 from capture.testing.feed import Story, tell, told
+from tests.servers.fixtures import each_kind
 
 numpy = pytest.importorskip("numpy")
 
@@ -120,7 +121,7 @@ COLUMNS = {
 }
 
 
-@pytest.fixture(params=["file", "sqlite", "tinydb", "mongodb", "postgresql", "mariadb"])
+@pytest.fixture(params=each_kind("file", "sqlite", "tinydb", "mongodb", "postgresql", "mariadb"))
 def stored(request, tmp_path):
     """Return the record, from a store, of a run with long series, and what its series are."""
     kind = request.param

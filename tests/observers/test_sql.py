@@ -31,7 +31,7 @@ from capture.testing import ObserverContract
 from capture.testing.contract import uid
 from capture.testing.feed import Story, Teller, describe, tell
 from tests.project.tree import ROOT
-from tests.servers.fixtures import fresh_name
+from tests.servers.fixtures import each_kind, fresh_name
 
 GOLDEN = ROOT / "tests" / "golden" / "sacred-0.8.7-sql" / "runs.sql"
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
@@ -390,7 +390,7 @@ class TestMigrations:
         """Else what works in a new one fails in somebody's old one."""
         self.check_that_both_ways_meet(f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/b.db")
 
-    @pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+    @pytest.mark.parametrize("kind", each_kind("postgres", "mariadb"))
     def test_columns_of_sacred_become_long_where_their_length_counts(self, kind, request, tmp_path):
         """PostgreSQL and MariaDB refuse what is longer than its column; SQLite does not look."""
         server = request.getfixturevalue(f"{kind}_server")
@@ -445,7 +445,7 @@ assert "alembic" not in sys.modules and "sqlalchemy.orm" not in sys.modules
         assert SqlObserver.reader(url).labels() == (["0", "2", "baseline"] if old else [])
 
 
-    @pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+    @pytest.mark.parametrize("kind", each_kind("postgres", "mariadb"))
     def test_many_threads_may_prepare_a_servers_database_at_once(self, kind, request):
         """The tables are there before the note of their version is, which others must not take for Sacred's."""
         for _ in range(3):
@@ -530,7 +530,7 @@ def check_workers(records, workers, runs):
 
 class TestManyProcesses:
     @pytest.mark.slow
-    @pytest.mark.parametrize("kind", ["sqlite", "postgres", "mariadb"])
+    @pytest.mark.parametrize("kind", each_kind("sqlite", "postgres", "mariadb"))
     def test_eight_processes_leave_all_their_runs(self, kind, request, tmp_path, url):
         """In a fresh store, which all of them make at once."""
         place = url if kind == "sqlite" else request.getfixturevalue(f"{kind}_url")
@@ -672,7 +672,7 @@ class TestFaults:
         assert (record.output, record.result) == ("", 1)
         assert SqlObserver.reader(url).labels() == [other]
 
-    @pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+    @pytest.mark.parametrize("kind", each_kind("postgres", "mariadb"))
     def test_refused_credentials_are_told_at_once_and_without_the_password(self, kind, request, tmp_path):
         """Waiting does not help, and the log is read by many."""
         server = request.getfixturevalue(f"{kind}_server")
@@ -717,7 +717,7 @@ class TestFaults:
         assert "hunter2" not in str(error.value)
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+    @pytest.mark.parametrize("kind", each_kind("postgres", "mariadb"))
     def test_a_killed_server_costs_nothing_once_it_is_back(self, kind, request, tmp_path):
         """Each event is stored once, whether its transaction was cut off or only its answer."""
         server = request.getfixturevalue(f"own_{kind}")()
@@ -932,7 +932,7 @@ class TestFilters:
             list(store.find(where))
             assert len(seen) <= most, where
 
-    @pytest.mark.parametrize("kind", ["postgres", "mariadb"])
+    @pytest.mark.parametrize("kind", each_kind("postgres", "mariadb"))
     def test_servers_find_the_same(self, kind, request, tmp_path, store):
         """Their collations, booleans and numbers are not SQLite's."""
         url = request.getfixturevalue(f"{kind}_url")

@@ -14,7 +14,7 @@ from tests.pages.test_comparison import comparison, nasty, runs
 from tests.servers import chromium
 from tests.servers.fixtures import leave_out
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("browser")]
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("browser")]
 
 
 @pytest.fixture(scope="module")

@@ -22,13 +22,13 @@ def series(values, steps=None):
 
 
 def points_of(values):
-    return plots.Points(series(values))
+    return plots.over_steps(series(values))
 
 
 def drawn(values, log=False, steps=None):
     """Return the pieces that are drawn, between the first and the last step."""
-    points = plots.Points(series(values, steps))
-    low, high = float(points.steps[0]), float(points.steps[-1])
+    points = plots.over_steps(series(values, steps))
+    low, high = float(points.across[0]), float(points.across[-1])
     return plots.curve(points, low, high + (high == low), log, columns=100)
 
 
@@ -88,7 +88,7 @@ def test_on_a_logarithmic_axis_what_is_not_above_zero_is_left_out():
 @given(values=st.lists(numbers, min_size=1, max_size=30), steps=st.lists(numbers, min_size=30, max_size=30))
 def test_any_numbers_make_a_picture(values, steps, log):
     """Metrics hold NaN, infinities, the largest floats and integers beyond them; a page is written all the same."""
-    points = plots.Points(series(values, steps[: len(values)]))
+    points = plots.over_steps(series(values, steps[: len(values)]))
     made = plots.plot({0: points}, "m", ["1"], log=log)
     ET.fromstring(made.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
     assert "nan" not in "".join(re.findall(r'd="([^"]*)"', made)) and "inf" not in "".join(re.findall(r'd="([^"]*)"', made))

@@ -30,12 +30,12 @@ from capture.registry import make_observer
 from capture.testing.contract import uid
 from capture.testing.feed import Story, tell
 from tests.project.tree import ROOT
-from tests.servers.fixtures import fresh_name
+from tests.servers.fixtures import each_kind, fresh_name
 
 pandas = pytest.importorskip("pandas")
 
 LOCAL = {"file": "{}", "sqlite": "sqlite:///{}.db", "tinydb": "tinydb://{}"}
-SERVERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("mongo", "postgres", "mariadb")]
+SERVERS = each_kind("mongo", "postgres", "mariadb")
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4//8/w38GIAXDIBKE0DHxgljNBAAO9TXL0Y4OHwAAAABJRU5ErkJggg=="
 )

@@ -24,6 +24,7 @@ from capture.registry import make_observer
 from capture.testing.contract import uid
 from capture.testing.feed import Story, tell
 from tests.compat.environments import environment_of
+from tests.servers.fixtures import each_kind
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 BASE = "/project"
@@ -435,6 +436,7 @@ print(json.dumps([len(graphs), nodes, len(graphs[0].get_edges())]))
 """
 
 
+@pytest.mark.server
 def test_names_cannot_break_out_of_dot():
     """As a parser of Graphviz's language reads it: as many nodes and edges as there are, with these names."""
     found = hostile()
@@ -460,7 +462,7 @@ def told(folder, mark, name, reads, writes) -> Story:
     return story.add(events.Facts(topic="lineage", facts=lineage(reads, writes))).complete()
 
 
-@pytest.mark.parametrize("kind", ["file", "sqlite", "tinydb", "mongo", "postgres", "mariadb"])
+@pytest.mark.parametrize("kind", each_kind("file", "sqlite", "tinydb", "mongo", "postgres", "mariadb"))
 def test_any_store_is_followed(kind, tmp_path, request):
     """The question is the same wherever the runs are kept."""
     if kind in ("mongo", "postgres", "mariadb"):

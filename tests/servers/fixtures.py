@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import secrets
 import sys
 from typing import NoReturn
@@ -23,6 +24,10 @@ from tests.servers.mongo import Mongo
 from tests.servers.omniboard import Omniboard
 from tests.servers.postgres import Postgres
 from tests.servers.s3 import S3
+
+#: by which names tests call the kinds of stores that need a server of the session
+_KINDS = {"mongodb": "mongo", "postgresql": "postgres"}
+_KINDS.update((name, name) for name in ("mongo", "postgres", "mariadb", "s3"))
 
 #: what the tests of stores and messages import, and are left out without
 DRIVERS = ("adlfs", "alembic", "apprise", "fsspec", "gcsfs", "paramiko", "psycopg", "pymongo", "pymysql", "s3fs")
@@ -41,6 +46,35 @@ def leave_out(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def each_kind(*kinds: str) -> list:
+    """Return kinds of stores for `parametrize`; those that need a server are marked so.
+
+    For tests and fixtures that get their server by `request.getfixturevalue`, which nobody can know beforehand.
+    """
+    return [pytest.param(kind, marks=pytest.mark.server(_KINDS[kind])) if kind in _KINDS else kind for kind in kinds]
+
+
+def needed_servers(item) -> list[str]:
+    """Return the fixtures of servers that a test takes, or says that it will."""
+    taken = {name for name in getattr(item, "fixturenames", ()) if re.fullmatch(r"own_\w+|\w+_server", name)}
+    return sorted(taken.union(f"{name}_server" for mark in item.iter_markers("server") for name in mark.args))
+
+
+_running: list = []  #: the test that is being run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item) -> None:
+    _running[:] = [item]
+
+
+def check_mark() -> None:
+    """Refuse a server to a test that is not marked: it would be among the quick ones."""
+    for item in _running:
+        if item.get_closest_marker("server") is None:
+            pytest.fail(f"{item.nodeid} needs a server: mark it by pytest.mark.server, or see each_kind", pytrace=False)
+
+
 def pytest_configure(config) -> None:
     """Refuse to begin where whole modules of tests would be left out for want of a driver, and are counted on."""
     missing = [name for name in DRIVERS if importlib.util.find_spec(name) is None] if are_required() else []
@@ -49,12 +83,8 @@ def pytest_configure(config) -> None:
 
 
 def require(server_class) -> None:
-    """Skip the test if the server's software is missing; fail it where somebody counts on it.
-
-    With ``WITHOUT_SERVERS=1`` it is skipped in any case: the same tests were run with another Python.
-    """
-    if os.environ.get("WITHOUT_SERVERS", "0") not in ("", "0"):
-        pytest.skip("it needs a server, and WITHOUT_SERVERS is set")
+    """Skip the test if the server's software is missing; fail it where somebody counts on it."""
+    check_mark()
     missing = server_class.missing()
     reason = f"{missing}: python -m tests.servers install {server_class.name}"
     if missing is None:
@@ -75,6 +105,7 @@ def shared(server_class, **options):
     """Yield the server of the session: a given one, or one of ours."""
     given = os.environ.get(server_class.variable)
     if given:
+        check_mark()
         yield server_class(given=given)
         return
     require(server_class)

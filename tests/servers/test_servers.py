@@ -324,35 +324,21 @@ class Absent(Server):
         return "Absent is not installed"
 
 
-@pytest.fixture
-def wanted(monkeypatch):
-    """Let nobody have asked for tests without servers."""
-    monkeypatch.delenv("WITHOUT_SERVERS", raising=False)
-
-
-def test_servers_can_be_left_out_where_they_are_installed(monkeypatch):
-    """What a server answers does not depend on the Python that asks; CI asks with one of them."""
-    monkeypatch.setenv("WITHOUT_SERVERS", "1")
-    monkeypatch.setenv("REQUIRE_SERVERS", "1")
-    with pytest.raises(pytest.skip.Exception, match="WITHOUT_SERVERS"):
-        fixtures.require(Absent)
-
-
-def test_a_missing_server_skips_with_the_command_that_installs_it(monkeypatch, wanted):
+def test_a_missing_server_skips_with_the_command_that_installs_it(monkeypatch):
     """Whoever runs the tests without servers must learn what was left out, and how to have it."""
     monkeypatch.delenv("REQUIRE_SERVERS", raising=False)
     with pytest.raises(pytest.skip.Exception, match="python -m tests.servers install absent"):
         fixtures.require(Absent)
 
 
-def test_a_missing_server_fails_where_it_is_required(monkeypatch, wanted):
+def test_a_missing_server_fails_where_it_is_required(monkeypatch):
     """CI counts on these tests: one that skips there would hide that a store is broken."""
     monkeypatch.setenv("REQUIRE_SERVERS", "1")
     with pytest.raises(pytest.fail.Exception, match="REQUIRE_SERVERS"):
         fixtures.require(Absent)
 
 
-def test_a_missing_driver_is_told_from_a_missing_server(monkeypatch, wanted):
+def test_a_missing_driver_is_told_from_a_missing_server(monkeypatch):
     """A new Python has servers, and no wheel of a driver yet."""
     monkeypatch.setattr(Absent, "missing", classmethod(lambda cls: None))
     monkeypatch.setattr(Absent, "drivers", ("json", "no_such_driver"))
