@@ -52,6 +52,7 @@ GROUPS: dict[str, dict[str, str]] = {
 }
 COMMANDS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 _RAW = ("demo", "trace")  #: what follows is the command line of somebody else
+_LISTS = ("ls", "completion")  #: what cannot be read is missing there, which is said, and the rest is right
 
 
 def usage() -> str:
@@ -84,26 +85,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_raw:
             raise
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # `capture ls | head`: say nothing at exit either
+    except BrokenPipeError:  # `capture ls | head`
+        _leave_output()
         return 1
+    except OSError as error:  # a full disk, a folder that may not be read: no fault of this program
+        if is_raw:
+            raise
+        from capture.wording import visible
+
+        print(f"capture: {visible(str(error))}", file=sys.stderr)
+        _leave_output()
+        return 1
+
+
+def _leave_output() -> None:
+    """Let what cannot be written be forgotten, so that Python does not try again at exit and fail again."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _explained(arguments: list[str]) -> int:
     try:
         return _command(arguments)
     except CaptureError as error:
-        from capture.cli._console import escape
+        from capture.wording import visible
 
-        print(f"capture: {escape(str(error), lines=True)}", file=sys.stderr)
+        print(f"capture: {visible(str(error), lines=True)}", file=sys.stderr)
         return 2 if isinstance(error, CommandLineError) else 1
-    except (ConnectionError, TimeoutError) as error:
-        if isinstance(error, BrokenPipeError) or arguments[:1] in ([raw] for raw in _RAW):
-            raise
-        from capture.cli._console import escape
-
-        print(f"capture: {escape(str(error), lines=True)}", file=sys.stderr)  # a store's server is away
-        return 1
 
 
 def _command(arguments: list[str]) -> int:
@@ -127,7 +138,13 @@ def _command(arguments: list[str]) -> int:
     module: Any = import_module(f"capture.cli.{name}")
     if name in _RAW:
         return module.run(arguments[1:])
-    from capture.cli._arguments import parse
+    from capture.cli._arguments import parse, tell_unreadable
 
     parsed = parse(module.USAGE, arguments)
-    return 0 if parsed is None else module.run(parsed)
+    if parsed is None:
+        return 0
+    try:
+        status = module.run(parsed)
+    finally:
+        lacks_some = tell_unreadable()
+    return status or int(lacks_some and name not in _LISTS)

@@ -158,3 +158,26 @@ def test_help_and_version(capsys):
     assert main(["--help"]) == 0 and main(["--version"]) == 0 and main([]) == 0
     out = capsys.readouterr().out
     assert "Usage:" in out and "capture 0." in out
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device that is always full")
+def test_a_full_disk_is_said_in_one_line():
+    """A traceback of this library sends people to the wrong place."""
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "capture", "--help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("capture: ") and "No space left" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_goes_away_ends_a_command_silently():
+    """As in `capture ls | head`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        ended = subprocess.run(
+            [sys.executable, "-m", "capture", "--help"], stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert (ended.returncode, ended.stderr) == (1, "")
