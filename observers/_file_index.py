@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-VERSION = 3
+VERSION = 4
 NAME = "index.sqlite"
 _BUSY_S = 5.0
 _RACY_NS = 2_000_000_000  #: a folder changed this short ago may change again without a trace in its time
@@ -42,17 +42,19 @@ _TABLE = """
 CREATE TABLE runs (
     name TEXT PRIMARY KEY, stamp TEXT NOT NULL, label TEXT, uid TEXT, status TEXT, command TEXT,
     queue_time INTEGER, start_time INTEGER, stop_time INTEGER, heartbeat INTEGER,
-    problem TEXT, config TEXT, summary TEXT, more TEXT, run TEXT, capture TEXT, measured INTEGER
+    problem TEXT, config TEXT, summary TEXT, more TEXT, run TEXT, capture TEXT, measured INTEGER,
+    marks TEXT
 )
 """
 #: what is asked for at once
-LISTED = ("name", "stamp", "label", "uid", "status", "command", "problem", "config", "summary", "more")
+LISTED = ("name", "stamp", "label", "uid", "status", "command", "problem", "config", "summary", "more", "marks")
 TIMES = ("queue_time", "start_time", "stop_time", "heartbeat")  #: microseconds since the epoch; NULL for none
 _COLUMNS = (
     *("name", "stamp", "label", "uid", "status", "command", *TIMES, "problem", "config", "summary"),
     "more",  # JSON: what a record says besides, decoded or derived, under the names that a record has for it
     *("run", "capture"),
     "measured",  # bytes of the run's metrics.jsonl that the summary is about
+    "marks",  # of the documents, see `marks_of`
 )
 
 #: parts of ``capture.json`` that the index holds; facts and lists of files are large and asked for one run at a time
@@ -122,6 +124,22 @@ class FileIndex:
                 for row in self._once_more(partial(self._ask, query, some)):
                     found[row[-1]] = dict(zip(columns, row))
         return found
+
+    def overwritten(self, rows: dict[str, dict[str, Any]]) -> list[str]:
+        """Return the names of those rows whose documents were written over in place since they were indexed."""
+        return [name for name, row in rows.items() if row["marks"] != marks_of(f"{self._root}/{name}")]
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Read some runs again when they are next asked about: their documents are not those that were indexed."""
+        with self._lock:
+            self._once_more(partial(self._forget, names))
+
+    def _forget(self, names: Sequence[str]) -> None:
+        database = self._open()
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            database.executemany("UPDATE runs SET stamp = '' WHERE name = ?", [(name,) for name in names])
+        self._version = None  # so that the stamps are read again
 
     def _ask(self, query: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
         return self._open().execute(query, values).fetchall()
@@ -259,6 +277,7 @@ class FileIndex:
 
     def _row(self, name: str, stamp: str, measured: tuple[int, dict[str, Any]]) -> tuple[Any, ...]:
         folder = os.path.join(self._root, name)
+        marks = marks_of(folder)  # before the documents: what is written meanwhile is seen later
         try:
             texts = {part: _text(f"{folder}/{file}") for part, file in FILES.items()}
             documents = {part: _parsed(text, f"{folder}/{FILES[part]}") for part, text in texts.items()}
@@ -268,7 +287,8 @@ class FileIndex:
             summary, end = _summary(folder, capture is not None, measured)
             times, more = _more(FolderRecord(name, _Documents(folder, documents)), run, capture or {})
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one run is told to who reads it
-            return (name, stamp, name, "", "", "", *[None] * len(TIMES), str(error), "{}", "{}", "{}", "{}", None, 0)
+            unknown = [None] * len(TIMES)
+            return (name, stamp, name, "", "", "", *unknown, str(error), "{}", "{}", "{}", "{}", None, 0, marks)
         parts = {key: value for key, value in (capture or {}).items() if key in _SMALL_PARTS}
         lists = [key for key in ("resources", "artifacts") if run.get(key)]
         small = {key: value for key, value in run.items() if key not in lists}
@@ -288,6 +308,7 @@ class FileIndex:
             _strict_json(small, b"" if lists else texts["run"]),
             _strict_json(parts) if capture is not None else None,
             end,
+            marks,
         )
 
 
@@ -352,6 +373,19 @@ def _is_plain(summary: dict[str, dict[str, Any]]) -> bool:
 
 class _BusyError(Exception):
     """No answer was got between the writing of others."""
+
+
+def marks_of(folder: str) -> str:
+    """Return what changes when one of a run's small documents is written over in place, which no folder shows."""
+    marks = []
+    for file in ("run.json", "config.json", EXTENSION):
+        try:
+            found = os.stat(f"{folder}/{file}")
+        except OSError:
+            marks.append("-")
+        else:
+            marks.append(f"{found.st_mtime_ns}/{found.st_size}")
+    return " ".join(marks)
 
 
 def _is_settled(row: tuple[Any, ...], settled: int) -> bool:

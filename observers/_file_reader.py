@@ -16,7 +16,7 @@ from capture.observers._reading import StoreReader
 from capture.observers._run_folder import EXTENSION, FILES, naive, read_document
 from capture.observers._series import LINES, StoredSeries, summary_so_far
 from capture.observers._store import PRIVATE, check_format, find_uid
-from capture.observers._writing import log, opener
+from capture.observers._writing import opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class FileStoreReader(StoreReader):
     def find(
         self, where: Mapping[str, Any] | Filter | str | None = None, limit: int | None = None
     ) -> Iterator[RunRecord]:
-        """Yield runs, newest first. A run that cannot be read is left out, which the log says."""
+        """Yield runs, newest first. A run that cannot be read is left out, see `unreadable`."""
         check_format(self.basedir)
         return super().find(where, limit)
 
@@ -166,7 +166,7 @@ class FileStoreReader(StoreReader):
         row = page.rows.get(name)
         record: RunRecord
         try:
-            if row is None:  # it was deleted just now, or another process did away with the index
+            if row is None:  # deleted just now, or written over in place, or another process did away with the index
                 if not _is_run(os.path.join(self.basedir, name)):
                     return None
                 record = self.read(self._label(self.basedir, name))
@@ -180,7 +180,7 @@ class FileStoreReader(StoreReader):
             if wanted is not None and not (is_sure and is_unchanged) and not wanted.matches(record):
                 return None
         except RecordError as error:
-            log().warning("A run was left out: %s", error)
+            self.leave_out(name, error)
             return None
         return record
 
@@ -192,7 +192,7 @@ class FileStoreReader(StoreReader):
             try:
                 yield self.read(self._label(self.basedir, name))
             except RecordError as error:
-                log().warning("A run was left out: %s", error)
+                self.leave_out(name, error)
 
     def _start(self, name: str, stamp: str, start: int | None) -> tuple[int, int, str]:
         """Return what sorts runs by their start, as `_age` does, in microseconds."""
@@ -361,6 +361,11 @@ class _Page:
     def __init__(self, index: FileIndex, names: list[str]) -> None:
         self._index, self._names = index, names
         self.rows: dict[str, dict[str, Any]] = index.rows(names)
+        stale = index.overwritten(self.rows)
+        if stale:
+            index.forget(stale)
+            for name in stale:
+                del self.rows[name]
 
     def column(self, name: str, column: str) -> Any:
         """Return what the index has of a run in a further column; KeyError if it does not know the run any more."""

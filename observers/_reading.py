@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from capture.errors import CaptureError, RecordError
 from capture.filters import as_filter
 from capture.hooks import Reader
 from capture.liveness import is_alive
 from capture.observers._query import by_part_of_uid, not_found
+from capture.observers._writing import log
 from capture.records import RunRecord
 
 TYPE_CHECKING = False
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from capture.filters import Filter
+
+#: what values raise that are not as a store writes them; connections raise others
+DAMAGE = (ValueError, TypeError, AttributeError, LookupError)
 
 #: what a record holds, besides its label
 FIELDS = tuple(name for name in vars(RunRecord()) if name != "label")
@@ -42,6 +47,11 @@ class StoredRecord(RunRecord):
             value = self._load(name)
         except KeyError:
             value = getattr(RunRecord(), name)
+        except DAMAGE as error:
+            if isinstance(error, CaptureError):
+                raise
+            text = f"the {name} of run {self.label} cannot be read: {type(error).__name__}: {error}"
+            raise RecordError(text) from error
         self.__dict__[name] = value
         return value
 
@@ -146,6 +156,20 @@ class StoreReader(Reader):
             because = f"{wanted!r} is the beginning or end of the uid of several runs of {self.url}: {listed}"
         raise not_found(self.url, run, self.all_labels(binned), because, binned)
 
+    #: whether the log tells of each run that is left out; False where whoever asks says so in another way
+    logs_unreadable = True
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """What is wrong with runs that `find` has left out since the store was opened, by their labels."""
+        return dict(self.__dict__.get("_left_out", ()))
+
+    def leave_out(self, label: Any, problem: object) -> None:
+        """Note that a run cannot be read: who asks for many runs gets the others."""
+        self.__dict__.setdefault("_left_out", {})[str(label)] = str(problem)
+        if self.logs_unreadable:
+            log().warning("A run was left out: %s", problem)
+
     def labels(self) -> list[Any]:
         """Return the labels of all runs, oldest first."""
         return self.all_labels()
@@ -168,12 +192,17 @@ class StoreReader(Reader):
         """Return the record of a run that exists; where a label says it all, `binned` need not be asked."""
         raise NotImplementedError
 
-    def matching(self, wanted: Filter | None, limit: int | None) -> Iterable[RunRecord]:
+    def matching(self, wanted: Filter | None, limit: int | None) -> Iterator[RunRecord]:
         """Yield the records that fulfil `wanted`, newest first; more than `limit` are not asked for.
 
         A store that knows for sure which runs match overrides this; others have `candidates`.
         """
-        return (each for each in self.candidates(wanted, limit) if wanted is None or wanted.matches(each))
+        for each in self.candidates(wanted, limit):
+            try:
+                if wanted is None or wanted.matches(each):
+                    yield each
+            except DAMAGE as error:
+                self.leave_out(each.label, f"run {each.label} cannot be read: {error}")
 
     def candidates(self, wanted: Filter | None, limit: int | None) -> Iterable[RunRecord]:
         """Yield the records of all runs in sight that may fulfil `wanted`, newest first."""

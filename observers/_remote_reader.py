@@ -12,7 +12,6 @@ from capture.observers._query import by_part_of_uid
 from capture.observers._reading import StoreReader
 from capture.observers._remote_store import BIN, CHANGED, PRIVATE, RemoteStore, files_at, label_in
 from capture.observers._run_folder import EXTENSION
-from capture.observers._writing import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class RemoteFolderReader(StoreReader):
     def find(
         self, where: Mapping[str, Any] | Filter | str | None = None, limit: int | None = None
     ) -> Iterator[RunRecord]:
-        """Yield runs, newest first. A run that cannot be read is left out, which the log says."""
+        """Yield runs, newest first. A run that cannot be read is left out, see `unreadable`."""
         self._check()
         return super().find(where, limit)
 
@@ -157,7 +156,7 @@ class RemoteFolderReader(StoreReader):
                 try:
                     folder.check()
                 except RecordError as error:
-                    log().warning("A run was left out: %s", error)
+                    self.leave_out(name, error)
                     continue
                 yield FolderRecord(label_in(parts[name].get("capture"), name), folder)
 
@@ -214,7 +213,7 @@ class RemoteFolderReader(StoreReader):
             try:
                 new = self.store.parts(folder, found.get(key))
             except RecordError as error:
-                log().warning("A run was left out: %s", error)
+                self.leave_out(name, error)
                 continue
             if all(value is None for value in new.values()):
                 continue

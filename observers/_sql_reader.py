@@ -12,7 +12,7 @@ from capture.filters import MISSING, TIMES, fields_of
 from capture.observers import _sql_blobs, _sql_schema
 from capture.observers import _sql_tables as tables
 from capture.observers._raw_filter import UNKNOWN, compiled, descend, scalar
-from capture.observers._reading import StoredRecord, StoreReader
+from capture.observers._reading import DAMAGE, StoredRecord, StoreReader
 from capture.observers._sql_database import Database
 from capture.observers._sql_points import StoredSeries, merged_summary
 from capture.observers._sql_query import condition
@@ -158,8 +158,13 @@ class SqlReader(StoreReader):
         """Yield the records that fulfil `wanted`, newest first; most are told by their JSON, before it is decoded."""
         answer = compiled(wanted, _located) if wanted is not None else None
         for record in self.candidates(wanted, limit):
-            sure = True if answer is None else answer(record._load)
-            if sure if sure is not None or wanted is None else wanted.matches(record):
+            try:
+                sure = True if answer is None else answer(record._load)
+                is_meant = sure if sure is not None or wanted is None else wanted.matches(record)
+            except DAMAGE as error:
+                self.leave_out(record.label, f"run {record.label} cannot be read: {error}")
+                continue
+            if is_meant:
                 yield record
 
     def candidates(self, wanted: Filter | None, limit: int | None) -> Iterator[StoredRecord]:

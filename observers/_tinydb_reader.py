@@ -19,7 +19,7 @@ from capture.observers._raw_filter import (
     scalar,
     texts,
 )
-from capture.observers._reading import StoredRecord, StoreReader
+from capture.observers._reading import DAMAGE, StoredRecord, StoreReader
 from capture.observers._series import LINES, StoredSeries
 from capture.observers._streams import OUTPUT
 from capture.observers._tinydb_run import FACTS
@@ -104,17 +104,19 @@ class TinyDbReader(StoreReader):
             self._snapshot.parse()
         answer_of = None if wanted is None else compiled(wanted, _locate)
         for row in reversed(self._snapshot.rows()):
-            answer = True if answer_of is None else answer_of(row)
-            if answer is False:
-                continue
-            record = self._record(row)
             try:
-                if answer or wanted is None or wanted.matches(record):
-                    yield record
-            except RecordError as error:
-                from capture.observers._writing import log
+                answer = True if answer_of is None else answer_of(row)
+                record = self._record(row)
+                is_meant = answer or (answer is None and wanted is not None and wanted.matches(record))
+            except DAMAGE as error:
+                self.leave_out(row.label, error)
+                continue
+            if is_meant:
+                yield record
 
-                log().warning("A run was left out: %s", error)
+    @property
+    def unreadable(self) -> dict[str, str]:
+        return {**self._snapshot.unreadable, **super().unreadable}
 
     # Records.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from capture import plainjson
@@ -95,6 +96,7 @@ class Snapshot:
         self._rows: list[Row] = []
         self._binned: list[Row] = []
         self._by_label: dict[str, Row] = {}
+        self.unreadable: dict[str, str] = {}  #: what is wrong with files of runs in sight, by their names
 
     def rows(self, binned: bool = False) -> list[Row]:
         """Return the runs in sight, or those in the bin, oldest first."""
@@ -140,11 +142,13 @@ class Snapshot:
         if metadata != self._metadata:
             self._settled = self._read_settled()
             self._metadata = metadata
-        rows = dict(self._settled)
+        rows, unreadable = dict(self._settled), {}
         for path, known in live:
             row = self._read_file(path, known)
             if row is _GONE:
                 return False
+            if row is None:
+                unreadable[os.path.basename(path)] = f"{path} is not readable as JSON"
             if row is not None:
                 key = key_of(row.entry.get("_id"))
                 if key in rows:
@@ -157,7 +161,7 @@ class Snapshot:
         self._rows = sorted(rows.values(), key=lambda row: row.age)
         self._binned = sorted(out, key=lambda row: row.age)
         self._by_label = {str(row.label): row for row in self._rows}
-        self._state = state
+        self._state, self.unreadable = state, unreadable
         return True
 
     def _read_settled(self) -> dict[bytes, Row]:

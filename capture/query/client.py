@@ -369,6 +369,14 @@ class Store(Reader):
         """Return the labels of all runs, oldest first."""
         return self.reader.labels()
 
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """What is wrong with runs that were left out of answers since the store was opened, by their labels.
+
+        A damaged record does not hide the others: `find` and `runs` go on without it, and the log says so.
+        """
+        return dict(getattr(self.reader, "unreadable", None) or {})
+
     def is_alive(self, record: RunRecord) -> bool | None:
         """Say whether the process that writes a RUNNING run lives; None where it cannot be told from here."""
         return self.reader.is_alive(record.record if isinstance(record, StoredRun) else record)
