@@ -335,10 +335,10 @@ class Story(RuleBasedStateMachine):
 
 def test_every_store_tells_in_the_end_what_the_journal_told():
     """The promise of delivery: nothing lost, nothing twice, whatever happens."""
-    run_state_machine_as_test(Story, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(Story, settings=settings(max_examples=25, stateful_step_count=25, deadline=None))
 
 
 @pytest.mark.slow
 def test_every_store_tells_in_the_end_what_the_journal_told_in_many_long_stories():
     """Rare orders need many tries."""
-    run_state_machine_as_test(Story, settings=settings(max_examples=600, stateful_step_count=60, deadline=None))
+    run_state_machine_as_test(Story, settings=settings(max_examples=300, stateful_step_count=60, deadline=None))

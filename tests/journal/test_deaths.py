@@ -23,38 +23,43 @@ import os, sys, threading, time
 from capture import events
 from tests.journal.making import journal_in
 journal = journal_in(sys.argv[1])
+number = 0
 def tick():
+    noted = os.open(sys.argv[3], os.O_CREAT | os.O_WRONLY)
     while True:
         time.sleep(0.2)
+        before = number
         journal.tick()
+        os.pwrite(noted, b"%020d" % before, 0)
 threading.Thread(target=tick, daemon=True).start()
-print("ready", flush=True)
-number = 0
 while True:
-    journal.append(events.Facts(topic="time", facts=[number, time.time()]))
+    journal.append(events.Facts(topic="time", facts=number))
     number += 1
     time.sleep(float(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize("pause, life_s", [(0, 0.3), (0, 0.55), (0.0005, 0.7), (0.02, 0.5)])
-def test_kill_9_loses_nothing_that_is_older_than_half_a_second(tmp_path, pause, life_s):
-    """The promise of the journal; and no torn line is ever read as an event."""
-    child = subprocess.Popen([sys.executable, "-c", BURST, str(tmp_path), str(pause)], stdout=subprocess.PIPE)
-    child.stdout.readline()
-    time.sleep(life_s)
-    (path,) = list_journals(str(tmp_path))
+@pytest.mark.parametrize("pause, ticks", [(0, 1), (0, 2), (0.0005, 3), (0.02, 2)])
+def test_kill_9_loses_nothing_that_is_older_than_a_tick(tmp_path, pause, ticks):
+    """The promise of the journal, which ticks several times within half a second; and no torn line is read as an event."""
+    noted = tmp_path / "noted"
+    arguments = [str(tmp_path / "journals"), str(pause), str(noted)]
+    child = subprocess.Popen([sys.executable, "-c", BURST, *arguments])
+    seen, until = [], time.monotonic() + 120
+    while len(seen) < ticks and time.monotonic() < until:
+        time.sleep(0.001)
+        number = int(noted.read_text() or 0) if noted.exists() else 0
+        if number not in (0, *seen):
+            seen.append(number)
+    (path,) = list_journals(arguments[0])
     assert probe(path) == "alive"
-    killed_at = time.time()
     child.kill()
     child.wait()
-    child.stdout.close()
     assert probe(path) == "dead"
     back = list(read_journal(path))
     assert [event.seq for event in back] == list(range(1, len(back) + 1)), "without a gap"
-    assert [event.facts[0] for event in back[1:]] == list(range(len(back) - 1))
-    newest = back[-1].facts[1]
-    assert newest > killed_at - 0.5 - max(pause, 0.1)
+    assert [event.facts for event in back[1:]] == list(range(len(back) - 1))
+    assert len(back) - 1 >= int(noted.read_text()) >= seen[-1]
 
 
 def forks(folder, count):
@@ -106,13 +111,13 @@ def forks(folder, count):
 
 def test_children_that_are_forked_under_load_neither_hang_nor_write(tmp_path):
     """Data loaders fork in the middle of training, while another thread logs."""
-    forks(str(tmp_path), 100)
+    forks(str(tmp_path), 10)
 
 
 @pytest.mark.slow
-def test_a_thousand_forks_under_load(tmp_path):
-    """A deadlock that comes once in some hundred forks is met by every user of a data loader."""
-    forks(str(tmp_path), 1_000)
+def test_hundreds_of_forks_under_load(tmp_path):
+    """A deadlock that comes once in some hundred forks is met by every user of a data loader; tests/e2e has a thousand."""
+    forks(str(tmp_path), 400)
 
 
 def test_a_child_that_outlives_the_run_does_not_keep_it_alive(tmp_path):

@@ -107,8 +107,21 @@ def at_line(number, signum, file):
         sys.settrace(before)
 
 
+def moments(file):
+    """Return the numbers at which a run comes to each line of `file` for the first, the second and the last time.
+
+    All of them would be many times the work: a line in a loop over the configuration comes up at each entry.
+    """
+    with at_line(sys.maxsize, signal.SIGINT, file) as seen:
+        new_run(RecordingObserver())()
+    numbers = {}
+    for number, place in enumerate(seen, 1):
+        numbers.setdefault(place, []).append(number)
+    return sorted({number for times in numbers.values() for number in (*times[:2], times[-1])})
+
+
 def problems_after(number, signum, file):
-    """Interrupt a run at one line; return what is not as it should be, or None if there are fewer lines."""
+    """Interrupt a run at one line; return what is not as it should be, which is nothing if there are fewer lines."""
     observer = RecordingObserver()
     run, write, raised = new_run(observer), getattr(sys.stdout, "write", None), None
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
@@ -119,7 +132,7 @@ def problems_after(number, signum, file):
         except BaseException as error:
             raised = error
     if len(seen) < number:
-        return None
+        return []
     found = {
         "the run is still live": run in context.live_runs() or context.CONTEXT_RUN.get() is not None,
         "stdout is not as before": sys.stdout.write != write,
@@ -141,12 +154,9 @@ def problems_after(number, signum, file):
 def test_a_signal_at_any_line_leaves_the_process_as_it_was(module, signum, capsys, alone):
     """A notebook, a sweep or a test goes on in this process, with its own streams and handlers."""
     file = sys.modules[f"capture.{module}"].__file__
-    number, problems = 1, []
-    while (found := problems_after(number, signum, file)) is not None:
-        problems += found
-        number += 1
-    assert number > 5
-    assert problems == []
+    numbers = moments(file)
+    assert len(numbers) > 5
+    assert [problem for number in numbers for problem in problems_after(number, signum, file)] == []
 
 
 def test_ctrl_c_while_the_run_winds_down_is_not_forgotten(monkeypatch):
@@ -254,19 +264,16 @@ def test_a_run_started_by_hand_is_forgotten_when_it_has_ended():
 @pytest.mark.slow
 def test_ctrl_c_inside_the_journal_leaves_it_writable(alone):
     """If it took itself to be busy for ever, whatever happens later would be lost, the ending first."""
-    file, number, lost = journal.__file__, 1, []
-    while True:
+    file, lost = journal.__file__, []
+    for number in moments(file):
         observer = RecordingObserver()
         run = new_run(observer)
         with at_line(number, signal.SIGINT, file) as seen, contextlib.suppress(KeyboardInterrupt):
             run()
-        if len(seen) < number:
-            break
-        if isinstance(run._recorder, Recorder) and run._recorder.journal._busy:
+        if number <= len(seen) and isinstance(run._recorder, Recorder) and run._recorder.journal._busy:
             lost.append(seen[number - 1])
         for each in list(journal._OPEN):
             each.close()
-        number += 1
     # a line event at the head of the `finally` is the tracer's: no signal is looked at between there and its end
     with open(file) as stream:
         lines = stream.read().split("\n")

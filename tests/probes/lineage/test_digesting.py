@@ -568,7 +568,7 @@ def test_children_forked_at_any_moment_can_use_sqlite(tmp_path):
     thread = threading.Thread(target=hash_on)
     thread.start()
     try:
-        for number in range(100):
+        for number in range(40):
             other = str(tmp_path / "other.sqlite")
             assert in_child(lambda: sqlite3.connect(other).execute("SELECT 1").fetchone()) == "(1,)"
             child = in_child(lambda: digests_of(digester(tmp_path), paths[:1]) == [file_digest(paths[0])])
