@@ -201,7 +201,8 @@ class Series:
         if column not in self._arrays:
             numpy = _numpy()
             parts = [chunk.array(column) for chunk in self._chunks or ()]
-            self._arrays[column] = numpy.concatenate(parts) if parts else as_array([], column)
+            whole = parts[0] if len(parts) == 1 else numpy.concatenate(parts) if parts else as_array([], column)
+            self._arrays[column] = whole
         return self._arrays[column].copy()
 
     def to_pandas(self) -> Any:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from capture import plainjson
-from capture.observers import FileStorageObserver, _numerals, _series
+from capture import events, plainjson
+from capture.observers import FileStorageObserver, _numerals, _series, _sql_points
 from capture.observers._file_reader import FileStoreReader
 from capture.observers.sql import SqlObserver
 from capture.observers.tinydb import TinyDbObserver
@@ -156,6 +156,41 @@ def test_arrays_are_the_lists_in_every_store(stored):
         assert found.time_array.view("int64").tolist() == series.times
         assert str(found.values) == str(series.values)
         assert (found.steps, found.times, len(found)) == (series.steps, series.times, len(series))
+
+
+@pytest.mark.parametrize("stored", each_kind("sqlite", "postgresql", "mariadb"), indirect=True)
+def test_arrays_that_are_asked_for_in_pieces_are_whole(stored, monkeypatch):
+    """No database makes one answer of a hundred million points."""
+    monkeypatch.setattr(_sql_points, "_AT_ONCE", 999)
+    monkeypatch.setattr(_sql_points, "_AT_ONCE_IN_BYTES", 999)
+    record, known = stored
+    for name, series in known.metrics.items():
+        assert same(record.metrics[name].array, series.values)
+        assert record.metrics[name].time_array.view("int64").tolist() == series.times
+
+
+@pytest.mark.parametrize("expression", ["NO_SUCH_FUNCTION({}, number)", "concat({}, ' ')", "hex({})"])
+def test_arrays_are_right_where_a_database_does_not_tell_its_bytes(expression, mariadb_url, tmp_path, monkeypatch):
+    """Much calls itself MySQL that knows no points, or has another form for them."""
+    monkeypatch.setattr(_sql_points, "_AS_POINT", expression)
+    story = Story(tmp_path / "told", uid("01")).start().metrics(loss=[0.1, -2.5, "nan", 1e300])
+    label = tell(SqlObserver(mariadb_url), story.complete())
+    series = open_reader(mariadb_url).get(label).metrics["loss"]
+    assert same(series.array, [0.1, -2.5, math.nan, 1e300])
+    assert series.time_array.view("int64").tolist() == told(story).metrics["loss"].times
+
+
+@pytest.mark.parametrize("kind", each_kind("sqlite", "postgresql", "mariadb"))
+def test_times_that_a_float_would_round_are_exact(kind, request, tmp_path):
+    """A clock that is set wrong may say that it is the year 2400."""
+    server = {"postgresql": "postgres_url", "mariadb": "mariadb_url"}.get(kind)
+    url = f"sqlite:///{tmp_path}/runs.db" if server is None else request.getfixturevalue(server)
+    column = {"steps": [0, 1, 2], "values": [0.1, 0.2, 0.3], "times": [0, 1, 2]}
+    story = Story(tmp_path / "told", uid("01")).start()
+    story.add(events.Metrics(start=2**53 + 1, columns={"loss": column}))
+    label = tell(SqlObserver(url), story.complete())
+    found = open_reader(url).get(label).metrics["loss"].time_array
+    assert found.view("int64").tolist() == [2**53 + 1, 2**53 + 2, 2**53 + 3]
 
 
 def test_an_array_is_its_owners(tmp_path):
