@@ -109,6 +109,7 @@ def test_doctor_says_who_set_what(capture_command):
     assert "FileStorageObserver" in done.stdout
 
 
+@pytest.mark.slow
 def test_doctor_prints_no_password(capture_command):
     """What it prints goes into reports of faults."""
     url = "postgresql://bob:hunter2@localhost:1/runs"

@@ -153,6 +153,7 @@ def test_a_terminal_gets_colours_and_a_pipe_none(six_runs):
     assert "\x1b" not in done.stdout and "COMPLETED" in done.stdout
 
 
+@pytest.mark.slow
 @on_unix
 def test_what_is_longer_than_the_screen_goes_through_the_pager(six_runs):
     """And what is not is just there."""
@@ -174,6 +175,7 @@ def test_leaving_the_pager_early_is_no_error(six_runs):
     assert status == 0 and "Traceback" not in shown and "Error" not in shown
 
 
+@pytest.mark.slow
 def test_output_that_knows_only_ascii_gets_ascii(six_runs):
     """LANG=C in a cron job must not end a command with a traceback."""
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": ROOT}
@@ -183,6 +185,7 @@ def test_output_that_knows_only_ascii_gets_ascii(six_runs):
     assert b"+-" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error(six_runs):
     """`capture show 1 | head -1`, with output that is not flushed before the end, and with plenty."""
     for command in ("ls", "show 1 --json", "ls -a --json"):

@@ -316,6 +316,7 @@ def test_nothing_in_a_record_reaches_the_terminal_as_it_is(tmp_path, ls, monkeyp
         assert "\x1b" not in text and "\u202e" not in text and "\r" not in text
 
 
+@pytest.mark.slow
 @on_unix
 def test_a_narrow_terminal_shows_what_says_most(six_runs):
     """And how many columns it hides; nothing is cut in a pipe."""

@@ -64,6 +64,7 @@ def test_runs_are_named_as_everywhere(store, capsys):
     assert text.startswith("Runs 3 and 1 of tiny") and "Why they differ" in text
 
 
+@pytest.mark.slow
 def test_runs_are_chosen_by_a_condition(store, capsys):
     """A sweep is reported by what it has in common, oldest first."""
     assert main(["report", "--where=config.lr > 0.1"]) == 0
@@ -117,6 +118,7 @@ def test_a_run_that_is_not_there_is_an_answer_of_no(store, capsys):
     assert "holds no run '99'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_more_than_fifty_runs_are_refused(store, capsys):
     """A page with five hundred curves in one picture helps nobody; the message says what does."""
     for mark in range(1, 52):
@@ -204,6 +206,7 @@ def test_a_file_that_is_made_meanwhile_is_not_overwritten(six_runs, tmp_path, mo
     assert page.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_read_is_named_and_the_page_is_about_the_others(store, capsys):
     """One damaged run among a hundred must not take the page of all the others, nor their export."""
     path = store / "runs" / "2" / "cout.txt"

@@ -232,6 +232,7 @@ def test_a_yaml_bomb_is_refused(tmp_path):
     assert shared == {"base": {"x": [1]}, "other": {"x": [1]}}
 
 
+@pytest.mark.slow
 def test_recursive_and_very_deep_files_are_refused(tmp_path):
     """They would end in a RecursionError somewhere far away."""
     with pytest.raises(ConfigFileError, match="contains it"):

@@ -686,6 +686,7 @@ def test_an_update_always_wins_and_nothing_passed_in_changes(root, updates, name
     assert sources == [source.entries for node in (root, *root.children) for source in node.sources]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(experiments(), all_updates, named_lists)
 def test_resolving_twice_gives_the_same_in_any_order_of_ingredients(root, updates, named):
@@ -703,6 +704,7 @@ def test_resolving_twice_gives_the_same_in_any_order_of_ingredients(root, update
         assert swapped.view(path) == first.view(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(experiments(), named_lists)
 def test_what_history_says_last_is_the_value(root, named):

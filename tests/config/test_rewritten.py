@@ -150,6 +150,7 @@ def test_a_folder_that_cannot_be_written_changes_nothing(source, tmp_path, rewri
     assert dict(scope_from(source, tmp_path / "cache")()) == {"base": 2, "lr": 0.1, "squares": [0, 1]}
 
 
+@pytest.mark.slow
 def test_a_run_loads_no_parser_the_second_time(tmp_path):
     """Seen from outside: the first recorded run makes the folder, the second one keeps, the third one saves."""
     script = tmp_path / "script.py"

@@ -206,6 +206,7 @@ def test_nesting_undoes_flattening(tree):
     assert nest(tree) == tree
 
 
+@pytest.mark.slow
 @given(trees, trees)
 def test_merging_changes_neither_argument_and_the_update_wins(base, update):
     """Callers keep using the dicts they pass in."""

@@ -547,6 +547,7 @@ def test_no_known_value_survives_wherever_it_stands(data, value, secret):
     assert masker.event(masked) is masked
 
 
+@pytest.mark.slow
 @given(plain_without_names_of_secrets)
 @settings(max_examples=200, deadline=None)
 def test_what_has_no_secret_comes_back_as_the_same_object(value):
@@ -581,6 +582,7 @@ def streamed(pieces, *secrets, pause_s=0.0):
     return "".join(out)
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_secret_in_the_output_is_masked_however_it_is_cut(data):

@@ -76,6 +76,7 @@ TESTS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_index_answers_as_the_records_do(store, data):
@@ -205,6 +206,7 @@ def test_a_run_that_cannot_be_read_is_left_out_and_named(store, caplog):
     assert "3/config.json" in caplog.text
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(

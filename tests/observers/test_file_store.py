@@ -767,6 +767,7 @@ def test_a_run_that_was_copied_into_the_store_is_found_by_its_uid(tmp_path, stor
 # ------------------------------------------------------------------------------------------- faults in the middle of it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["metrics", "output"])
 def test_what_a_full_disk_refused_is_stored_once_when_there_is_room(store, tmp_path, monkeypatch, kind):
     """The event comes again; what is held in memory already must not be held twice."""

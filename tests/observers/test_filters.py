@@ -300,6 +300,7 @@ def sharp():
             yield Test(f"metrics.loss.{part}", sign, value)
 
 
+@pytest.mark.slow
 def test_a_store_finds_what_python_finds_where_they_differ(store):
     """Truth is a number to Python, blanks at the end count, lists are no values, and nothing is missing quietly."""
     for condition in sharp():

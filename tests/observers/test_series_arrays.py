@@ -44,6 +44,7 @@ def nearest(number) -> float:
         return math.inf if number > 0 else -math.inf
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(st.lists(FINITE, max_size=40))
 @example([2.0**-60 * 3, 1e-30, 123456789012345678, 0.1, 9007199254740993])
@@ -77,6 +78,7 @@ VALUES = st.one_of(FINITE, st.integers(-(2**63), 2**64 - 1), st.sampled_from(["n
 NAMES = st.sampled_from(["loss", 'q"uote', "a[1,2]", '":[1,2]', "back\\", "größe", "values", "json://1"])
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(NAMES, st.lists(st.tuples(VALUES, VALUES, st.integers(0, 10**6)), max_size=8), max_size=3))
 def test_long_lines_are_read_as_short_ones(named):

@@ -294,6 +294,7 @@ class TestSacredsDatabase:
         assert sacreds.read_bytes() == before
         assert os.listdir(sacreds.parent) == [sacreds.name]
 
+    @pytest.mark.slow
     def test_its_runs_are_found_by_what_they_hold(self, sacreds):
         """Before and after our tables are there."""
         for _ in range(2):
@@ -422,6 +423,7 @@ class TestMigrations:
         with pytest.raises(DatabaseVersionError):
             SqlObserver.reader(url).labels()
 
+    @pytest.mark.slow
     def test_a_current_database_is_opened_without_alembic(self, url, tmp_path):
         """It takes a tenth of a second to import."""
         tell(SqlObserver(url), story_of(tmp_path))
@@ -434,6 +436,7 @@ assert "alembic" not in sys.modules and "sqlalchemy.orm" not in sys.modules
 """
         subprocess.run([sys.executable, "-c", code], check=True)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("old", [False, True], ids=["new", "of Sacred"])
     def test_many_processes_may_prepare_one_database_at_once(self, old, tmp_path, sacreds):
         """A sweep starts all its workers in the same second."""
@@ -801,6 +804,7 @@ steps = st.one_of(whole, fractions)
 values = st.one_of(whole, fractions, st.sampled_from(["nan", "inf", "-inf", -0.0, 5e-324]))
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.tuples(steps, values), min_size=1, max_size=6), min_size=1, max_size=3))
 @settings(
     max_examples=25,
@@ -994,6 +998,7 @@ class TestReader:
             open_store(f"sqlite:///{tmp_path}/nosuch.db")
         assert os.listdir(tmp_path) == []
 
+    @pytest.mark.slow
     def test_a_reader_leaves_one_file_behind(self, url, tmp_path):
         """Whether somebody closes it, forgets it, or the process ends: a store is copied by its file."""
         tell(SqlObserver(url), story_of(tmp_path).complete(1))
@@ -1028,6 +1033,7 @@ class TestReader:
         teller.finish()
         assert SqlObserver.reader(url).get(1).result == 5
 
+    @pytest.mark.slow
     def test_what_waits_for_a_file_of_sqlite_is_delivered_before_it_is_read(self, url, tmp_path):
         """As for a folder: the run of a killed process is there with all that it had recorded."""
         script = tmp_path / "train.py"
@@ -1063,6 +1069,7 @@ class TestReader:
         finally:
             folder.chmod(0o700)
 
+    @pytest.mark.slow
     def test_a_reader_may_be_used_by_several_threads(self, url, tmp_path):
         """A web server does."""
         observer = SqlObserver(url)

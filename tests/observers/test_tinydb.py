@@ -509,6 +509,7 @@ def test_equal_bytes_are_stored_once_and_go_with_the_last_run(tmp_path, root):
         TinyDbReader(root).get(1)
 
 
+@pytest.mark.slow
 def test_filters_are_answered_as_records_answer_them(tmp_path, root):
     """Most runs are judged by their JSON alone: the answers must be those of the records."""
     configs = [
@@ -851,6 +852,7 @@ def test_a_forked_child_writes_nothing_of_its_parents(tmp_path, root):
     check(root, 1, story)
 
 
+@pytest.mark.slow
 def test_a_reader_sees_whole_entries_while_runs_are_written(tmp_path, root):
     """A board reads all the time; it must not meet half a file, nor miss a run that moves from one to the other."""
     import threading

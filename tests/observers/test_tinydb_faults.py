@@ -56,6 +56,7 @@ def dying(patch, after):
 # ------------------------------------------------------------------------------------------------- measurements
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_in_the_midst_of_many_measurements_doubles_none(tmp_path, root, monkeypatch):  # noqa: F811
     """The event at which the disk was full comes again; what it has handed over already must not be kept as well."""
     story = long_story(tmp_path)

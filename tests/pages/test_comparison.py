@@ -86,6 +86,7 @@ def test_a_metric_is_found_by_the_path_of_a_condition(name, metric):
     assert metric_of(name, runs()) == metric
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
 @given(words=st.lists(texts, min_size=1, max_size=6), some=st.lists(values, min_size=1, max_size=6))
 def test_a_page_is_whole_whatever_differs(words, some):
@@ -123,6 +124,7 @@ def test_the_working_tree_is_called_by_its_name():
     assert "run ." not in as_html(told) + as_markdown(told)
 
 
+@pytest.mark.slow
 def test_a_page_about_many_differences_is_bounded():
     """Two unlike machines differ in hundreds of packages, two branches in megabytes of diff."""
     many = [Difference("package", f"p{place}", ["x" * 9999, "y"], None, 0.9, "", "+z\n" * 100_000) for place in range(900)]
@@ -181,6 +183,7 @@ def check(text: str):
     return reader
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80, suppress_health_check=list(HealthCheck))
 @given(words=st.lists(texts, min_size=1, max_size=6), some=st.lists(values, min_size=1, max_size=6))
 def test_markdown_is_ours_whatever_differs(words, some):

@@ -36,6 +36,7 @@ def test_a_page_about_anything_is_whole_and_harmless(words, some):
     read(report([nasty_run(words, some)], title=words[0]))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
 @given(words=st.lists(texts, min_size=2, max_size=8), some=st.lists(values, min_size=2, max_size=8))
 def test_a_page_about_several_of_anything_is_too(words, some):

@@ -63,6 +63,7 @@ def namespace(name):
 # ------------------------------------------------------------------------------------------------ this very environment
 
 
+@pytest.mark.slow
 def test_every_module_of_this_process_gets_the_distributions_that_python_itself_names():
     """The standard library's own answer takes a hundred milliseconds; ours must say the same."""
     code = (

@@ -29,6 +29,7 @@ def bare(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_the_demo_runs_without_git_and_without_what_windows_lacks(bare, tmp_path):
     """It needs nothing but the library; platforms nobody tests on must at least not stumble over a missing module."""
     done = bare("demo", "with", "epochs=20")

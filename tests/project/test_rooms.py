@@ -89,7 +89,7 @@ def test_a_module_imports_only_from_rooms_above_its_own(module):
     room = room_of(module)
     allowed = {name: above for name, _, above in ROOMS}[room]
     above = set(ORDER[: ORDER.index(room)]) if allowed is None else set(allowed)
-    for imported in imports_of(module, MODULES[module], set(MODULES)):
+    for imported in imports_of(module, MODULES[module], frozenset(MODULES)):
         assert imported != "capture", f"{module} imports the front door; name the module it needs"
         target = room_of(imported)
         assert target == room or target in above, f"{module} ({room}) imports {imported} ({target})"
@@ -111,7 +111,7 @@ def test_the_table_lists_only_what_there_is():
 
 def test_no_modules_import_each_other_in_a_circle():
     """Modules in a circle can only be read, tested and changed together."""
-    graph = {name: imports_of(name, path, set(MODULES)) for name, path in MODULES.items() if name != "capture"}
+    graph = {name: imports_of(name, path, frozenset(MODULES)) for name, path in MODULES.items() if name != "capture"}
     done: set[str] = set()
 
     def visit(name, path):
@@ -130,7 +130,7 @@ def test_core_names_no_backend():
     for name, path in MODULES.items():
         if name.startswith(("capture.observers", "capture.testing")):
             continue
-        for imported in imports_of(name, path, set(MODULES)):
+        for imported in imports_of(name, path, frozenset(MODULES)):
             assert not imported.startswith("capture.observers"), f"{name} imports {imported}"
 
 

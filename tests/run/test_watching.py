@@ -104,6 +104,7 @@ def test_an_input_is_copied_from_the_project_and_an_output_is_an_artifact(experi
     assert [call["name"] for call in observer.of("artifact_event")] == ["out.txt"]
 
 
+@pytest.mark.slow
 def test_what_the_user_records_is_not_recorded_twice(experiment, tmp_path):
     """Whoever names an artifact wants that name, and one copy."""
     (tmp_path / "in.csv").write_text("a,b\n")
@@ -131,6 +132,7 @@ def test_outputs_with_equal_bytes_are_artifacts_by_their_own_names(experiment):
     assert [call["name"] for call in experiment.observers[0].of("artifact_event")] == ["a.done", "b.done"]
 
 
+@pytest.mark.slow
 def test_a_mark_left_by_an_interruption_hides_nothing_of_the_next_run(experiment, tmp_path):
     """In a notebook the next run is in the same thread, and its inputs would all be taken for the library's."""
     (tmp_path / "in.csv").write_text("a,b\n")
@@ -144,6 +146,7 @@ def test_a_mark_left_by_an_interruption_hides_nothing_of_the_next_run(experiment
     assert [entry["name"] for entry in facts_of(experiment)["lineage"]["inputs"]] == ["in.csv"]
 
 
+@pytest.mark.slow
 def test_an_output_that_is_too_large_to_keep_says_so(experiment, monkeypatch):
     """Whoever looks for the model in the store should not have to guess why it is not there."""
     before, SETTINGS.LINEAGE.COPY_OUTPUTS_BYTES = SETTINGS.LINEAGE.COPY_OUTPUTS_BYTES, 100
@@ -160,6 +163,7 @@ def test_an_output_that_is_too_large_to_keep_says_so(experiment, monkeypatch):
     assert "artifact" not in entry and "LINEAGE.COPY_OUTPUTS_BYTES" in entry["left_out"]
 
 
+@pytest.mark.slow
 def test_children_that_nobody_watches_make_the_statement_incomplete(experiment):
     """A setting that switches watching off does not make what children did seen."""
     import subprocess
@@ -233,6 +237,7 @@ def test_the_process_is_described_as_it_was_before_main(experiment, tmp_path, mo
     assert process["cwd"] == str(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_long_run_tells_now_and_then_what_it_has_seen(experiment, tmp_path, monkeypatch):
     """A run that is killed should not take with it what it had read."""
     monkeypatch.setattr("capture.watching.FIRST_INTERIM_S", 0.05)
@@ -271,6 +276,7 @@ def test_what_goes_wrong_at_the_end_costs_only_its_own_part(experiment, monkeypa
     assert "a defect" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_system_is_measured_on_request(experiment):
     """Whether the GPU was idle is asked after the run."""
     store = MemoryStore()
@@ -294,6 +300,7 @@ def test_the_system_is_measured_on_request(experiment):
     assert measured().values[0] > 1_000_000
 
 
+@pytest.mark.slow
 def test_folders_of_tensorboard_writers_are_in_the_info(experiment, tmp_path):
     """Their logs are looked at in another program, which has to be told where."""
     result = {}
@@ -397,6 +404,7 @@ def test_lineage_that_cannot_begin_says_why(experiment, monkeypatch):
     assert VARIABLE not in os.environ
 
 
+@pytest.mark.slow
 def test_what_the_store_did_not_take_is_not_said_to_be_copied(experiment, tmp_path, monkeypatch):
     """Whoever relies on the copy removes the file."""
     (tmp_path / "in.csv").write_text("a,b\n")
@@ -437,6 +445,7 @@ def test_a_file_that_changes_between_its_digest_and_its_copy_is_not_copied(exper
     assert not experiment.observers[0].of("resource_event")
 
 
+@pytest.mark.slow
 def test_what_is_told_while_the_run_goes_on_is_short_and_not_told_twice(experiment, tmp_path, monkeypatch):
     """Every five minutes for a week, all of a hundred thousand names would fill the disk."""
     monkeypatch.setattr(watching, "FIRST_INTERIM_S", 0.05)

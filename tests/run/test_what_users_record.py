@@ -15,6 +15,7 @@ def store():
     return MemoryStore()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", [lambda run: run.log_scalar("x", 1), lambda run: run.log_metrics({"x": 1})])
 def test_a_number_logged_after_the_end_is_refused_like_an_artifact(act, store):
     """It would be lost without a word."""
@@ -37,6 +38,7 @@ def test_tags_and_notes_can_be_read_back(store):
 class TestAnExperimentsOwnRun:
     """`ex.log_scalar` and its like record in a run of that experiment, wherever they are called."""
 
+    @pytest.mark.slow
     def test_an_outer_experiment_called_from_an_inner_run_records_in_its_own(self, store):
         """A number in another experiment's record is worse than none."""
         outer, inner = Experiment("outer", observers=[store]), Experiment("inner", observers=[store])

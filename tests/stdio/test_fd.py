@@ -406,6 +406,7 @@ def test_a_forked_child_that_outlives_its_parent_ends_by_a_broken_pipe(program):
     wait_until((program.folder / "broken").exists, "the child met the broken pipe")
 
 
+@pytest.mark.slow
 def test_forks_while_threads_print_do_not_lock_up(program):
     """A lock that is held by another thread at the fork stays locked in the child."""
     code = """\

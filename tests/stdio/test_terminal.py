@@ -409,6 +409,7 @@ def test_under_any_cap_head_and_tail_and_the_number_between_add_up(pieces, max_b
     assert len(head) + len(tail) <= max_bytes + 1
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(alphabet="aé€\n\r\b", max_size=60), max_size=30), st.integers(2, 100), PAUSES)
 @example(pieces=["a€a", "\ré\n\n", "é", "\ra"], max_bytes=4, pauses=[0.0] * 30)  # the tail began inside a character
 @example(pieces=["aa€", "\ré\n", "é"], max_bytes=4, pauses=[0.0] * 30)

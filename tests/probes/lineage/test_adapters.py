@@ -55,6 +55,7 @@ def seen(tmp_path, monkeypatch):
     hook.stop(sightings)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="only where wheels of all of them must be had")
 @pytest.mark.parametrize("name", (*LIBRARIES, "httpx", "requests", "urllib3", "aiohttp", "tensorboardX"))
 def test_every_library_is_there_on_the_default_interpreter(name):

@@ -270,6 +270,7 @@ def test_stop_may_come_without_a_report_and_twice(here, begin):
     assert not hook.active()
 
 
+@pytest.mark.slow
 def test_watching_again_and_again_leaves_nothing_behind(here, begin):
     """A sweep has thousands of runs in one process."""
     import threading

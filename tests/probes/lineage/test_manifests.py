@@ -66,6 +66,7 @@ def as_entries(files):
     ]
 
 
+@pytest.mark.slow
 @given(FILES)
 @example({"a\\": (1, A, False), "a\\\\n": (1, A, False), " x  y ": (None, None, True)})
 def test_whatever_files_are_called_a_manifest_gives_them_back(files):
@@ -77,6 +78,7 @@ def test_whatever_files_are_called_a_manifest_gives_them_back(files):
     assert manifest_of(reversed(entries)) == data
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: f"{A}  1  {text}\n".encode("utf-8", "replace")))
 @settings(max_examples=300)
 def test_what_is_no_manifest_is_refused_with_one_kind_of_error(data):
