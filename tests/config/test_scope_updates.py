@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,7 @@ def test_every_update_ends_in_the_result(config, update, preset):
     assert repr((config, update, preset)) == repr(before)
 
 
+@pytest.mark.slow
 @given(configs, configs)
 def test_without_updates_a_source_says_what_it_says(config, preset):
     """Precedence is own over preset, merged by key, whatever the kind of source."""
@@ -72,6 +74,7 @@ def test_without_updates_a_source_says_what_it_says(config, preset):
     assert equal(dict(ConfigDict(config)(preset=preset)), expected)
 
 
+@pytest.mark.slow
 @given(configs, configs)
 def test_what_is_added_is_what_the_source_does_not_have(config, update):
     """An update that is neither added nor declared would never be reported as a slip."""

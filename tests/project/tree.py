@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import subprocess
 from pathlib import Path
@@ -24,7 +25,8 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports_of(name: str, path: Path, known: set[str]) -> set[str]:
+@functools.cache
+def imports_of(name: str, path: Path, known: frozenset[str]) -> frozenset[str]:
     """Return the library's modules that a module imports when it runs, in functions too.
 
     Parameters
@@ -33,7 +35,7 @@ def imports_of(name: str, path: Path, known: set[str]) -> set[str]:
         Dotted name of the module.
     path : Path
         Its file.
-    known : set of str
+    known : frozenset of str
         Names of all modules, to tell ``from package import module`` from ``from module import thing``.
     """
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
@@ -49,7 +51,7 @@ def imports_of(name: str, path: Path, known: set[str]) -> set[str]:
             for alias in node.names:
                 inner = f"{base}.{alias.name}"
                 found.add(inner if inner in known else base)
-    return {module for module in found if module in known and module != name}
+    return frozenset(module for module in found if module in known and module != name)
 
 
 def _walk_runtime(node):
