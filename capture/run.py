@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 PREEMPTED_DIGESTS_WAIT_S = 0.5  #: how long a preempted run waits for digests: small checkpoints are worth it
-LATE_FACTS_WAIT_S = 0.5  #: how long the end of a run waits for facts that are still being gathered
 
 
 class Run:
@@ -402,11 +401,10 @@ class Run:
         watching, self._watching = self._watching, None
         if watching is None:
             return
+        facts_wait_s, digests_wait_s = self._settings.PROBES.END_WAIT_S, self._settings.LINEAGE.END_WAIT_S
         if self.status == "PREEMPTED":  # there is little time left: what is not known by then stays unknown
-            waits_s = 0.0, min(PREEMPTED_DIGESTS_WAIT_S, self._settings.LINEAGE.END_WAIT_S)
-        else:
-            waits_s = LATE_FACTS_WAIT_S, self._settings.LINEAGE.END_WAIT_S
-        watching.close(self._ended, *waits_s, hurried=lambda: hold.called)
+            facts_wait_s, digests_wait_s = 0.0, min(PREEMPTED_DIGESTS_WAIT_S, digests_wait_s)
+        watching.close(self._ended, facts_wait_s, digests_wait_s, hurried=lambda: hold.called)
 
     def _last_look(self) -> None:
         self._recorder.metrics.flush()  # the last heartbeat comes behind the last numbers, as in Sacred

@@ -92,6 +92,7 @@ DEFAULTS: dict[str, tuple[Any, str]] = {
     ),
     "NOTIFY.STALLED_AFTER_S": (None, "seconds without anything new after which a run counts as stalled; None: never"),
     "PROBES.ENABLED": (True, "ask the probes that installed packages declare"),
+    "PROBES.END_WAIT_S": (2.0, "seconds that the end of a run waits for facts that are still being gathered"),
 }
 
 _OPTIONAL = {

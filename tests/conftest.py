@@ -37,6 +37,10 @@ def pytest_configure(config):
         HOME=_HOME,
         USERPROFILE=_HOME,
         CAPTURE_STATE_DIR=os.path.join(_HOME, "state"),
+        # On a machine that does much else, what takes milliseconds takes seconds; tests of these limits set their own.
+        CAPTURE_PROBES__END_WAIT_S="60",
+        CAPTURE_LINEAGE__END_WAIT_S="60",
+        CAPTURE_GIT__TIMEOUT_S="60",
         GIT_CONFIG_NOSYSTEM="1",
         GIT_AUTHOR_NAME="A. Tester",
         GIT_AUTHOR_EMAIL="tester@example.org",

@@ -189,10 +189,11 @@ def test_what_git_told_before_the_end_is_kept_when_the_rest_takes_too_long(exper
     release = threading.Event()
     keep = rebuild._Bundle.keep
     monkeypatch.setattr(rebuild._Bundle, "keep", lambda self, keep_bytes: release.wait(30) and keep(self, keep_bytes))
-    monkeypatch.setattr("capture.run.LATE_FACTS_WAIT_S", 0.3)
+    before, SETTINGS.PROBES.END_WAIT_S = SETTINGS.PROBES.END_WAIT_S, 0.3
     try:
         run(experiment, lambda: 1)
     finally:
+        SETTINGS.PROBES.END_WAIT_S = before
         release.set()
     (state,) = [each for each in facts_of(experiment)["git"] if each["root"] == str(tmp_path)]
     assert len(state["commit"]) == 40 and state["pushed"] is False
