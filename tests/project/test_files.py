@@ -19,7 +19,6 @@ def setup_cfg() -> configparser.ConfigParser:
     return config
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(modules()) - {"capture.__main__"}))
 def test_the_examples_in_docstrings_are_true(name):
     """They are the first thing that is copied. By module name: by path a backend would be loaded a second time."""
