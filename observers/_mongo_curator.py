@@ -5,10 +5,12 @@ from __future__ import annotations
 from capture.errors import ObserverError
 from capture.hooks import Curator, check_tags
 from capture.observers._mongo_labels import Labels
+from capture.observers._mongo_moving import Mover, is_free, is_same_run
 from capture.observers._mongo_reader import MongoReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from capture.observers._mongo_place import Place
@@ -55,23 +57,34 @@ class MongoCurator(Curator):
         label = self._reader.resolve(run)
         if self._reader.is_alive(self._reader.read(label)):
             raise ObserverError(f"run {label} of {self.url} is still going on: stop it first")
-        with self.place.explained():
-            Labels(self.place).keep(label)
-            self._move(label, self.place.runs, self.place.bin)
+        place = self.place
+        with place.explained():
+            Labels(place).keep(label)
+            mover = Mover(self.url, label)
+            if not mover.claim(place.runs):
+                raise mover.too_late()
+            mover.move(place.runs, place.bin, "replace")
 
     def restore(self, run: Any) -> None:
         """Bring a binned run back under its label."""
         label = self._reader.resolve(run, binned=True)
-        with self.place.explained():
-            if self.place.runs.find_one({"_id": label}, {"_id": 1}) is not None:
-                raise ObserverError(f"{self.url} has another run {label} now; bin or move that one first")
-            self._move(label, self.place.bin, self.place.runs)
-
-    def _move(self, label: Any, source: Any, target: Any) -> None:
-        """Move a document on the server. What breaks off leaves it in both places, where it is in sight."""
-        into = {"into": target.name, "on": "_id", "whenMatched": "replace"}
-        source.aggregate([{"$match": {"_id": label}}, {"$merge": into}])
-        source.delete_one({"_id": label})
+        place = self.place
+        with place.explained():
+            mover = Mover(self.url, label)
+            if not mover.claim(place.bin):
+                raise mover.too_late()
+            try:
+                is_there = mover.claim(place.runs)
+                if is_there and not is_same_run(*[each.find_one({"_id": label}) for each in (place.bin, place.runs)]):
+                    raise ObserverError(f"{self.url} has another run {label} now; bin or move that one first")
+            except BaseException:
+                mover.release(place.bin, place.runs)
+                raise
+            if is_there:  # a process died while it moved the run: it is whole in sight
+                mover.delete(place.bin)
+                mover.release(place.runs)
+            else:
+                mover.move(place.bin, place.runs, "fail")
 
     def binned(self) -> list[Any]:
         """Return the labels of the runs in the bin, oldest first."""
@@ -85,15 +98,34 @@ class MongoCurator(Curator):
         from capture.observers._mongo_removal import files_of, remove_satellites, sweep, sweep_orphans
 
         label = self._reader.resolve(run, binned=True)
-        with self.place.explained():
-            document = self.place.bin.find_one({"_id": label}, {"captured_out": 0})
+        place = self.place
+        with place.explained():
+            Labels(place).bury(label)
+            mover = Mover(self.url, label)
+            document = mover.take(place.bin)
             if document is None:
-                raise ObserverError(f"run {run} of {self.url} was restored just now: it is not deleted")
-            Labels(self.place).bury(label)
-            self.place.bin.delete_one({"_id": label})
-            remove_satellites(self.place, document)
-            sweep(self.place, files_of(document))
-            sweep_orphans(self.place)
+                raise ObserverError(f"run {label} of {self.url} was restored just now: it is not deleted")
+            if mover.claim(place.runs):  # a process died while it moved the run; or another got the label
+                is_same = is_same_run(document, place.runs.find_one({"_id": label}))
+                mover.release(place.runs)
+                if is_same:
+                    raise ObserverError(f"run {label} of {self.url} was restored just now: it is not deleted")
+            remove_satellites(place, document)
+            sweep(place, files_of(document))
+            sweep_orphans(place)
+
+    def mend(self, dry: bool = False) -> Iterator[str]:
+        """Finish moves to and from the bin that broke off; yield each thing that is done, or would be."""
+        place = self.place
+        with place.explained():
+            for document in list(place.bin.find({}, {"captured_out": 0})):
+                label = document["_id"]
+                shown = place.runs.find_one({"_id": label}, {"captured_out": 0})
+                if shown is None or not is_same_run(document, shown) or not is_free(place.bin, label):
+                    continue
+                yield f"run {label} is in sight and in the bin, since a move of it broke off: it leaves the bin"
+                if not dry:
+                    self.restore(label)
 
     def erase(self, value: str) -> int:
         """Replace one string everywhere in the store with asterisks, byte for byte; return the number of places.
