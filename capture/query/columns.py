@@ -131,9 +131,9 @@ def _whole_table(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
 
 def _side_by_side(dicts: Sequence[dict[Any, Any]]) -> Iterable[tuple[Any, list[Any]]]:
     """Yield each key with what the dicts have there, or `MISSING`."""
-    first = list(dicts[0]) if dicts else []
-    if all(list(each) == first for each in dicts):  # as in most projects, and several times faster
-        yield from zip(first, map(list, zip(*[each.values() for each in dicts])))
+    orders = set(map(tuple, dicts))
+    if len(orders) == 1:  # as in most projects, and several times faster
+        yield from zip(orders.pop(), map(list, zip(*[each.values() for each in dicts])))
         return
     for key in dict.fromkeys(key for each in dicts for key in each):
         yield key, [each.get(key, MISSING) for each in dicts]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from capture.records import Series
 
 _EXACT = 2**53  #: floats tell integers apart up to here
+_GAPS = {type(MISSING), type(None)}
 
 #: end of a file's name -> the function of pandas that reads it, and what it is told
 _READERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -46,13 +47,14 @@ def _without_gaps(values: Sequence[Any]) -> list[Any]:
 
 def _typed(pandas: Any, values: Sequence[Any], rows: Any) -> Any:
     """Return a column as a `pandas.Series` of the type of its values."""
-    plain = _without_gaps(values)
-    kinds = {type(value) for value in plain}
-    kinds.discard(type(None))
-    if kinds and kinds <= {int, float} and not (int in kinds and _loses_digits(plain, kinds)):
-        dtype = "int64" if kinds == {int} and None not in plain else "float64"
+    kinds = set(map(type, values))
+    plain = _without_gaps(values) if type(MISSING) in kinds else values
+    has_gaps = not kinds.isdisjoint(_GAPS)
+    kinds -= _GAPS
+    if kinds and kinds <= {int, float} and not (int in kinds and _loses_digits(plain, kinds, has_gaps)):
+        dtype = "int64" if kinds == {int} and not has_gaps else "float64"
         return pandas.Series(plain, index=rows, dtype=dtype)
-    if kinds == {bool} and None not in plain:
+    if kinds == {bool} and not has_gaps:
         return pandas.Series(plain, index=rows, dtype="bool")
     if kinds == {str}:
         return pandas.Series(plain, index=rows)
@@ -71,11 +73,11 @@ def _typed(pandas: Any, values: Sequence[Any], rows: Any) -> Any:
     return pandas.Series(filled, index=rows)
 
 
-def _loses_digits(values: Iterable[Any], kinds: set[type]) -> bool:
+def _loses_digits(values: Sequence[Any], kinds: set[type], has_gaps: bool) -> bool:
     """Say whether the column type that pandas has for these numbers would change an integer."""
-    listed = list(values)
-    limit = 2**63 - 1 if kinds == {int} and None not in listed else _EXACT
-    return any(type(value) is int and not -limit <= value <= limit for value in listed)
+    whole = values if kinds == {int} and not has_gaps else [value for value in values if type(value) is int]
+    limit = 2**63 - 1 if whole is values else _EXACT
+    return max(whole) > limit or min(whole) < -limit
 
 
 def series_frame(series: Iterable[Series], names: Sequence[Any] | None = None) -> Any:
