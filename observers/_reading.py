@@ -22,6 +22,7 @@ DAMAGE = (ValueError, TypeError, AttributeError, LookupError)
 
 #: what a record holds, besides its label
 FIELDS = tuple(name for name in vars(RunRecord()) if name != "label")
+_LOADED = frozenset(FIELDS)
 
 
 class StoredRecord(RunRecord):
@@ -41,7 +42,7 @@ class StoredRecord(RunRecord):
         self._load = load
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in FIELDS:
+        if name not in _LOADED:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         try:
             value = self._load(name)

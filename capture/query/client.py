@@ -611,9 +611,17 @@ class Runs:
             datetime64 in UTC, text is what pandas takes for text, all else stays what it is, with None where a run has
             nothing.
         """
+        from collections.abc import Mapping
+
+        if isinstance(columns, Mapping):  # its functions may leave behind what has to be collected
+            return self._frame(columns)
+        with _Uncollected():
+            return self._frame(columns)
+
+    def _frame(self, columns: Columns) -> Any:
         from capture.query.frames import frame_of
 
-        return frame_of(self._table(columns), [run.label for run in self._all()])
+        return frame_of(self._table(columns), [run.record.label for run in self._all()])
 
     def _table(self, columns: Columns) -> dict[str, list[Any]]:
         from collections.abc import Mapping
