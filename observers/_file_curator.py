@@ -14,6 +14,7 @@ from capture.observers._writing import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 
@@ -23,18 +24,31 @@ class FileStoreCurator(Curator):
     Parameters
     ----------
     basedir : path
+
+    Attributes
+    ----------
+    basedir, private : str
+        The store, and its own folder in it.
+    reader : FileStoreReader
     """
+
+    #: how the names of folders end in which shared files wait until it is known whether a run uses them
+    HELD = "-shared"
 
     def __init__(self, basedir: str | os.PathLike[str]) -> None:
         self.basedir = os.path.abspath(basedir)
-        self._private = os.path.join(self.basedir, PRIVATE)
-        self._bin = os.path.join(self._private, "bin")
-        self._reader = FileStoreReader(self.basedir)
+        self.private = os.path.join(self.basedir, PRIVATE)
+        self._bin = os.path.join(self.private, "bin")
+        self.reader = FileStoreReader(self.basedir)
+
+    def close(self) -> None:
+        """Let go of the index."""
+        self.reader.close()
 
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes; None leaves the old ones."""
         tags = check_tags(tags)
-        folder = self._reader.folder(run)
+        folder = self.reader.folder(run)
         writer = RunFolder.open(folder, self.basedir, _atomic.is_shared(self.basedir))
         writer.change("annotate", tags, notes)
         writer.flush()
@@ -47,55 +61,71 @@ class FileStoreCurator(Curator):
         ObserverError
             If the run is being written.
         """
-        folder = self._reader.folder(run)
+        folder = self.reader.folder(run)
         name = os.path.basename(folder)
-        if self._reader.is_alive(self._reader.get(run)):
+        if self.reader.is_alive(self.reader.get(run)):
             raise ObserverError(f"run {run} of {self.basedir} is still going on: stop it first")
         shared = make_store(self.basedir)
         _atomic.ensure_folder(self._bin, shared)
         if _labels.is_number(name):
-            _labels.keep_number(self.basedir, self._private, shared, int(name))
+            _labels.keep_number(self.basedir, self.private, shared, int(name))
         self._move(folder, os.path.join(self._bin, name))
 
     def restore(self, run: Any) -> None:
         """Bring a binned run back under its label."""
-        folder = self._reader.folder(run, binned=True)
+        folder = self.reader.folder(run, binned=True)
         self._move(folder, os.path.join(self.basedir, os.path.basename(folder)))
 
     def _move(self, folder: str, target: str) -> None:
         if os.path.lexists(target):
             raise ObserverError(f"{target} exists already; move it away first")
-        os.rename(folder, target)
+        try:
+            os.rename(folder, target)
+        except FileNotFoundError:
+            raise ObserverError(f"{folder} was moved or deleted by somebody else just now") from None
 
     def binned(self) -> list[str]:
         """Return the labels of the runs in the bin, oldest first."""
-        return self._reader.all_labels(binned=True)
+        return self.reader.all_labels(binned=True)
 
     def purge(self, run: Any) -> None:
         """Delete a binned run for good, and the shared files that no other run uses. Its label is never given again."""
-        import shutil
-
-        folder = self._reader.folder(run, binned=True)
-        name = os.path.basename(folder)
-        used = shared_files(folder)
+        folder = self.reader.folder(run, binned=True)
         shared = make_store(self.basedir)
-        _labels.bury(self._private, shared, name)
-        uid = self._reader.uid_of(folder)
-        trash = os.path.join(self._private, "trash")
+        _labels.bury(self.private, shared, os.path.basename(folder))
+        trash = os.path.join(self.private, "trash")
         _atomic.ensure_folder(trash, shared)
         away = _atomic.temporary(trash)
         try:
             os.rename(folder, away)  # at once: nobody brings back the half of it
         except FileNotFoundError:
             raise ObserverError(f"run {run} of {self.basedir} is not in the bin any more: it is not deleted") from None
+        self.delete(away)
+
+    def delete(self, away: str) -> None:
+        """Delete the folder of a purged run, wherever it lies by now, and the shared files that no other run uses."""
+        import shutil
+
+        try:
+            used = shared_files(away)
+        except RecordError as error:
+            log().warning("Shared files that run may have used stay, since its record cannot be read: %s", error)
+            used = set()
+        uid = self.reader.uid_of(away)
         shutil.rmtree(away)
         if uid:
-            _atomic.remove(os.path.join(self._private, "uids", _names.safe_component(uid)))
+            _atomic.remove(os.path.join(self.private, "uids", _names.safe_component(uid)))
         self._sweep(used)
         self._tidy_spool()
         from capture.observers._file_index import discard
 
-        discard(self._private)
+        discard(self.private)
+
+    def mend(self, dry: bool = False) -> Iterator[str]:
+        """Finish what processes that died had begun in the store; yield each thing that is done, or would be."""
+        from capture.observers._file_mending import mend
+
+        return mend(self, dry)
 
     def _tidy_spool(self) -> None:
         """Delete what the spool has kept for the next run that stores it, where no run has it any more.
@@ -103,7 +133,7 @@ class FileStoreCurator(Curator):
         Large content has one more name there, by its digest, so that it need not be copied a second time. Where that
         name is the last one, the bytes are nobody's.
         """
-        for folder, folders, names in os.walk(os.path.join(self._private, "spool")):
+        for folder, folders, names in os.walk(os.path.join(self.private, "spool")):
             folders[:] = [name for name in folders if name != "held"]  # those belong to runs that go on
             for path in [os.path.join(folder, name) for name in names]:
                 if os.stat(path).st_nlink == 1 and len(os.path.basename(folder)) == 2:
@@ -115,30 +145,39 @@ class FileStoreCurator(Curator):
         A run may find such a file and decide to use it at this very moment. So each is moved away first, and comes back
         if a run has noted it meanwhile; a run, having noted a file, looks whether it is still there.
         """
-        trash = os.path.join(self._private, "trash")
-        away: dict[str, str] = {}
-        for stored in sorted(candidates):
-            path = os.path.join(self.basedir, stored)
-            if os.path.isfile(path):
-                _atomic.ensure_folder(trash)
-                away[stored] = _atomic.temporary(trash)
-                os.rename(path, away[stored])
-        if not away:
+        there = [stored for stored in sorted(candidates) if os.path.isfile(os.path.join(self.basedir, stored))]
+        if not there:
             return
+        trash = os.path.join(self.private, "trash")
+        _atomic.ensure_folder(trash)
+        held = _atomic.temporary(trash) + self.HELD
+        for stored in there:  # under its own name, by which it finds back if this process dies
+            _atomic.ensure_folder(os.path.join(held, os.path.dirname(stored)))
+            try:
+                os.rename(os.path.join(self.basedir, stored), os.path.join(held, stored))
+            except FileNotFoundError:  # another who purges was faster
+                continue
+        self.settle(held)
+
+    def settle(self, held: str) -> None:
+        """Delete the shared files that were moved into a folder, and bring back those that a run uses."""
+        import shutil
+
+        places = [name for name in (SOURCES, RESOURCES) if os.path.isdir(os.path.join(held, name))]
+        files = [f"{place}/{name}" for place in places for name in os.listdir(os.path.join(held, place))]
         try:
             used: set[str] | None = set().union(*[shared_files(folder) for folder in self._folders()])
         except RecordError as error:
             log().warning("No shared file was deleted, since a run that may use them cannot be read: %s", error)
             used = None
-        for stored, new in away.items():
-            if used is not None and stored not in used:
-                _atomic.remove(new)
-            else:
-                os.replace(new, os.path.join(self.basedir, stored))
+        for stored in files:
+            if used is None or stored in used:
+                os.replace(os.path.join(held, stored), os.path.join(self.basedir, stored))
+        shutil.rmtree(held)
 
     def _folders(self) -> list[str]:
         """Return the folders of all runs, those in the bin too."""
-        return [*self._reader.folders(), *self._reader.folders(binned=True)]
+        return [*self.reader.folders(), *self.reader.folders(binned=True)]
 
     def erase(self, value: str) -> int:
         """Replace one string everywhere in the store with asterisks, byte for byte; return the number of places.
@@ -155,9 +194,9 @@ class FileStoreCurator(Curator):
         from capture.observers._erase import erase
         from capture.observers._file_index import discard
 
-        discard(self._private)
+        discard(self.private)
         count = erase(self.basedir, self._folders(), value)
-        discard(self._private)  # somebody may have asked meanwhile, and the index have been made from the old records
+        discard(self.private)  # somebody may have asked meanwhile, and the index have been made from the old records
         return count
 
 

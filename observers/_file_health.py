@@ -19,11 +19,11 @@ LEFT_OVER_S = 3600.0  #: a temporary file of this age belongs to nobody any more
 def findings(basedir: str, private: str) -> Iterator[tuple[str, str, str]]:
     """Yield level ("ok", "note", "warning" or "problem"), what was found, and what to do."""
     yield from _index(os.path.join(private, "index.sqlite"))
-    left = [path for path in _files(basedir, private) if os.path.basename(path).startswith(TEMPORARY) and _is_old(path)]
+    left = [path for path in temporary_files(basedir, private) if _is_old(path)]
     if left:
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""
         text = f"{len(left)} of the files were left by writes that broke off: {', '.join(left[:5])}{more}"
-        yield "note", text, "delete them"
+        yield "note", text, "capture doctor --fix deletes them when they are a day old"
     empty = [name for name in _folders(basedir) if _labels.is_number(name) and _is_cut_off(os.path.join(basedir, name))]
     if empty:
         shown = ", ".join(empty[:10])
@@ -52,22 +52,33 @@ def _index(path: str) -> Iterator[tuple[str, str, str]]:
     if not os.path.exists(path):
         yield "ok", "there is no index yet: it is made when runs are asked for", ""
         return
+    problem = index_problem(path)
+    if problem is None:
+        yield "ok", "the index is whole", ""
+    else:
+        text = f"the index {path} is damaged ({problem}): runs are read one by one"
+        yield "warning", text, "capture doctor --fix makes it anew"
+
+
+def index_problem(path: str) -> str | None:
+    """Return what is wrong with the index, as SQLite says it; None if nothing is."""
     import sqlite3
     from urllib.parse import quote
 
     try:
         database = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=2)
         try:
-            answer = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+            answer = str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
         finally:
             database.close()
     except sqlite3.Error as error:
         answer = str(error)
-    if answer == "ok":
-        yield "ok", "the index is whole", ""
-    else:
-        text = f"the index {path} is damaged ({answer}): runs are read one by one"
-        yield "warning", text, f"rm {path}; it is made anew"
+    return None if answer == "ok" else answer
+
+
+def temporary_files(basedir: str, private: str) -> list[str]:
+    """Return the half-written files of the store, and the folders of runs that somebody began to delete."""
+    return [path for path in _files(basedir, private) if os.path.basename(path).startswith(TEMPORARY)]
 
 
 def _folders(basedir: str) -> list[str]:

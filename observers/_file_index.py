@@ -126,6 +126,12 @@ class FileIndex:
         return found
 
     def overwritten(self, rows: dict[str, dict[str, Any]]) -> list[str]:
+    def all_rows(self) -> dict[str, dict[str, Any]]:
+        """Return what tells of each run whether it is as it was indexed, by name."""
+        with self._lock:
+            rows = self._once_more(partial(self._ask, "SELECT name, marks FROM runs", ()))
+        return {name: {"marks": marks} for name, marks in rows}
+
         """Return the names of those rows whose documents were written over in place since they were indexed."""
         return [name for name, row in rows.items() if row["marks"] != marks_of(f"{self._root}/{name}")]
 

@@ -238,6 +238,12 @@ class FileStoreReader(StoreReader):
 
     def _names(self, root: str) -> list[str]:
         """Return the names of the folders of runs, oldest run first."""
+    def indexed(self) -> FileIndex:
+        """Bring the index up to date with all runs, and return it."""
+        index = self._open_index()
+        index.answer(self._listed(self.basedir), None)
+        return index
+
         names = [name for name in self._listed(root) if self._has_run(os.path.join(root, name))]
         if all(_labels.is_number(name) for name in names):
             return sorted(names, key=int)

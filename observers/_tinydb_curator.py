@@ -137,6 +137,15 @@ class TinyDbCurator(Curator):
         self._make()
         return erase(self._store, value)
 
+    def mend(self, dry: bool = False) -> Iterator[str]:
+        """Finish what processes that died had begun in the store; yield each thing that is done, or would be."""
+        trash = self._store.inner("trash")
+        if os.path.isdir(trash) and os.listdir(trash):
+            yield f"stored files that a purge had set aside are put back where a run uses them, else deleted: {trash}"
+            if not dry:
+                with self._store.lock():
+                    self._sweep(set())
+
     # How.
 
     def _make(self) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from capture.filters import Filter
+    from capture.hooks import Reader
     from capture.query.client import Store
 
 _MINUS = "\N{MINUS SIGN}"  #: stands for the dash of ``-1``, which docopt takes for an option
@@ -76,9 +77,41 @@ def chosen_store(arguments: dict[str, Any]) -> Store:
     from capture.query.client import open_store
 
     try:
-        return open_store(arguments.get("--store"))
+        store = open_store(arguments.get("--store"))
     except FileNotFoundError as error:
         raise CommandLineError(f"{error}\nname another with --store=URL or in CAPTURE_STORE.") from error
+    watch(store.reader)
+    return store
+
+
+_watched: list[Any] = []  #: the readers that this command has opened
+
+
+def watch(reader: Reader) -> None:
+    """Let `tell_unreadable` tell of the runs that a reader leaves out, in place of the log."""
+    if hasattr(reader, "logs_unreadable"):
+        reader.logs_unreadable = False
+        _watched.append(reader)
+
+
+def tell_unreadable() -> bool:
+    """Say on stderr which runs were left out by the readers that are watched; return whether there are any."""
+    unreadable: dict[str, dict[str, str]] = {}
+    for reader in _watched:
+        unreadable.setdefault(reader.url, {}).update(reader.unreadable)
+    _watched.clear()
+    for url, labels in unreadable.items():
+        if labels:
+            import shlex
+
+            from capture.cli._console import hint
+            from capture.wording import visible
+
+            shown = ", ".join(list(labels)[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
+            what = "run cannot be read, and is" if len(labels) == 1 else "runs cannot be read, and are"
+            doctor = f"capture doctor --store={shlex.quote(url)}"
+            hint(visible(f"{len(labels)} {what} left out: {shown}; {doctor} says what is wrong"))
+    return any(unreadable.values())
 
 
 def condition(arguments: dict[str, Any]) -> Filter | None:

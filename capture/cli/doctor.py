@@ -13,18 +13,23 @@ if TYPE_CHECKING:
     from typing import Any
 
     from capture.query.health import Finding
+    from capture.query.mending import Mended
 
 USAGE = """\
 Check the installation, a store, and runs that are stuck or dead; say what to do.
 
 Usage:
-  capture doctor [--store=URL] [--all] [--json] [--timeout=SECONDS]
+  capture doctor [--store=URL] [--all] [--json] [--timeout=SECONDS] [--fix [--dry-run]]
 
 Looked at are packages and plug-ins, the command itself, git; the state folder with the journals that wait in it; the
-store, its records, and the runs that say that they are going on. Settings are shown with who set them. Nothing is
-changed. Status 1: there is a problem.
+store, its records, and the runs that say that they are going on. Settings are shown with who set them. Without --fix
+nothing is changed. Status 1: there is a problem.
 
 Options:
+  --fix              First mend what can be mended without a risk, and say each thing that is done: deliver journals, as
+                     capture sync does, make a damaged index anew, finish what died in the middle of a purge, delete
+                     half-written files that nobody writes any more. No data of yours is deleted.
+  --dry-run          Say what --fix would do, and do nothing.
   --all              Also what is well, and the observers that are installed.
   --json             Print the answer as JSON.
   --timeout=SECONDS  How long the store may say nothing [default: 30].
@@ -38,15 +43,38 @@ def run(arguments: dict[str, Any]) -> int:
     """Print the state of things; 1 if there is a problem."""
     from capture.query.health import examine
 
-    findings = examine(arguments["--store"], seconds(arguments, "--timeout"))
+    timeout_s = seconds(arguments, "--timeout")
+    is_dry = arguments["--dry-run"]
+    mended = _mended(arguments["--store"], is_dry, arguments["--json"]) if arguments["--fix"] else []
+    findings = examine(arguments["--store"], timeout_s)
     if arguments["--json"]:
         import json
 
-        print(json.dumps({**_about(), "findings": [each.to_dict() for each in findings]}, indent=2))
+        told = {"would_mend" if is_dry else "mended": [each.to_dict() for each in mended]} if arguments["--fix"] else {}
+        print(json.dumps({**_about(), **told, "findings": [each.to_dict() for each in findings]}, indent=2))
     else:
         _print_about()
         _print(findings, arguments["--all"])
-    return 1 if any(each.level == "problem" for each in findings) else 0
+    is_wrong = any(each.level == "problem" for each in findings) or any(each.problem for each in mended)
+    return 1 if is_wrong else 0
+
+
+def _mended(url: str | None, is_dry: bool, is_quiet: bool) -> list[Mended]:
+    """Mend, and say each thing as soon as it is begun."""
+    from capture.query.mending import mend
+
+    if not is_quiet:
+        heading("What would be done (nothing is, with --dry-run):" if is_dry else "Mended:")
+    done = []
+    for each in mend(url, is_dry):
+        done.append(each)
+        if not is_quiet:
+            say(f"  {each.area}: {_indented(each.text)}")
+            if each.problem:
+                say(f"    {styled('not done', _STYLES['problem'])}: {_indented(each.problem)}")
+    if not is_quiet:
+        say("" if done else "  nothing: there is nothing that can be mended without a risk\n")
+    return done
 
 
 def _about() -> dict[str, Any]:

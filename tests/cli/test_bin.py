@@ -166,18 +166,17 @@ def test_a_run_that_is_restored_meanwhile_is_not_deleted(tmp_path, capsys, monke
 
 def test_a_folder_that_is_restored_meanwhile_is_not_deleted(tmp_path, capsys, monkeypatch):
     """Nor is the half of it: it leaves the bin in one step, before the first file goes."""
-    from capture.observers._file_reader import FileStoreReader
+    from capture.observers import _labels
 
     url = fill(str(tmp_path / "runs"), tmp_path, "01")
     main(["rm", f"--store={url}", "1"])
-    uid_of = FileStoreReader.uid_of
+    bury = _labels.bury
 
-    def restored_before(self, folder):
-        uid = uid_of(self, folder)
+    def restored_before(*arguments):
+        bury(*arguments)
         open_store(url).curator.restore("1")
-        return uid
 
-    monkeypatch.setattr(FileStoreReader, "uid_of", restored_before)
+    monkeypatch.setattr(_labels, "bury", restored_before)
     assert main(["purge", "--yes", f"--store={url}", "1"]) == 1
     assert "is not in the bin any more: it is not deleted" in capsys.readouterr().err
     assert main(["verify", f"--store={url}", "1"]) == 0

@@ -1,0 +1,111 @@
+"""Mending a store of run folders: finishing what a process that died had begun, and nothing else.
+
+Each thing is yielded as a sentence before it is done, so that a dry run says the same as a real one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from capture.observers import _atomic
+from capture.observers._file_health import LEFT_OVER_S, index_problem, temporary_files
+from capture.observers._file_index import NAME, FileIndex, discard
+from capture.observers._names import TEMPORARY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from capture.observers._file_curator import FileStoreCurator
+
+#: a temporary file may be that of a process on another machine, of which nobody here knows whether it lives
+ABANDONED_S = 86_400.0
+
+
+def mend(curator: FileStoreCurator, dry: bool) -> Iterator[str]:
+    """Yield what is done, and do it unless `dry`."""
+    yield from _purges(curator, dry)
+    yield from _temporary_files(curator, dry)
+    yield from _index(curator, dry)
+
+
+def _purges(curator: FileStoreCurator, dry: bool) -> Iterator[str]:
+    """Finish deletions that broke off: somebody has asked for them, and the labels are given up already."""
+    trash = os.path.join(curator.private, "trash")
+    try:
+        names = sorted(os.listdir(trash))
+    except FileNotFoundError:
+        return
+    for name in names:
+        path = os.path.join(trash, name)
+        if not os.path.isdir(path) or not _is_left(path, LEFT_OVER_S):
+            continue
+        if name.endswith(curator.HELD):
+            yield f"shared files that a purge had set aside are put back where a run uses them, else deleted: {path}"
+            if not dry:
+                curator.settle(path)
+        else:
+            yield f"the deletion of a purged run is finished: {path}"
+            if not dry:
+                curator.delete(path)
+
+
+def _temporary_files(curator: FileStoreCurator, dry: bool) -> Iterator[str]:
+    left = [path for path in temporary_files(curator.basedir, curator.private) if os.path.isfile(path)]
+    left = [path for path in left if _is_left(path, ABANDONED_S)]
+    if left:
+        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+        yield f"what writers that died left half-written is deleted ({len(left)}): {', '.join(left[:5])}{more}"
+        if not dry:
+            for path in left:
+                _atomic.remove(path)
+
+
+def _index(curator: FileStoreCurator, dry: bool) -> Iterator[str]:
+    path = os.path.join(curator.private, NAME)
+    if not os.path.exists(path):
+        return
+    problem = index_problem(path)
+    if problem is not None:
+        yield f"the index {path}, which is damaged ({problem}), is made anew"
+        if not dry:
+            discard(curator.private)
+            curator.reader.indexed()
+        return
+    index: FileIndex = curator.reader.indexed()
+    stale = index.overwritten(index.all_rows())
+    if stale:
+        shown = ", ".join(stale[:8]) + (f" and {len(stale) - 8} more" if len(stale) > 8 else "")
+        yield f"runs whose files were written over in place are indexed again ({len(stale)}): {shown}"
+        if not dry:
+            index.forget(stale)
+            curator.reader.indexed()
+
+
+def _is_left(path: str, age_s: float) -> bool:
+    """Say whether nobody has written for so long, and no process of the number in its name is here."""
+    try:
+        known = os.stat(path)
+    except FileNotFoundError:
+        return False
+    # A folder keeps the time of its content when it is renamed; that of its own changes then.
+    if time.time() - (max(known.st_mtime, known.st_ctime) if os.path.isdir(path) else known.st_mtime) <= age_s:
+        return False
+    number = os.path.basename(path).removeprefix(TEMPORARY).partition("-")[0]
+    try:
+        return not _is_process(int(number, 16))
+    except ValueError:
+        return False  # not a name of ours
+
+
+def _is_process(number: int) -> bool:
+    if os.name != "posix":
+        return number == os.getpid()  # elsewhere a signal would end it; its age has to do
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

@@ -1,0 +1,222 @@
+"""``capture doctor --fix``: what is mended without a risk, and what is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+
+import pytest
+
+from capture import open_store
+from capture.cli import main
+from capture.observers import _file_mending
+from capture.registry import make_observer, open_curator
+from capture.settings import Settings
+from capture.testing import tell
+from tests.cli.making import fill, story
+from tests.cli.test_stores import leave_journal
+from tests.cli.test_unreadable import overwritten
+
+NOBODY = "7ffffffe"  #: no process has this number
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Return the current folder, in which settings are read anew."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("capture.settings.SETTINGS", Settings())
+    return tmp_path
+
+
+@pytest.fixture
+def fix(here, capsys):
+    """Run the command; return what it did, or would do, a text each, and its status."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = main(["doctor", "--fix", "--json", *arguments])
+        told = json.loads(capsys.readouterr().out)
+        return [(each["text"], each["problem"]) for each in told.get("mended", told.get("would_mend"))], status
+
+    return run
+
+
+@pytest.fixture
+def two_days_later(monkeypatch):
+    """Let everything have been left two days ago."""
+    now = _file_mending.time.time
+    monkeypatch.setattr(_file_mending.time, "time", lambda: now() + 2 * 86_400)
+
+
+def tree(place) -> dict[str, bytes]:
+    """Return all files below a folder but for the index."""
+    found = {}
+    for folder, _, names in os.walk(place):
+        for name in names:
+            path = os.path.join(folder, name)
+            if not name.startswith("index.sqlite"):
+                with open(path, "rb") as stream:
+                    found[os.path.relpath(path, place)] = stream.read()
+    return found
+
+
+def test_a_whole_store_is_left_as_it_is(fix, tmp_path, capsys):
+    """To try it costs nothing."""
+    fill("runs", tmp_path, "01", "02")
+    before = tree("runs")
+    assert fix() == ([], 0)
+    assert tree("runs") == before
+    assert main(["doctor", "--fix"]) == 0
+    assert "nothing: there is nothing that can be mended" in capsys.readouterr().out
+
+
+def test_journals_are_delivered(fix, tmp_path, state_dir):
+    """As by `capture sync`; a dry run names them and delivers nothing."""
+    fill("lab", tmp_path, "03")
+    path = leave_journal(state_dir, make_observer("lab").identity)
+    [(told, problem)], _ = fix("--dry-run")
+    assert path in told and problem == "" and os.path.exists(path)
+    [(told, problem)], _ = fix()
+    assert "done" in told and problem == "" and not os.path.exists(path)
+    assert fix() == ([], 0)
+
+
+def test_what_cannot_be_delivered_is_said_and_kept(fix, state_dir):
+    """A store that is away is no reason to give up its journal."""
+    path = leave_journal(state_dir, "nosuch://anywhere")
+    [(_, problem)], status = fix()
+    assert problem and status == 1 and os.path.exists(path)
+
+
+def test_a_damaged_index_is_made_anew(fix, tmp_path):
+    """Until then each question reads every run."""
+    fill("runs", tmp_path, "01", "02")
+    index = tmp_path / "runs" / "_capture" / "index.sqlite"
+    list(open_store("runs").find())
+    data = bytearray(index.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    index.write_bytes(data)
+    damaged = index.read_bytes()
+    [(told, _)], _ = fix("--dry-run")
+    assert "which is damaged" in told and index.read_bytes() == damaged
+    fix()
+    with sqlite3.connect(index) as database:
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (2,)
+    assert fix() == ([], 0)
+
+
+def test_what_was_edited_in_place_is_found_by_conditions_again(fix, tmp_path):
+    """The index is asked for it, and it does not look into files that it knows."""
+    fill("runs", tmp_path, "01", "02")
+    os.utime("runs/2", (1_700_000_000, 1_700_000_000))
+    store = open_store("runs")
+    assert list(store.find("config.lr == 0.9")) == []
+    path = tmp_path / "runs" / "2" / "config.json"
+    overwritten(str(path), path.read_bytes().replace(b"0.1", b"0.9"))
+    assert list(store.find("config.lr == 0.9")) == []
+    [(told, _)], _ = fix()
+    assert told == "runs whose files were written over in place are indexed again (1): 2"
+    assert [run.label for run in store.find("config.lr == 0.9")] == ["2"]
+
+
+def test_half_written_files_go_and_those_of_the_living_stay(fix, tmp_path, two_days_later):
+    """A file that is being written belongs to somebody; so does one whose name is not ours."""
+    fill("runs", tmp_path, "01")
+    place = tmp_path / "runs" / "1"
+    ours = place / f".tmp-{os.getpid():x}-1-1"
+    left, odd = place / f".tmp-{NOBODY}-1-1", place / ".tmp-mine"
+    for path in (ours, left, odd):
+        path.write_text("half")
+    [(told, _)], _ = fix("--dry-run")
+    assert told.endswith(f"half-written is deleted (1): {left}") and left.exists()
+    fix()
+    assert not left.exists() and ours.exists() and odd.exists()
+
+
+def test_a_young_file_stays(fix, tmp_path):
+    """A process of another machine may be writing it."""
+    fill("runs", tmp_path, "01")
+    path = tmp_path / "runs" / "1" / f".tmp-{NOBODY}-1-1"
+    path.write_text("half")
+    assert fix() == ([], 0)
+    assert path.exists()
+
+
+class _DiedError(BaseException):
+    """The process is gone."""
+
+
+def died(*_arguments, **_options):
+    raise _DiedError
+
+
+def test_a_purge_that_broke_off_is_finished(fix, tmp_path, monkeypatch, two_days_later):
+    """Its run is gone for whoever looks, and its files still take the room that was to be freed."""
+    fill("runs", tmp_path, "01", "02")
+    curator = open_curator("runs")
+    curator.bin("2")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", died)
+        with pytest.raises(_DiedError):
+            curator.purge("2")
+    trash = tmp_path / "runs" / "_capture" / "trash"
+    [name] = os.listdir(trash)
+    assert fix() == ([], 0), "the process of that number lives: it is this one"
+    os.rename(trash / name, trash / name.replace(f"{os.getpid():x}", NOBODY, 1))
+    [(told, _)], _ = fix("--dry-run")
+    assert "the deletion of a purged run is finished" in told and len(os.listdir(trash)) == 1
+    [(told, problem)], _ = fix()
+    assert problem == "" and os.listdir(trash) == []
+    assert open_store("runs").labels() == ["1"] and main(["verify", "1"]) == 0
+
+
+def test_shared_files_that_a_purge_had_set_aside_are_put_back(fix, tmp_path, monkeypatch, two_days_later):
+    """A process that dies between taking away and looking who uses them must not cost another run its sources."""
+    fill("runs", tmp_path, "01", "02")
+    before = {name for name in tree("runs") if name.startswith(("_sources", "_resources"))}
+    curator = open_curator("runs")
+    curator.bin("2")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(curator), "settle", died)
+        with pytest.raises(_DiedError):
+            curator.purge("2")
+    assert main(["verify", "1"]) == 1, "its sources are away"
+    trash = tmp_path / "runs" / "_capture" / "trash"
+    [name] = os.listdir(trash)
+    os.rename(trash / name, trash / name.replace(f"{os.getpid():x}", NOBODY, 1))
+    [(told, problem)], _ = fix()
+    assert "put back where a run uses them" in told and problem == "" and os.listdir(trash) == []
+    assert main(["verify", "1"]) == 0
+    assert {name for name in tree("runs") if name.startswith(("_sources", "_resources"))} == before
+
+
+def test_tinydb_files_that_a_purge_had_set_aside_are_put_back(fix, tmp_path, monkeypatch):
+    """As in a folder store."""
+    pytest.importorskip("tinydb")
+    url = fill("tinydb://db", tmp_path, "01", "02")
+    curator = open_curator(url)
+    curator.bin(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(curator), "_bring_back", died)
+        with pytest.raises(_DiedError):
+            curator._sweep(set())  # nothing lies there: it must not break off
+            trash = tmp_path / "db" / "_capture" / "trash"
+            address = next(iter(curator._used()))
+            os.replace(curator._store.path_of(address), trash / address)
+            curator._sweep(set())
+    assert main(["verify", f"--store={url}", "1"]) == 1
+    [(told, _)], _ = fix(f"--store={url}", "--dry-run")
+    assert "put back where a run uses them" in told
+    fix(f"--store={url}")
+    assert main(["verify", f"--store={url}", "1"]) == 0
+    assert fix(f"--store={url}")[0] == []
+
+
+def test_a_dead_run_stays_as_it_is(fix, tmp_path):
+    """Nobody but the run itself says how it ended."""
+    observer = make_observer("runs")
+    tell(observer, story(tmp_path, "01", end=False))
+    fix()
+    assert open_store("runs").get(1).status == "RUNNING"
