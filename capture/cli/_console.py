@@ -1,8 +1,8 @@
 """What commands print: the only module that knows of colours, widths, the pager, and of rich.
 
-What stands in a record is other people's text. `print_table`, `heading` and `format_value` escape it themselves; what
-is printed in another way goes through `escape` first. On a terminal tables are rich's and colours are used; in a pipe
-a table is plain text in columns, with nothing cut off.
+What stands in a record is other people's text. `print_table`, `heading` and `progress` make it visible themselves; what
+is printed in another way goes through `capture.wording` first. On a terminal tables are rich's and colours are used; in
+a pipe a table is plain text in columns, with nothing cut off.
 """
 
 from __future__ import annotations
@@ -12,19 +12,15 @@ import sys
 
 from capture.errors import CommandLineError
 from capture.filters import MISSING
+from capture.wording import aligned, fitted, uncoloured, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import datetime
     from typing import IO, Any
 
     #: row and column, from 0 -> the style of that cell
     Styles = Callable[[int, int], str | None]
-
-PRECISION = 5  #: significant digits of a number where nobody asks for another precision
-EXACT = 17  #: from so many digits on a number is written as Python writes it: no other one reads so
-NOTHING = "-"  #: stands where there is no value
 
 #: style of a run's state
 STATE_STYLES = {
@@ -43,14 +39,11 @@ _CODES = {
     "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
 }  # fmt: skip
 
-_WIDEST = 200  #: columns that a cell widens its column to: a megabyte in one line must not be one in each
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII_BLOCKS = "_.,-=+*#"
 #: what this library prints beyond ASCII, for terminals and pipes that cannot take it
 _SPELT = {"…": "...", "±": "+-", "→": "->", "—": "-", "·": "-", "×": "x", "✓": "+", "✗": "x", "≈": "~"}
 _SPELT.update(zip(_BLOCKS, _ASCII_BLOCKS))
-
-_JOINERS = "\u200c\u200d"  #: invisible, but part of how words and emoji are written
 
 
 # ---------------------------------------------------------------------------------------------------- who is looking?
@@ -85,90 +78,9 @@ def speaks_unicode(stream: Any = None) -> bool:
     return True
 
 
-# -------------------------------------------------------------------------------------------------- other people's text
-
-
-def escape(text: str, lines: bool = False) -> str:
-    r"""Return a text in which nothing moves the cursor, colours the screen, or changes the order of what is read.
-
-    Control characters, direction marks and other invisible characters are spelt as Python spells them. Doing it twice
-    changes nothing.
-
-    Parameters
-    ----------
-    text : str
-    lines : bool
-        Whether line ends and tabs stay.
-
-    Examples
-    --------
-    >>> print(escape("two\nlines, \x1b[31mred\x1b[0m and \u202ereversed"))
-    two\nlines, \x1b[31mred\x1b[0m and \u202ereversed
-    """
-    if text.isprintable():
-        return text
-    keep = "\n\t" if lines else ""
-    return "".join(char if char.isprintable() or char in keep else _spelt(char) for char in text)
-
-
-def _spelt(char: str) -> str:
-    from unicodedata import category
-
-    # Spaces of other widths, what newer Unicode has added and private fonts are harmless.
-    if category(char) in ("Zs", "Cn", "Co") or char in _JOINERS:
-        return char
-    return repr(char)[1:-1]
-
-
 def escape_output(text: str) -> str:
-    """Return what a program printed as it may be shown on a terminal: lines stay, colours go, the rest is escaped."""
-    if "\x1b" in text:
-        import re
-
-        text = re.sub(r"\x1b\[[0-9;:]*m", "", text)
-    return escape(text.replace("\r\n", "\n"), lines=True)
-
-
-def cell_width(text: str) -> int:
-    """Return how many columns of a terminal a text takes: CJK and emoji take two, combining marks none.
-
-    Examples
-    --------
-    >>> cell_width("loss"), cell_width("損失"), cell_width("e\N{COMBINING ACUTE ACCENT}")
-    (4, 4, 1)
-    """
-    if text.isascii():
-        return len(text)
-    from unicodedata import category, east_asian_width
-
-    return sum(
-        0 if category(char) in ("Mn", "Me", "Cf") else 2 if east_asian_width(char) in "WF" else 1 for char in text
-    )
-
-
-def fitted(text: str, width: int) -> str:
-    """Return a text cut to a number of columns; an ellipsis says that it is cut.
-
-    Examples
-    --------
-    >>> fitted("learning_rate", 8), fitted("lr", 8)
-    ('learnin…', 'lr')
-    """
-    if cell_width(text) <= width:
-        return text
-    kept, used = "", 0
-    for char in text:
-        used += cell_width(char)
-        if used > width - 1:
-            break
-        kept += char
-    return kept + "…" if width > 0 else ""
-
-
-def padded(text: str, width: int, align: str = "left") -> str:
-    """Return a text with blanks around it, so that it takes this many columns."""
-    blanks = " " * (width - cell_width(text))
-    return blanks + text if align == "right" else text + blanks
+    """Return what a program printed as it may be shown on a terminal: lines stay, colours go, the rest is visible."""
+    return visible(uncoloured(text).replace("\r\n", "\n"), lines=True)
 
 
 # ------------------------------------------------------------------------------------------------------------- printing
@@ -198,7 +110,7 @@ def hint(text: str) -> None:
 
 
 def styled(text: str, style: str | None, stream: Any = None) -> str:
-    """Return text in a style (``"bold red"``) where colours are printed, else as it is; it is not escaped here."""
+    """Return text in a style (``"bold red"``) where colours are printed, else as it is; it is not made visible here."""
     if not style or not colour_enabled(stream):
         return text
     codes = ";".join(_CODES[word] for word in style.split() if word in _CODES)
@@ -209,7 +121,7 @@ def heading(text: str, gap: bool = True) -> None:
     """Print a heading, with an empty line before it where something stands above."""
     if gap:
         say()
-    say(styled(escape(text), "bold"))
+    say(styled(visible(text), "bold"))
 
 
 def print_table(
@@ -219,7 +131,7 @@ def print_table(
     style: Styles | None = None,
     wrap: bool = True,
 ) -> None:
-    """Print a table, its cells escaped.
+    """Print a table, its cells made visible.
 
     Parameters
     ----------
@@ -234,26 +146,14 @@ def print_table(
         Whether a cell that is too wide for the terminal goes on in the next line, or is cut off. In a pipe neither is
         done.
     """
-    headings = [_sayable(escape(each), sys.stdout) for each in columns]
-    cells = [[_sayable(escape(each), sys.stdout) for each in row] for row in rows]
+    headings = [_sayable(visible(each), sys.stdout) for each in columns]
+    cells = [[_sayable(visible(each), sys.stdout) for each in row] for row in rows]
     align = list(align) if align is not None else ["left"] * len(headings)
     if is_terminal():
         _print_rich(headings, cells, align, style, wrap)
     else:
         for line in aligned(headings, cells, align):
             print(line)
-
-
-def aligned(columns: Sequence[str], rows: Iterable[Sequence[str]], align: Sequence[str]) -> list[str]:
-    """Return the lines of a table as plain text, columns apart by two blanks.
-
-    A cell that is longer than `_WIDEST` moves what follows in its own line only.
-    """
-    table = [list(columns), *map(list, rows)] if any(columns) else [*map(list, rows)]
-    widths = [
-        max((width for width in map(cell_width, column) if width <= _WIDEST), default=0) for column in zip(*table)
-    ]
-    return ["  ".join(map(padded, row, widths, align)).rstrip() for row in table]
 
 
 def _print_rich(
@@ -281,56 +181,6 @@ def _print_rich(
 
 
 # --------------------------------------------------------------------------------------------------------------- values
-
-
-def format_value(value: Any, precision: int | None = None) -> str:
-    """Return a value as a short text on one line, escaped.
-
-    Parameters
-    ----------
-    value : object
-        `MISSING` and None are a dash.
-    precision : int, optional
-        Significant digits of numbers that are no integers; `PRECISION` if nothing is said.
-
-    Examples
-    --------
-    >>> [format_value(each) for each in (0.30000000000000004, 1e-05, 12345678.9, [64, 0.1], True, None, "a\\nb")]
-    ['0.3', '1e-05', '12345679', '[64, 0.1]', 'True', '-', 'a\\\\nb']
-    """
-    if value is None or value is MISSING:
-        return NOTHING
-    if type(value) is str:
-        return escape(value)
-    if isinstance(value, bool):
-        return str(value)
-    if isinstance(value, float):
-        return format_number(value, precision)
-    if isinstance(value, int):
-        return _integer(value)
-    if isinstance(value, dict):
-        inside = (f"{escape(str(key))}: {_inside(each, precision)}" for key, each in value.items())
-        return "{" + ", ".join(inside) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_inside(each, precision) for each in value) + "]"
-    if hasattr(value, "isoformat") and hasattr(value, "utcoffset"):
-        return format_time(value) if hasattr(value, "astimezone") else value.isoformat()
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):  # whose text would leave out the middle
-        return format_value(value.tolist(), precision)
-    return escape(str(value))
-
-
-def _inside(value: Any, precision: int | None) -> str:
-    if isinstance(value, str):
-        return escape(repr(value))
-    return "None" if value is None else format_value(value, precision)
-
-
-def _integer(value: int) -> str:
-    try:
-        return str(value)
-    except ValueError:  # Python refuses thousands of digits
-        return hex(value)
 
 
 def plain_data(value: Any) -> Any:
@@ -363,77 +213,6 @@ def print_json(value: Any) -> None:
     import json
 
     say(json.dumps(plain_data(value), indent=2, allow_nan=False))
-
-
-def format_number(value: float, precision: int | None = None) -> str:
-    """Return a float with so many significant digits; what is large is not written with an exponent.
-
-    Examples
-    --------
-    >>> [format_number(0.1 + 0.2, digits) for digits in (1, 5, EXACT)], format_number(123456789.5)
-    (['0.3', '0.3', '0.30000000000000004'], '123456790')
-    """
-    digits = PRECISION if precision is None else precision
-    if digits >= EXACT:
-        return repr(float(value))
-    if 10.0**digits <= abs(value) < 1e15:
-        return f"{value:.0f}"
-    return f"{value:.{max(digits, 1)}g}"
-
-
-def format_time(time: datetime | None, zone: bool = False) -> str:
-    """Return a time as the clock here shows it, to the second; with the name of the time zone if that is asked for."""
-    if time is None:
-        return NOTHING
-    try:
-        local = time.astimezone()
-    except (ValueError, OverflowError, OSError):  # years that the platform's calendar does not reach
-        return str(time)
-    text = f"{local.year:04}-{local.month:02}-{local.day:02} {local.hour:02}:{local.minute:02}:{local.second:02}"
-    return f"{text} {local.tzname()}" if zone else text
-
-
-def format_duration(seconds: float | None) -> str:
-    """Return a time span in its two largest units.
-
-    Examples
-    --------
-    >>> [format_duration(each) for each in (0.012, 2.34, 75, 3700, 200000, None)]
-    ['12 ms', '2.3 s', '1 min 15 s', '1 h 1 min', '2 d 7 h', '-']
-    """
-    if seconds is None or seconds != seconds:
-        return NOTHING
-    if seconds < 0:
-        return f"-{format_duration(-seconds)}"
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    if seconds < 3599.5:
-        minutes, rest = divmod(round(seconds), 60)
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    if seconds < 86_400:
-        hours, minutes = divmod(int(seconds) // 60, 60)
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(int(min(seconds, 1e15)) // 3600, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
-
-
-def format_size(size: float | None) -> str:
-    """Return a number of bytes in decimal units.
-
-    Examples
-    --------
-    >>> [format_size(each) for each in (0, 999, 1500, 2_000_000, 3.2e12)]
-    ['0 B', '999 B', '1.5 kB', '2.0 MB', '3.2 TB']
-    """
-    if size is None:
-        return NOTHING
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.95 or (unit == "B" and size < 1000):
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def sparkline(values: Sequence[Any], width: int = 40) -> str:
@@ -627,7 +406,7 @@ class progress:
     """
 
     def __init__(self, text: str, total: int | None = None) -> None:
-        self._text, self._total = escape(text), total
+        self._text, self._total = visible(text), total
         self._done, self._shown_at, self._is_shown = 0, 0.0, False
         self._is_seen = is_terminal(sys.stderr) and os.environ.get("TERM", "") != "dumb"
 
@@ -640,7 +419,7 @@ class progress:
     def advance(self, steps: int = 1, text: str | None = None) -> None:
         """Count steps; `text` says what is done now."""
         self._done += steps
-        self._text = self._text if text is None else escape(text)
+        self._text = self._text if text is None else visible(text)
         if not self._is_seen:
             return
         import time

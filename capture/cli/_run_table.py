@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from capture.cli._console import (
-    NOTHING,
-    cell_width,
-    escape,
-    fitted,
-    format_duration,
-    format_time,
-    format_value,
-)
 from capture.errors import CommandLineError, suggest
 from capture.filters import MISSING, lookup
 from capture.query.columns import flat, label_keys, order, short_names
 from capture.query.grouping import identity, is_seed
+from capture.wording import NOTHING, cell_width, fitted, format_duration, format_time, format_value, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -287,10 +279,10 @@ def _split(patterns: Sequence[str], columns: Sequence[str]) -> list[str]:
 def _no_column(pattern: str, columns: Sequence[str]) -> str:
     names = [name for column in columns for name in (column, *_short(column))]
     close = suggest(pattern, names)
-    hint = f" Did you mean {escape(close)!r}?" if close else ""
-    listed = ", ".join(map(escape, [column for column in columns if not column.startswith("metrics.")][:40]))
-    metrics = ", ".join(escape(column) for column in columns if column.startswith("metrics."))[:2000]
-    return f"these runs have no column {escape(pattern)!r}.{hint}\n  there are:  {listed}" + (
+    hint = f" Did you mean {visible(close)!r}?" if close else ""
+    listed = ", ".join(map(visible, [column for column in columns if not column.startswith("metrics.")][:40]))
+    metrics = ", ".join(visible(column) for column in columns if column.startswith("metrics."))[:2000]
+    return f"these runs have no column {visible(pattern)!r}.{hint}\n  there are:  {listed}" + (
         f"\n  metrics:    {metrics}" if metrics else ""
     )
 
@@ -338,7 +330,7 @@ def cell(column: str, value: Any, precision: int | None = None, brief: bool = Fa
     if column in ("tags", "runs") and isinstance(value, (list, tuple)):
         return ", ".join(format_value(each) for each in value) or NOTHING
     if column == "git.commit" and isinstance(value, str) and brief:
-        return escape(value[:10])
+        return visible(value[:10])
     if hasattr(value, "astimezone"):
         return short_time(value) if brief else format_time(value)
     return format_value(value, precision)

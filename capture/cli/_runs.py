@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from capture.cli._console import escape, is_terminal, say
+from capture.cli._console import is_terminal, say
 from capture.errors import CaptureError, CommandLineError
+from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,14 +74,14 @@ def _can_be_read(run: StoredRun) -> bool:
     except Exception as error:
         if is_lost(error):
             raise
-        say(f"run {label_of(run)} is left out: {escape(str(error).partition(chr(10))[0])}", sys.stderr)
+        say(f"run {label_of(run)} is left out: {visible(str(error).partition(chr(10))[0])}", sys.stderr)
         return False
     return True
 
 
 def label_of(run: Any) -> str:
     """Return what a run is called, for a sentence."""
-    return escape(str(run.label))
+    return visible(str(run.label))
 
 
 def list_of(runs: Sequence[Any]) -> str:
@@ -98,14 +99,3 @@ def confirmed(question: str) -> bool:
     """Ask on the terminal; anything but yes is no."""
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def count_of(number: int, noun: str = "run") -> str:
-    """Return a number with its noun.
-
-    Examples
-    --------
-    >>> count_of(1), count_of(3, "file")
-    ('1 run', '3 files')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

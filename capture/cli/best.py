@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from capture.cli import _run_table as table
 from capture.cli._arguments import chosen_store, condition, whole_number
-from capture.cli._console import escape, format_value, hint, paged, print_json
+from capture.cli._console import hint, paged, print_json
 from capture.errors import CommandLineError
 from capture.query.columns import is_more_better, source_of
 from capture.query.grouping import is_number
+from capture.wording import format_value, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def run(arguments: dict[str, Any]) -> int:
         path = _path(by, rows)
         numbers = [row for row in rows if is_number(row[path])]
         if not numbers:
-            hint(f"no run has a number at {escape(path)}; {_possible(rows)}")
+            hint(f"no run has a number at {visible(path)}; {_possible(rows)}")
             return 1
         descending = _direction(path, numbers, arguments)
         ranked = sorted(numbers, key=lambda row: float(row[path]), reverse=descending)[:number]
@@ -69,7 +70,7 @@ def run(arguments: dict[str, Any]) -> int:
             print_config(ranked[0].run, f"Configuration of run {format_value(ranked[0]['label'])}")
         without = len(rows) - len(numbers)
         if without:
-            hint(f"{without} of {len(rows)} runs have no number at {escape(path)}")
+            hint(f"{without} of {len(rows)} runs have no number at {visible(path)}")
     return 0
 
 
@@ -103,7 +104,7 @@ def _direction(path: str, rows: Sequence[Row], arguments: dict[str, Any]) -> boo
         known = is_more_better(_source_of(path, rows) or "")
     if known is None:
         raise CommandLineError(
-            f"is a high or a low {escape(path)} the better one? Say --max or --min, or name another with --by=COL;"
+            f"is a high or a low {visible(path)} the better one? Say --max or --min, or name another with --by=COL;"
             f" {_possible(rows)}"
         )
     return known
@@ -123,4 +124,4 @@ def _possible(rows: Sequence[Row]) -> str:
     scores = [f"result.{name}" for row in rows[:20] if isinstance(row["result"], dict) for name in row["result"]]
     names = dict.fromkeys([*candidates, *scores])
     known = [name for name in names if any(is_number(row[name]) for row in rows[:20])]
-    return f"there are: {', '.join(map(escape, known[:30]))}" if known else "no run has one anywhere"
+    return f"there are: {', '.join(map(visible, known[:30]))}" if known else "no run has one anywhere"

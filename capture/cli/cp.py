@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from capture.cli._console import escape, format_size, say
+from capture.cli._arguments import watch
+from capture.cli._console import say
 from capture.errors import CaptureError, CommandLineError, RunNotFoundError
+from capture.wording import format_size, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def copy(source: str, target: str, runs: list[str], verify: bool) -> int:
         origin = open_store(source)
     except FileNotFoundError as error:
         raise CommandLineError(str(error)) from error
+    watch(origin)
     told, observer = make_observer(source), make_observer(target)
     identity = identity_of(told) or redact_url(source)
     if identity_of(observer) == identity:
@@ -61,21 +64,21 @@ def copy(source: str, target: str, runs: list[str], verify: bool) -> int:
     copying = _Copying(origin, identity, observer, target, verify)
     with tempfile.TemporaryDirectory(prefix="capture-cp-") as folder:
         for place, label in enumerate(labels, 1):
-            show = _Progress(f"[{place}/{len(labels)}] {escape(str(label))}")
+            show = _Progress(f"[{place}/{len(labels)}] {visible(str(label))}")
             try:
                 said = copying.copy(label, folder, show)
             except Exception as error:  # noqa: BLE001 - other people's stores; what it was is said, the others go on
                 show.clear()
                 copying.failed += 1
                 what = str(error) if isinstance(error, CaptureError) else f"{type(error).__name__}: {error}"
-                print(f"{escape(str(label))}: not copied: {escape(what, lines=True)}", file=sys.stderr)
+                print(f"{visible(str(label))}: not copied: {visible(what, lines=True)}", file=sys.stderr)
                 if isinstance(error, StoreLostError) or is_passing(told, error):
                     copying.failed += len(labels) - place
                     print(f"{len(labels) - place} more were not tried", file=sys.stderr)
                     break
                 continue
             show.clear()
-            say(escape(said, lines=True))
+            say(visible(said, lines=True))
     origin.close()
     copying.close()
     print(

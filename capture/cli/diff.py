@@ -5,15 +5,8 @@ from __future__ import annotations
 import os
 
 from capture.cli._console import (
-    aligned,
-    cell_width,
     colour_enabled,
-    escape,
     escape_output,
-    format_duration,
-    format_size,
-    format_time,
-    format_value,
     heading,
     is_terminal,
     paged,
@@ -24,10 +17,12 @@ from capture.cli._console import (
 )
 from capture.errors import CommandLineError, RunNotFoundError
 from capture.filters import MISSING
+from capture.query._shown_values import shown_values
+from capture.wording import aligned, cell_width, format_duration, format_time, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from capture.query.client import Store
@@ -201,7 +196,7 @@ def _write_page(comparison: Comparison, path: str, force: bool) -> None:
     from capture.pages.comparison import as_html
 
     write_whole(path, as_html(comparison).encode("utf-8"), force, "--html=FILE")
-    hint(f"written: {escape(path)}")
+    hint(f"written: {visible(path)}")
 
 
 # ----------------------------------------------------------------------------------------------------------------- text
@@ -240,7 +235,7 @@ class _Text:
         if comparison.limits:
             heading("To know")
             for sentence in comparison.limits:
-                say(f"- {escape(sentence)}")
+                say(f"- {visible(sentence)}")
 
     def _print_runs(self) -> None:
         rows = []
@@ -280,7 +275,7 @@ class _Text:
                 told.append(f"{len(group) - MOST_TOGETHER:,} more (--all shows them)")
             say(f"{kind} {', '.join(told)}")
             if why:
-                say(f"    {styled(escape(why), 'dim')}")
+                say(f"    {styled(visible(why), 'dim')}")
 
     def _print_cause(self, number: int, each: Difference) -> None:
         name = styled(f"{each.kind} {_name(each)}", "bold")
@@ -298,7 +293,7 @@ class _Text:
 
     def _print_reason(self, each: Difference) -> None:
         if each.why:
-            say(f"    {styled(escape(each.why), 'dim')}")
+            say(f"    {styled(visible(each.why), 'dim')}")
 
     def _print_detail(self, each: Difference) -> None:
         lines = each.detail.split("\n") if each.detail else []
@@ -311,13 +306,16 @@ class _Text:
         if len(shown) < len(lines):
             say(f"      ... {len(lines) - len(shown):,} more lines; --all shows them")
 
+    def _texts(self, each: Difference) -> list[str]:
+        return shown_values(each, None if self._every else LONGEST_VALUE)
+
     def _values(self, each: Difference) -> str:
-        told = shown_values(each.values, self._every, _unit(each))
+        told = self._texts(each)
         if self._is_pair:
             return f"{told[0]} → {told[1]}"
         groups: dict[str, list[str]] = {}
         for name, value in zip(self._comparison.names, told):
-            groups.setdefault(value, []).append(escape(name))
+            groups.setdefault(value, []).append(visible(name))
         return "   ".join(f"{value} ({', '.join(names)})" for value, names in groups.items())
 
     # ------------------------------------------------------------------------------------------------------- tables
@@ -325,7 +323,7 @@ class _Text:
     def _print_columns(self, differences: Sequence[Difference]) -> bool:
         """Print values in columns, like runs in one; say whether the screen has room for that."""
         columns: dict[tuple[str, ...], list[str]] = {}
-        told = [shown_values(each.values, self._every) for each in differences]
+        told = [self._texts(each) for each in differences]
         for place, name in enumerate(self._comparison.names):
             columns.setdefault(tuple(values[place] for values in told), []).append(name)
         heads = ["", "", "", *(", ".join(names) for names in columns.values())]
@@ -340,7 +338,7 @@ class _Text:
 
     def _print_outcomes(self, outcomes: Sequence[Difference]) -> None:
         shown = outcomes if self._every else outcomes[:MOST_SHOWN]
-        told = [shown_values(each.values, self._every, _unit(each)) for each in shown]
+        told = [self._texts(each) for each in shown]
         names = self._comparison.names
         heads = ["", "", *names, *([""] if self._is_pair else [])]
         rows = [
@@ -372,7 +370,7 @@ class _Text:
         if metrics:
             say()
         for each in metrics:
-            say(f"metric {_name(each)}: {escape(each.why)}")
+            say(f"metric {_name(each)}: {visible(each.why)}")
 
     def _print_rest(self, title: str, differences: Sequence[Difference]) -> None:
         """Print what counts for nothing: noise with the value of each run, what is equal with its one value."""
@@ -381,8 +379,8 @@ class _Text:
         heading(title)
         rows = []
         for each in differences:
-            told = shown_values(each.values[:1] if each.same else each.values, True, _unit(each))
-            rows.append([each.kind, _name(each), *told, *([each.why] if each.same else [])])
+            told = shown_values(each)
+            rows.append([each.kind, _name(each), *([told[0], each.why] if each.same else told)])
         print_table([""] * len(rows[0]), rows)
 
 
@@ -397,71 +395,7 @@ def _has_room(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 def _name(each: Difference) -> str:
     name = each.name.removeprefix(_PREFIXES.get(each.kind, ""))
-    return "" if name == each.kind else escape(name)
-
-
-def _unit(each: Difference) -> Callable[[float], str] | None:
-    """Return how seconds or bytes of a machine or a process are written; None for anything else."""
-    if each.kind not in ("usage", "host"):
-        return None
-    if each.name in ("duration", "cpu_s"):
-        return format_duration
-    return format_size if each.name.endswith("_bytes") else None
-
-
-def shown_values(
-    values: Sequence[Any], every: bool = False, unit: Callable[[float], str] | None = None
-) -> list[str]:
-    """Return values as short texts that differ where the values do.
-
-    Examples
-    --------
-    >>> shown_values([0.1, 0.30000000000000004]), shown_values([0.3, 0.30000000000000004])
-    (['0.1', '0.3'], ['0.3', '0.30000000000000004'])
-    >>> shown_values([10, 10.0]), shown_values([[1], [1.0]])
-    (['10', '10.0'], ['[1]', '[1.0]'])
-    """
-    if unit is not None and all(isinstance(value, (int, float)) for value in values):
-        return [unit(value) for value in values]
-    texts = [_text(value, None) for value in values]
-    for precision in (8, 12, 17):
-        if _tells_apart(values, texts):
-            break
-        texts = [_text(value, precision) for value in values]
-    if not _tells_apart(values, texts):  # [1] and [1.0]
-        texts = [escape(repr(value)) for value in values]
-    return texts if every else _cut(texts)
-
-
-def _text(value: Any, precision: int | None) -> str:
-    if isinstance(value, str) and len(value) in (32, 40, 64) and not value.strip("0123456789abcdef"):
-        return value[:12]
-    if isinstance(value, float) and precision == 17:
-        return repr(value)  # the fewest digits that tell it from every other number
-    return format_value(value, precision) if value is not None else "None"
-
-
-def _tells_apart(values: Sequence[Any], texts: Sequence[str]) -> bool:
-    from capture.query._compared import same
-
-    return all(
-        text != texts[0] or same(value, values[0], typed=True) for value, text in zip(values[1:], texts[1:])
-    )  # fmt: skip
-
-
-def _cut(texts: Sequence[str]) -> list[str]:
-    """Cut what is too long, around the place where the texts part."""
-    if max(map(len, texts)) <= LONGEST_VALUE:
-        return list(texts)
-    shortest = min(map(len, texts))
-    parting = next((i for i in range(shortest) if len({text[i] for text in texts}) > 1), shortest)
-    start = max(0, parting - LONGEST_VALUE // 3) if parting > LONGEST_VALUE // 2 else 0
-    return [
-        ("…" if start else "")
-        + text[start : start + LONGEST_VALUE]
-        + ("…" if len(text) > start + LONGEST_VALUE else "")
-        for text in texts
-    ]
+    return "" if name == each.kind else visible(name)
 
 
 def _coloured(line: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from capture.cli._arguments import seconds
-from capture.cli._console import escape, heading, hint, say, styled
-from capture.cli._runs import count_of
+from capture.cli._console import heading, hint, say, styled
+from capture.wording import counted, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,14 +100,14 @@ def _print_about() -> None:
     from capture.stores import default_folder
 
     about = _about()
-    say(f"capture {about['version']}, Python {about['python']} ({escape(about['executable'])})")
+    say(f"capture {about['version']}, Python {about['python']} ({visible(about['executable'])})")
     heading("Settings that differ from the library's:")
     for name, setting in about["settings"].items():
-        say(f"  {name} = {escape(setting['value'])}  ({escape(setting['set_by'])})")
+        say(f"  {name} = {visible(setting['value'])}  ({visible(setting['set_by'])})")
     if not about["settings"]:
         say("  none")
     folder = default_folder()
-    say(f"\nDefault store: {escape(about['store'])}" + (f"  ({escape(folder)})" if folder else ""))
+    say(f"\nDefault store: {visible(about['store'])}" + (f"  ({visible(folder)})" if folder else ""))
 
 
 def _print(findings: list[Finding], everything: bool) -> None:
@@ -126,15 +126,15 @@ def _print(findings: list[Finding], everything: bool) -> None:
     counts = {level: sum(each.level == level for each in findings) for level in LEVELS}
     say()
     if counts["problem"] or counts["warning"]:
-        say(f"{count_of(counts['problem'], 'problem')}, {count_of(counts['warning'], 'warning')}")
+        say(f"{counted(counts['problem'], 'problem')}, {counted(counts['warning'], 'warning')}")
     else:
-        say(f"All is well: {count_of(len(findings), 'thing')} looked at.")
+        say(f"All is well: {counted(len(findings), 'thing')} looked at.")
     if not everything:
         hint("capture doctor --all shows also what is well")
 
 
 def _indented(text: str) -> str:
-    return escape(text, lines=True).replace("\n", "\n    ")
+    return visible(text, lines=True).replace("\n", "\n    ")
 
 
 def _print_observers() -> None:
@@ -142,4 +142,4 @@ def _print_observers() -> None:
 
     heading("Observers:")
     for schemes, name, _, _, origin, state in rows():
-        say(f"  {schemes}  {name}, from {escape(origin)}: {escape(state)}")
+        say(f"  {schemes}  {name}, from {visible(origin)}: {visible(state)}")

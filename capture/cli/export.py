@@ -81,8 +81,8 @@ def _print_json(store: Store, names: list[str]) -> int:
 
 
 def _to_folder(store: Store, runs: Sequence[StoredRun], target: str, arguments: dict[str, Any]) -> int:
-    from capture.cli._console import escape, progress, say
-    from capture.cli._runs import count_of
+    from capture.cli._console import progress, say
+    from capture.wording import counted, visible
 
     records = [each.record for each in runs]
     total = sum(len(getattr(record, kind)) for record in records for kind in _folders()) + 5 * len(records)
@@ -98,7 +98,7 @@ def _to_folder(store: Store, runs: Sequence[StoredRun], target: str, arguments: 
             exported = export_folder(records, target, store.url, step)
     files = len({each.written.path for run in exported for each in run.files if each.written is not None})
     form = " as an RO-Crate" if arguments["--ro-crate"] else ""
-    say(f"{count_of(len(exported))} with {count_of(files, 'file')} exported{form} to {escape(target)}")
+    say(f"{counted(len(exported), 'run')} with {counted(files, 'file')} exported{form} to {visible(target)}")
     return _tell_missing(exported)
 
 
@@ -111,11 +111,12 @@ def _folders() -> Sequence[str]:
 def _tell_missing(exported: Sequence[ExportedRun]) -> int:
     import sys
 
-    from capture.cli._console import escape, say
+    from capture.cli._console import say
+    from capture.wording import visible
 
     for each in exported:
         for what in each.missing:
-            say(f"run {escape(str(each.run.label))}: not exported: {escape(what)}", sys.stderr)
+            say(f"run {visible(str(each.run.label))}: not exported: {visible(what)}", sys.stderr)
     return 1 if any(each.missing for each in exported) else 0
 
 
@@ -123,20 +124,21 @@ def _to_mlflow(store: Store, runs: Sequence[StoredRun], uri: str) -> int:
     import sys
     import tempfile
 
-    from capture.cli._console import escape, progress, say
+    from capture.cli._console import progress, say
     from capture.copying import CopyError, StoreLostError
     from capture.exporting.mlflow import MlflowExport
+    from capture.wording import visible
 
     export = MlflowExport(uri, store.reader, store.url)
     failed = 0
     with tempfile.TemporaryDirectory(prefix="capture-export-") as folder, progress("exporting", len(runs)) as shown:
         for each in runs:
-            label = escape(str(each.label))
+            label = visible(str(each.label))
             try:
                 copied = export.write(each.record, folder)
             except CopyError as error:
                 failed += 1
-                say(f"{label}: not exported: {escape(str(error), lines=True)}", sys.stderr)
+                say(f"{label}: not exported: {visible(str(error), lines=True)}", sys.stderr)
                 if isinstance(error, StoreLostError):
                     break
                 continue
@@ -148,6 +150,6 @@ def _to_mlflow(store: Store, runs: Sequence[StoredRun], uri: str) -> int:
             say(f"{label}: {copied.events} events, {copied.files} files")
             for what in copied.missing:
                 failed += 1
-                say(f"{label}: not exported: the store has no bytes of {escape(what)}", sys.stderr)
-    say(f"exported to {escape(export.name)}")
+                say(f"{label}: not exported: the store has no bytes of {visible(what)}", sys.stderr)
+    say(f"exported to {visible(export.name)}")
     return 1 if failed else 0

@@ -6,9 +6,10 @@ import os
 import sys
 
 from capture.cli._arguments import chosen_store
-from capture.cli._console import escape, format_size, hint, print_table, say
+from capture.cli._console import hint, print_table, say
 from capture.cli._runs import can_ask, label_of
 from capture.errors import CommandLineError
+from capture.wording import format_size, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ def _asked(name: str, candidates: list[RunFile]) -> RunFile:
     """Let the user choose one of several files of a name."""
     from capture.query.saving import describe
 
-    print(f"{escape(name)} is the name of several files:", file=sys.stderr)
+    print(f"{visible(name)} is the name of several files:", file=sys.stderr)
     for place, each in enumerate(candidates, 1):
-        print(f"  {place}  {escape(describe(each))}", file=sys.stderr)
+        print(f"  {place}  {visible(describe(each))}", file=sys.stderr)
     print(f"Which one? [1-{len(candidates)}] ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline().strip()
     if not answer.isdecimal() or not 1 <= int(answer) <= len(candidates):
@@ -97,7 +98,7 @@ def _asked(name: str, candidates: list[RunFile]) -> RunFile:
 
 
 def _escaped(error: Exception) -> str:
-    return escape(str(error), lines=True)
+    return visible(str(error), lines=True)
 
 
 def _print(files: list[RunFile]) -> int:
@@ -105,7 +106,7 @@ def _print(files: list[RunFile]) -> int:
     from capture.query.saving import copy_to, describe
 
     if len(files) > 1:
-        listed = ", ".join(escape(describe(each)) for each in files[:5])
+        listed = ", ".join(visible(describe(each)) for each in files[:5])
         raise CommandLineError(f"standard output takes one file, meant are {len(files)}: {listed}")
     sys.stdout.flush()
     copy_to(files[0], sys.stdout.buffer)
@@ -126,8 +127,8 @@ def _write(run: StoredRun, files: list[RunFile], folder: str, force: bool) -> in
     replaced = {path for _, path in planned if os.path.lexists(path)}  # where case does not count, a file is not to
     for file, path in planned:  # replace one that was fetched just now
         if is_there(file, path):
-            say(f"{escape(path)} is there already")
+            say(f"{visible(path)} is there already")
         else:
             fetch(file, path, overwrite=force and path in replaced)
-            say(f"{escape(path)}  {format_size(file.size)}")
+            say(f"{visible(path)}  {format_size(file.size)}")
     return 0

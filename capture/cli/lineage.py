@@ -39,8 +39,9 @@ _STYLES = {"run": None, "file": "bold", "part": None, "none": "dim", "more": "di
 def run(arguments: dict[str, Any]) -> int:
     """Draw the lineage of what the arguments name."""
     from capture.cli._arguments import chosen_store, whole_number
-    from capture.cli._console import escape, hint, progress
+    from capture.cli._console import hint, progress
     from capture.query.lineage import Lineage
+    from capture.wording import visible
 
     up, down = arguments["--up"], arguments["--down"]
     depth = whole_number(arguments, "--depth", 1)
@@ -52,7 +53,7 @@ def run(arguments: dict[str, Any]) -> int:
             lineage = Lineage(store, shown.advance).read()
         graph = lineage.graph(arguments["WHAT"], up or not down, down or not up, depth, arguments["--all"])
     for each in lineage.unreadable:
-        hint(escape(each))
+        hint(visible(each))
     _show(graph, arguments)
     return 0 if graph.edges or any(node.startswith("run:") for node in graph.start) else 1
 

@@ -6,8 +6,6 @@ from capture.cli import _run_table as table
 from capture.cli._arguments import chosen_store, condition, whole_number
 from capture.cli._console import (
     STATE_STYLES,
-    escape,
-    format_value,
     hint,
     is_terminal,
     paged,
@@ -22,6 +20,7 @@ from capture.filters import MISSING
 from capture.query.client import StoredRun
 from capture.query.columns import order
 from capture.query.grouping import Spread, group, is_number, is_seed, spread
+from capture.wording import format_value, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def _binned(store: Store, where: Filter | None) -> Iterator[StoredRun]:
     read: Any = getattr(store.reader, "read", None)
     labels = store.curator.binned()[::-1]
     if read is None and labels:  # somebody else's reader
-        listed = ", ".join(escape(str(label)) for label in labels)
+        listed = ", ".join(visible(str(label)) for label in labels)
         raise CommandLineError(f"this store does not show runs that are in the bin; there are: {listed}")
     for label in labels:
         run = StoredRun(read(label, binned=True), store)
@@ -270,7 +269,7 @@ def grouped(rows: Sequence[Row], wanted: Wanted) -> Groups:
     if wanted.sort is not None:
         values = _sorted_groups(values, columns, wanted.sort, wanted.descending)
     values = values[: wanted.number]
-    text = escape(f"Mean ± sample standard deviation of n runs{note}.")
+    text = visible(f"Mean ± sample standard deviation of n runs{note}.")
     return Groups(columns, values, wanted.precision, text)
 
 
@@ -285,7 +284,7 @@ def _states(rows: Sequence[Row]) -> str:
 def _sorted_groups(values: list[list[Any]], columns: list[str], sort: str, descending: bool) -> list[list[Any]]:
     found = table.matched(sort, columns)
     if len(found) != 1:
-        raise CommandLineError(f"groups are sorted by one of their columns: {', '.join(map(escape, columns))}")
+        raise CommandLineError(f"groups are sorted by one of their columns: {', '.join(map(visible, columns))}")
     place = columns.index(found[0])
     keys = [row[place].mean if isinstance(row[place], Spread) else row[place] for row in values]
     return [values[each] for each in order(keys, descending)]
@@ -324,7 +323,7 @@ def print_listing(listing: Listing, in_order: bool = False) -> None:
     print_table([headings[place] for place in places], cells, [align[place] for place in places], style, wrap=False)
     hidden = [headings[place] for place in range(len(headings)) if place not in places]
     if hidden:
-        names = ", ".join(map(escape, hidden[:6])) + (", ..." if len(hidden) > 6 else "")
+        names = ", ".join(map(visible, hidden[:6])) + (", ..." if len(hidden) > 6 else "")
         columns = "column is" if len(hidden) == 1 else "columns are"
         say(f"{len(hidden)} {columns} hidden: {names}; --cols=PATTERN shows them")
 
@@ -345,7 +344,7 @@ def _print_csv(listing: Listing) -> None:
     writer.writerow(map(_inert, columns))
     writer.writerows([_csv_cell(value) for value in row] for row in rows)
     text = "".join(f"{line[:-2]}\n" for line in lines)
-    say(escape(text, lines=True) if is_terminal() else text, end="")
+    say(visible(text, lines=True) if is_terminal() else text, end="")
 
 
 def _csv_cell(value: Any) -> Any:
@@ -368,7 +367,7 @@ def _inert(text: str) -> str:
 
 
 def _print_markdown(listing: Listing) -> None:
-    headings = [markdown(escape(each)) for each in listing.headings()]
+    headings = [markdown(visible(each)) for each in listing.headings()]
     marks = ["---:" if side == "right" else "---" for side in listing.alignment()]
     if listing.note:
         say(f"{listing.note}\n")
@@ -408,11 +407,11 @@ def _say_why_nothing(store: Store, wanted: Wanted) -> None:
         if wanted.groups == "":  # --group-by lr: a word of its own is a condition
             columns = table.all_columns([table.Row(each) for each in store.find(limit=20)])
             meant = [word for word in wanted.words if table.matched(word, columns)]
-            text += "".join(f"\n  for groups by {escape(word)} write --group-by={escape(word)}" for word in meant)
-        hint(text + "".join(f"\n  {escape(str(each))}" for each in unknown))
+            text += "".join(f"\n  for groups by {visible(word)} write --group-by={visible(word)}" for word in meant)
+        hint(text + "".join(f"\n  {visible(str(each))}" for each in unknown))
 
 
 def _say_problems(rows: Sequence[Row]) -> None:
     for row in rows:
         for problem in row.problems:
-            hint(f"run {format_value(row['label'])}: not all of it can be read: {escape(problem, lines=True)}")
+            hint(f"run {format_value(row['label'])}: not all of it can be read: {visible(problem, lines=True)}")

@@ -6,10 +6,11 @@ import os
 import sys
 
 from capture.cli._arguments import chosen_store
-from capture.cli._console import escape, hint, say
+from capture.cli._console import hint, say
 from capture.cli._runs import can_ask, label_of
 from capture.errors import CaptureError, CommandLineError
 from capture.query.keeping import append_note, only_one
+from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def run(arguments: dict[str, Any]) -> int:
             if arguments["--append"]:
                 raise CommandLineError("--append needs a text, or - for standard input: capture note --append RUN TEXT")
             if noted.notes:
-                say(escape(noted.notes, lines=True))
+                say(visible(noted.notes, lines=True))
             return 0
         if text == "-":
             text = sys.stdin.read().rstrip()
@@ -81,7 +82,7 @@ def _edited(run: StoredRun, append: bool) -> int:
     except BaseException:
         if os.path.exists(path) and _content(path) != shown.rstrip():
             folder = ""
-            hint(f"what you wrote is in {escape(path)}")
+            hint(f"what you wrote is in {visible(path)}")
         raise
     finally:
         if folder:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from capture.cli._console import escape, say, styled
+from capture.cli._console import say, styled
+from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ def run(arguments: dict[str, Any]) -> int:
         print(json.dumps([{**vars(each), "state": each.state} for each in observers()], indent=2))
         return 0
     for scheme, name, keeps, sides, origin, state in rows():
-        say(styled(escape(scheme), "bold"))
-        say(f"    {escape(name)}, from {escape(origin)}: {escape(state)}")
+        say(styled(visible(scheme), "bold"))
+        say(f"    {visible(name)}, from {visible(origin)}: {visible(state)}")
         if keeps:
-            say(f"    keeps {escape(keeps)}; its store {_SIDES[sides]}")
+            say(f"    keeps {visible(keeps)}; its store {_SIDES[sides]}")
     return 0
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 
 from capture.cli._arguments import chosen_store
-from capture.cli._console import format_duration, format_size, format_value, hint, print_table, say
-from capture.cli._runs import can_ask, confirmed, count_of, label_of, list_of
+from capture.cli._console import hint, print_table, say
+from capture.cli._runs import can_ask, confirmed, label_of, list_of
 from capture.errors import CaptureError, CommandLineError
+from capture.wording import counted, format_duration, format_size, format_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def run(arguments: dict[str, Any]) -> int:
             print("nothing in the bin is meant", file=sys.stderr)
             return 1
         size = sum(map(stored_bytes, runs))
-        what = f"{count_of(len(runs))} for good ({list_of(runs)}), with files of up to {format_size(size)}"
+        what = f"{counted(len(runs), 'run')} for good ({list_of(runs)}), with files of up to {format_size(size)}"
         if not arguments["--yes"]:
             if not can_ask():
                 raise CommandLineError(f"this would delete {what}. With --yes it does.")
@@ -72,7 +73,7 @@ def _purge(store: Store, runs: list[StoredRun]) -> int:
             print(f"run {label_of(each)}: {error}", file=sys.stderr)
         else:
             done, freed = done + 1, freed + size
-    say(f"deleted {count_of(done)}; their files had {format_size(freed)}, of which what other runs use stays")
+    say(f"deleted {counted(done, 'run')}; their files had {format_size(freed)}, of which what other runs use stays")
     return 0 if done == len(runs) else 1
 
 

@@ -55,9 +55,10 @@ def run(arguments: dict[str, Any]) -> int:
         sys.stdout.buffer.flush()
         return int(len(runs) < len(chosen))
     write_whole(path, data, arguments["--force"], "-o FILE")
-    from capture.cli._console import escape, format_size, hint
+    from capture.cli._console import hint
+    from capture.wording import format_size, visible
 
-    hint(f"written: {escape(path)}, {format_size(len(data))}")
+    hint(f"written: {visible(path)}, {format_size(len(data))}")
     return int(len(runs) < len(chosen))
 
 

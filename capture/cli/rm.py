@@ -6,8 +6,9 @@ import sys
 
 from capture.cli._arguments import chosen_store
 from capture.cli._console import hint
-from capture.cli._runs import can_ask, chosen_runs, confirmed, count_of, done_to, list_of
+from capture.cli._runs import can_ask, chosen_runs, confirmed, done_to, list_of
 from capture.errors import CommandLineError
+from capture.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,11 +45,12 @@ def run(arguments: dict[str, Any]) -> int:
             check_over(each, arguments["--force"])
         if len(runs) > 1 and not arguments["--yes"]:
             if can_ask():
-                if not confirmed(f"Put {count_of(len(runs))} into the bin: {list_of(runs)}?"):
+                if not confirmed(f"Put {counted(len(runs), 'run')} into the bin: {list_of(runs)}?"):
                     hint("nothing was done")
                     return 1
             elif arguments["--where"] is not None:
                 raise CommandLineError(
-                    f"{count_of(len(runs))} would go into the bin: {list_of(runs)}. With --yes they do, without asking."
+                    f"{counted(len(runs), 'run')} would go into the bin: {list_of(runs)}."
+                    " With --yes they do, without asking."
                 )
         return 1 if done_to(runs, lambda each: each.bin(), "is in the bin") else 0

@@ -6,14 +6,8 @@ import sys
 
 from capture.cli._arguments import chosen_store
 from capture.cli._console import (
-    EXACT,
     STATE_STYLES,
-    escape,
     escape_output,
-    format_duration,
-    format_size,
-    format_time,
-    format_value,
     heading,
     hint,
     is_terminal,
@@ -28,6 +22,7 @@ from capture.cli._console import (
 from capture.cli._run_table import Row
 from capture.filters import MISSING
 from capture.query.columns import flat
+from capture.wording import EXACT, format_duration, format_exact, format_size, format_time, format_value, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,14 +107,14 @@ def _tried(name: str, part: Callable[..., None], run: StoredRun, **told: Any) ->
     except BrokenPipeError:  # nobody looks any more
         raise
     except Exception as error:  # noqa: BLE001 - records may be damaged in any way; what it was is said
-        hint(f"{name}: cannot be read: {escape(str(error) or type(error).__name__, lines=True)}")
+        hint(f"{name}: cannot be read: {visible(str(error) or type(error).__name__, lines=True)}")
 
 
 def _head(run: StoredRun) -> None:
     row = Row(run)
     state = str(row["status"])
     title = [styled(format_value(row["label"]), "bold"), styled(format_value(row["name"] or None), "bold")]
-    say("  ".join([*title, styled(escape(state), f"bold {STATE_STYLES.get(state, '')}".strip())]))
+    say("  ".join([*title, styled(visible(state), f"bold {STATE_STYLES.get(state, '')}".strip())]))
     facts = [
         ("state", _reason(run, state)),
         ("uid", format_value(row["uid"] or None)),
@@ -132,14 +127,14 @@ def _head(run: StoredRun) -> None:
         ("by", _who(run)),
         ("folder", format_value(_fact(run, "process", "cwd") or run.experiment.get("base_dir"))),
         ("git", _git(run)),
-        ("tags", ", ".join(escape(str(tag)) for tag in run.tags)),
-        ("notes", escape(run.notes or "")),
+        ("tags", ", ".join(visible(str(tag)) for tag in run.tags)),
+        ("notes", visible(run.notes or "")),
         ("result", format_value(run.result, EXACT) if run.result is not None else ""),
-        ("store", escape(str(run.store.url))),
+        ("store", visible(str(run.store.url))),
     ]
     _print_facts(facts)
     for problem in row.problems:
-        hint(escape(problem, lines=True))
+        hint(visible(problem, lines=True))
 
 
 def _print_facts(facts: Sequence[tuple[str, str]]) -> None:
@@ -152,7 +147,7 @@ def _reason(run: StoredRun, state: str) -> str:
     """Say what a state rests on."""
     if state == "FAILED":
         trace = "".join(map(str, run.fail_trace or [])).strip().splitlines()
-        return escape(trace[-1]) if trace else ""
+        return visible(trace[-1]) if trace else ""
     if state not in ("RUNNING", "DIED"):
         return ""
     sign = _ago(run)
@@ -180,12 +175,12 @@ def _command_line(run: StoredRun) -> str:
     import shlex
 
     words = _fact(run, "process", "orig_argv") or _fact(run, "process", "argv") or []
-    return escape(shlex.join(map(str, words)))
+    return visible(shlex.join(map(str, words)))
 
 
 def _who(run: StoredRun) -> str:
     host = run.host.get("hostname")
-    return escape("@".join(str(each) for each in (run.user, host) if each))
+    return visible("@".join(str(each) for each in (run.user, host) if each))
 
 
 def _git(run: StoredRun) -> str:
@@ -196,7 +191,7 @@ def _git(run: StoredRun) -> str:
     branch = f", branch {git['branch']}" if git.get("branch") else ""
     dirty = ", with uncommitted changes" if git.get("dirty") else ""
     url = f", {git['url']}" if git.get("url") else ""
-    return escape(f"{commit}{branch}{dirty}{url}")
+    return visible(f"{commit}{branch}{dirty}{url}")
 
 
 def _fact(run: StoredRun, *path: str) -> Any:
@@ -228,7 +223,7 @@ def print_config(run: StoredRun, title: str = "Configuration", gap: bool = True)
     changed = [name for name, _, _, is_changed in entries if is_changed]
     heading(title + (" (* set for this run)" if changed else ""), gap)
     rows = [
-        ["*" if is_changed else "", name, _config_text(value), origin] for name, value, origin, is_changed in entries
+        ["*" if is_changed else "", name, format_exact(value), origin] for name, value, origin, is_changed in entries
     ]
     style = [is_changed for *_, is_changed in entries]
     if not any(row[3] for row in rows):  # an old record does not say who set what
@@ -238,10 +233,6 @@ def print_config(run: StoredRun, title: str = "Configuration", gap: bool = True)
         rows,
         style=lambda row, column: "dim" if column == 3 else "bold" if style[row] and column < 3 else None,
     )
-
-
-def _config_text(value: Any) -> str:
-    return escape(repr(value)) if isinstance(value, str) else format_value(value, EXACT)
 
 
 def _entries(run: StoredRun) -> list[tuple[str, Any, str, bool]]:
@@ -367,7 +358,7 @@ def _lineage(run: StoredRun, gap: bool = True, most: int | None = None) -> None:
             [
                 word,
                 str(each.get("path") or each.get("url") or each.get("name") or "?"),
-                format_size(each["size"]) if isinstance(each.get("size"), (int, float)) else "-",
+                format_size(each.get("size")),
                 str(each.get("digest") or "-")[:_SHORT],
             ]
             for each in files[:most]
@@ -381,7 +372,7 @@ def _lineage(run: StoredRun, gap: bool = True, most: int | None = None) -> None:
     if not rows:
         say("No files were seen." if most is None else "No files were seen; --lineage says what was watched.")
     if most is None:
-        say(escape(text, lines=True))
+        say(visible(text, lines=True))
     elif not coverage.get("complete"):
         say(styled("Not all of it could be seen: --lineage says why.", "dim"))
 
@@ -397,7 +388,7 @@ def _short_environment(run: StoredRun) -> None:
     heading("Environment")
     listed = ", ".join(f"{name} {version}" for name, version in list(packages.items())[: 3 * _FEW])
     more = f", and {len(packages) - 3 * _FEW} more: --env shows all" if len(packages) > 3 * _FEW else ""
-    _print_facts([*facts, ("packages", escape(listed) + more)])
+    _print_facts([*facts, ("packages", visible(listed) + more)])
 
 
 def _environment(run: StoredRun, gap: bool = True) -> None:
@@ -420,12 +411,12 @@ def _environment_facts(run: StoredRun) -> list[tuple[str, str]]:
     executable = python.get("executable")
     system = host.get("os")
     return [
-        ("python", escape(" ".join(str(each) for each in (implementation, version, executable) if each))),
-        ("system", escape(str(system[-1] if isinstance(system, (list, tuple)) and system else system or ""))),
+        ("python", visible(" ".join(str(each) for each in (implementation, version, executable) if each))),
+        ("system", visible(str(system[-1] if isinstance(system, (list, tuple)) and system else system or ""))),
         ("machine", _machine(run)),
         ("gpu", _gpus(run)),
         ("scheduler", _flat_text(_fact(run, "process", "scheduler"))),
-        ("container", escape(", ".join(map(str, _fact(run, "machine", "container", "kinds") or [])))),
+        ("container", visible(", ".join(map(str, _fact(run, "machine", "container", "kinds") or [])))),
     ]
 
 
@@ -436,7 +427,7 @@ def _machine(run: StoredRun) -> str:
         f"{cores} cores usable" if cores else "",
         f"{format_size(memory)} of memory" if isinstance(memory, (int, float)) else "",
     ]
-    return escape(", ".join(each for each in parts if each))
+    return visible(", ".join(each for each in parts if each))
 
 
 def _gpus(run: StoredRun) -> str:
@@ -449,15 +440,14 @@ def _gpus(run: StoredRun) -> str:
         for each in cards
     ]
     driver = f"driver {told['driver_version']}" if told.get("driver_version") else ""
-    return escape("; ".join(each for each in (*names, driver) if each))
+    return visible("; ".join(each for each in (*names, driver) if each))
 
 
 def _usage(run: StoredRun) -> list[tuple[str, str]]:
     usage = _fact(run, "usage") or {}
-    seconds, memory = usage.get("cpu_s"), usage.get("peak_memory_bytes")
     return [
-        ("CPU time", format_duration(seconds) if isinstance(seconds, (int, float)) else ""),
-        ("peak memory", format_size(memory) if isinstance(memory, (int, float)) else ""),
+        ("CPU time", format_duration(usage.get("cpu_s"))),
+        ("peak memory", format_size(usage.get("peak_memory_bytes"))),
     ]
 
 
@@ -514,7 +504,7 @@ def _source(run: StoredRun, name: str, pager: bool) -> int:
         return 0
     found = matching(run, name, ["sources"]) if name else list(files)
     if len(found) > 1:
-        hint(f"{escape(name)} means {len(found)} sources: {', '.join(escape(each.name) for each in found)}")
+        hint(f"{visible(name)} means {len(found)} sources: {', '.join(visible(each.name) for each in found)}")
         return 1
     data = found[0].read()
     problem = _damage(found[0], data)
@@ -527,7 +517,7 @@ def _source(run: StoredRun, name: str, pager: bool) -> int:
     else:  # replaced by something that takes text only
         say(data.decode("utf-8", "backslashreplace"), end="")
     if problem:
-        hint(f"this is not what ran: the stored bytes of {escape(found[0].name)} are damaged: {escape(problem)}")
+        hint(f"this is not what ran: the stored bytes of {visible(found[0].name)} are damaged: {visible(problem)}")
     return 1 if problem else 0
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from capture.cli._arguments import seconds
-from capture.cli._console import escape, format_size, hint, print_table, say, styled
-from capture.cli._runs import count_of
+from capture.cli._console import hint, print_table, say, styled
+from capture.wording import counted, format_size, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +62,6 @@ def _print(stores: list[KnownStore]) -> None:
         hint("no store is known here: nothing was recorded, and the settings name none")
     for each in stores:
         if each.problem:
-            say(f"{escape(each.url)}: {styled(escape(each.problem.partition(chr(10))[0]), 'yellow')}")
+            say(f"{visible(each.url)}: {styled(visible(each.problem.partition(chr(10))[0]), 'yellow')}")
     if any(each.waiting for each in stores):
-        hint(f"capture sync delivers what waits ({count_of(sum(each.waiting for each in stores), 'journal')})")
+        hint(f"capture sync delivers what waits ({counted(sum(each.waiting for each in stores), 'journal')})")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from capture.cli._console import escape, say
+from capture.cli._console import say
 from capture.errors import CommandLineError
+from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def deliver(to: str | None, runs: list[str]) -> int:
         )
     ]
     for report in reports:
-        say(escape(str(report)))
+        say(visible(str(report)))
     if not waiting:
         print("nothing waits")
     is_done = all(report.complete for report in reports)

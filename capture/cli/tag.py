@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 
 from capture.cli._arguments import chosen_store
-from capture.cli._console import escape, hint, print_table
+from capture.cli._console import hint, print_table
 from capture.cli._runs import chosen_runs, label_of
 from capture.errors import CommandLineError
+from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,14 +46,14 @@ def run(arguments: dict[str, Any]) -> int:
             if counts:
                 print_table(["tag", "runs"], [[tag, str(count)] for tag, count in counts.items()], ["left", "right"])
             else:
-                hint(f"no run of {escape(store.url)} has a tag")
+                hint(f"no run of {visible(store.url)} has a tag")
             return 0
         runs = chosen_runs(store, arguments)
         rows = []
         for each in runs:
             missing = [tag for tag in dict.fromkeys(remove) if tag not in each.tags]
             if missing:
-                print(f"run {label_of(each)} has no tag {', '.join(map(escape, missing))}", file=sys.stderr)
+                print(f"run {label_of(each)} has no tag {', '.join(map(visible, missing))}", file=sys.stderr)
             tags = change_tags(each, add, remove) if add or remove else each.tags
             rows.append([label_of(each), ", ".join(tags)])
     if not rows:

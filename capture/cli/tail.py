@@ -7,18 +7,9 @@ import sys
 import time
 
 from capture.cli._arguments import chosen_store, whole_number
-from capture.cli._console import (
-    cell_width,
-    escape,
-    escape_output,
-    format_duration,
-    format_value,
-    hint,
-    is_terminal,
-    say,
-    screen_size,
-)
+from capture.cli._console import escape_output, hint, is_terminal, say, screen_size
 from capture.errors import CaptureError, RunNotFoundError
+from capture.wording import cell_width, format_duration, format_value, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +112,7 @@ class _Problems:
         text = str(error) or type(error).__name__
         if text != self._said:
             self._said = text
-            hint(f"cannot be read at the moment: {escape(text, lines=True)}")
+            hint(f"cannot be read at the moment: {visible(text, lines=True)}")
 
     def forget(self) -> None:
         self._said = ""
@@ -146,7 +137,7 @@ def _end(found: StoredRun, state: str, printer: PipePrinter, arguments: dict[str
     else:
         printer.show(found.output, is_last=True)
     after = f" after {format_duration(found.duration)}" if found.duration is not None else ""
-    hint(f"run {format_value(found.label)}: {escape(state)}{after}")
+    hint(f"run {format_value(found.label)}: {visible(state)}{after}")
     return 0 if state == "COMPLETED" else 1
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 
 from capture.cli._arguments import chosen_store
-from capture.cli._console import escape, format_size, progress, say, styled
-from capture.cli._runs import count_of, label_of, where_of
+from capture.cli._console import progress, say, styled
+from capture.cli._runs import label_of, where_of
 from capture.errors import CaptureError
+from capture.wording import counted, format_size, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ def run(arguments: dict[str, Any]) -> int:
         print("no run is meant", file=sys.stderr)
     elif len(found) > 1:
         size = format_size(sum(each.size for each in found))
-        files = count_of(sum(each.files for each in found), "file")
-        end = f"{count_of(len(wrong))} not whole" if wrong else "all whole"
-        say(f"{count_of(len(found))}, {files}, {size}: {end}")
+        files = counted(sum(each.files for each in found), "file")
+        end = f"{counted(len(wrong), 'run')} not whole" if wrong else "all whole"
+        say(f"{counted(len(found), 'run')}, {files}, {size}: {end}")
     return 1 if wrong or not found else 0
 
 
@@ -96,13 +97,13 @@ def _verified(store: Store, arguments: dict[str, Any]) -> Iterator[Verified]:
 
 
 def _print(found: Verified) -> None:
-    read = f"{count_of(found.files, 'file')}, {format_size(found.size)}"
+    read = f"{counted(found.files, 'file')}, {format_size(found.size)}"
     if found.whole:
         say(f"run {label_of(found)}: {read}, as recorded")
     else:
-        count = count_of(len(found.problems), "problem")
+        count = counted(len(found.problems), "problem")
         say(f"run {label_of(found)}: {read}, {styled(count, 'bold red')}")
     for each in found.problems:
-        say(f"  {each.kind}{' ' if each.name else ''}{escape(each.name)}: {escape(each.text, lines=True)}")
+        say(f"  {each.kind}{' ' if each.name else ''}{visible(each.name)}: {visible(each.text, lines=True)}")
     if found.unknown:
-        say(f"  no digest was recorded of {count_of(len(found.unknown), 'file')}, which can be read")
+        say(f"  no digest was recorded of {counted(len(found.unknown), 'file')}, which can be read")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from capture.exporting._target import DamagedError, Target, Written
 from capture.filters import state_of
+from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -331,7 +332,7 @@ def readme_of(exported: ExportedRun, source: str) -> str:
     """Return a text that says what lies in the folder of a run."""
     run = exported.run
     lines = [
-        _line(f"Run {run.label} of the experiment {run.name or '?'}: {state_of(run)}."),
+        visible(f"Run {run.label} of the experiment {run.name or '?'}: {state_of(run)}."),
         f"Recorded {run.start_time or run.queue_time or '?'}, exported {_now()}"
         + (f" from {source}." if source else "."),
         "",
@@ -347,7 +348,7 @@ def readme_of(exported: ExportedRun, source: str) -> str:
         'In JSON, a value that JSON has no word for is a tagged object: {"capture/float": "nan"}, {"py/tuple": [...]}.',
     ]
     if exported.missing:
-        lines += ["", "Could not be exported:", *(_line(f"  {each}") for each in exported.missing)]
+        lines += ["", "Could not be exported:", *(visible(f"  {each}") for each in exported.missing)]
     return "".join(line + "\n" for line in lines)
 
 
@@ -357,13 +358,9 @@ def readme_of_many(exported: Sequence[ExportedRun], source: str) -> str:
         f"{len(exported)} runs, exported {_now()}" + (f" from {source}." if source else "."),
         "index.csv has a row for each. Each folder says what is in it.",
         "",
-        *(_line(f"{each.folder}/  {each.run.name}: {state_of(each.run)}") for each in exported),
+        *(visible(f"{each.folder}/  {each.run.name}: {state_of(each.run)}") for each in exported),
     ]
     return "".join(line + "\n" for line in lines)
-
-
-def _line(text: str) -> str:
-    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _json(value: Any) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from capture.filters import MISSING
 from capture.pages import markdown, plots
-from capture.pages.html import diff, element, escape, folded, page, table, together, visible
-from capture.pages.values import NOTHING, as_duration, as_number, as_size, as_text, as_time, as_words, counted, cut
-from capture.query.differences import CAUSES, OUTCOMES
+from capture.pages.html import diff, element, escape, folded, page, table, together
+from capture.pages.values import as_text, as_words, cut
+from capture.query._shown_values import shown_values
+from capture.query.differences import CAUSES
+from capture.wording import NOTHING, counted, format_duration, format_utc, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +86,8 @@ def closing() -> str:
     """Return what stands at the end of a page."""
     from datetime import datetime, timezone
 
-    return f"Written by capture, {as_time(datetime.now(timezone.utc))}. The page holds all it shows; it loads nothing."
+    now = format_utc(datetime.now(timezone.utc))
+    return f"Written by capture, {now}. The page holds all it shows; it loads nothing."
 
 
 def _runs(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
@@ -94,8 +97,8 @@ def _runs(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
             called(name),
             as_words(run.name, 100),
             getattr(run, "description", None) or as_words(getattr(run, "state", run.status), 40),
-            as_time(run.start_time) if run.start_time else NOTHING,
-            as_duration(run.duration) if run.duration is not None else NOTHING,
+            format_utc(run.start_time),
+            format_duration(run.duration),
         ]
         for name, run in list(zip(names, runs))[:MOST_RUNS]
     ]
@@ -221,7 +224,8 @@ def _rows(differences: Sequence[Difference], names: Sequence[str], ranked: bool,
             element("span", each.why, class_="why") if each.why else None,
         ]
         origins = each.origins if len(set(each.origins)) > 1 else [None] * len(each.values)
-        values = [_value(each, value, by) for value, by in list(zip(each.values, origins))[:width]]
+        told = zip(each.values, shown_values(each, LONGEST_VALUE), origins)
+        values = [_value(*one) for one in list(told)[:width]]
         rows.append([*([rank] if ranked else []), what, *values])
     notes = []
     if len(differences) > len(shown):
@@ -235,35 +239,12 @@ def _rows(differences: Sequence[Difference], names: Sequence[str], ranked: bool,
     )
 
 
-def _value(difference: Difference, value: Any, origin: str | None) -> list[Any]:
+def _value(value: Any, short: str, origin: str | None) -> list[Any]:
     if value is MISSING:
         return [element("span", NOTHING, class_="missing")]
     text = as_text(value, LONGEST_VALUE)
-    short = in_short(difference, value)
     by = element("span", origin, class_="origin") if origin else None
     return [element("code", short, title=text if text != short else None), by]
-
-
-def in_short(difference: Difference, value: Any) -> str:
-    """Return a value as it stands in a table: digests and what came out are cut to what tells them apart.
-
-    Examples
-    --------
-    >>> from capture.query.differences import Difference
-    >>> in_short(Difference("usage", "peak_memory_bytes", []), 207273984)
-    '207 MB'
-    """
-    if difference.kind == "usage":
-        if difference.name.endswith("_bytes"):
-            return as_size(value)
-        if difference.name == "duration" or difference.name.endswith("_s"):
-            return as_duration(value)
-    if difference.kind in OUTCOMES and isinstance(value, float):
-        short = [as_number(each, 6) if isinstance(each, float) else None for each in difference.values]
-        return as_number(value, 6) if len(set(short)) == len(set(map(as_text, difference.values))) else as_text(value)
-    if isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef"):
-        return value[:12]
-    return as_text(value, LONGEST_VALUE)
 
 
 def _details(differences: Sequence[Difference]) -> Html:
@@ -472,7 +453,7 @@ class _Limited:
         lines: list[str] = []
         used = 0
         for line in difference.detail[:LONGEST_MARKDOWN_DIFF].rstrip("\n").split("\n"):
-            line = visible(cut(line, LONGEST_LINE))
+            line = visible(cut(line, LONGEST_LINE), lines=True)
             used += len(line) + 1
             if used > room:
                 break
@@ -496,7 +477,8 @@ def _markdown_row(each: Difference, width: int, why: bool) -> str:
     kind = KINDS.get(each.kind) or markdown.prose(each.kind)
     cells = [markdown.code(cut(each.name, 200)) + (f" {kind}" if kind != each.name else "")]
     origins = each.origins if len(set(each.origins)) > 1 else [None] * len(each.values)
-    for value, origin in list(zip(each.values, origins))[:width]:
-        shown = NOTHING if value is MISSING else markdown.code(cut(in_short(each, value), LONGEST_MARKDOWN_VALUE))
+    told = zip(each.values, shown_values(each, LONGEST_MARKDOWN_VALUE), origins)
+    for value, short, origin in list(told)[:width]:
+        shown = NOTHING if value is MISSING else markdown.code(short)
         cells.append(f"{shown}<br>{markdown.prose(cut(origin, 120))}" if origin and value is not MISSING else shown)
     return markdown.row([*cells, markdown.prose(cut(each.why, 300))] if why else cells)

@@ -8,7 +8,10 @@ page carries a Content-Security-Policy as a second lock: nothing is loaded, and 
 
 from __future__ import annotations
 
+import html
+
 from capture.pages.looks import SCRIPT, STYLE
+from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,37 +36,6 @@ class Html(str):
     __slots__ = ()
 
 
-def _hidden() -> list[int]:
-    """Return the characters that cannot be seen, or change how others are shown; those that join emoji are harmless."""
-    return [
-        *(code for code in range(32) if code not in (9, 10)),
-        *range(0x7F, 0xA0),
-        *(0xAD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029),
-        *range(0x202A, 0x202F),  # embeddings and overrides of direction
-        *range(0x2060, 0x2070),  # isolates, invisible operators
-        *(0xFEFF, 0xFFF9, 0xFFFA, 0xFFFB, 0xFFFE, 0xFFFF),
-        *range(0xD800, 0xE000),  # halves of pairs, which UTF-8 has no form for
-        *range(0xE0000, 0xE0080),  # tags: text within text
-    ]
-
-
-#: as Python spells them
-_VISIBLE = {code: repr(chr(code))[1:-1] for code in _hidden()}
-_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
-_SAFE = _VISIBLE | {ord(sign): escape for sign, escape in _ESCAPES.items()}
-
-
-def visible(text: str) -> str:
-    r"""Return a text with control characters and those that turn its direction spelt out; tabs and line ends stay.
-
-    Examples
-    --------
-    >>> print(visible("ok\x1b[31m, " + chr(0x202E) + "gpj.exe"))
-    ok\x1b[31m, \u202egpj.exe
-    """
-    return text if text.isascii() and text.isprintable() else text.translate(_VISIBLE)
-
-
 def escape(text: object) -> Html:
     r"""Return any text as HTML that shows it.
 
@@ -72,7 +44,7 @@ def escape(text: object) -> Html:
     >>> print(escape("<b>&\x00"))
     &lt;b&gt;&amp;\x00
     """
-    return text if isinstance(text, Html) else Html(str(text).translate(_SAFE))
+    return text if isinstance(text, Html) else Html(html.escape(visible(str(text), lines=True)))
 
 
 def element(tag: str, *children: Any, **attributes: Any) -> Html:

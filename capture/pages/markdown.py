@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from capture.pages.html import visible
+from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def code(text: str) -> str:
     >>> code("config.lr"), code("a|`b`")
     ('`config.lr`', '<code>a&#124;&#96;b&#96;</code>')
     """
-    text = _one_line(text)
+    text = visible(text)
     if text.isascii() and text.strip() and text == text.strip() and not set(text) & set("`|\\"):
         return f"`{text}`"
     return code_in_html(text)
@@ -38,12 +38,8 @@ def code(text: str) -> str:
 
 def code_in_html(text: str) -> str:
     """Return text as code that can also stand among HTML, where Markdown is not looked at."""
-    text = _one_line(text)
+    text = visible(text)
     return f"<code>{_inert(text)}</code>" if text else ""
-
-
-def _one_line(text: str) -> str:
-    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def prose(text: str) -> str:
@@ -72,7 +68,7 @@ def fenced(text: str, language: str = "") -> str:
     ['```diff', '+a', '```']
     """
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    body = visible(text).rstrip("\n")
+    body = visible(text, lines=True).rstrip("\n")
     return f"{fence}{language}\n{body}\n{fence}"
 
 

@@ -5,20 +5,9 @@ from __future__ import annotations
 from capture.filters import MISSING
 from capture.pages.comparison import curves_of
 from capture.pages.html import Cell, element, folded, image, image_type, table, together
-from capture.pages.values import (
-    LONGEST,
-    NOTHING,
-    as_duration,
-    as_number,
-    as_size,
-    as_text,
-    as_words,
-    at,
-    counted,
-    cut,
-    printed,
-)
+from capture.pages.values import LONGEST, as_text, as_words, at, cut
 from capture.records import STATES
+from capture.wording import EXACT, NOTHING, counted, format_duration, format_size, format_value, printed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,22 +73,7 @@ def cell_of(value: Any) -> Cell:
     if value is MISSING:
         return Cell(element("span", NOTHING, class_="missing"), "")
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return Cell(as_number(value), as_text(value)) if is_number else Cell(as_text(_rounded(value), 80))
-
-
-def _rounded(value: Any) -> Any:
-    """Return a small result of several numbers with a few digits of each; anything else as it is.
-
-    Examples
-    --------
-    >>> _rounded({"loss": 0.1234567890123, "n": 2, "each": [1 / 3]})
-    {'loss': 0.12346, 'n': 2, 'each': [0.33333]}
-    """
-    if isinstance(value, dict) and len(value) <= 100:
-        return {key: _rounded(each) for key, each in value.items()}
-    if isinstance(value, list) and len(value) <= 100:
-        return [_rounded(each) for each in value]
-    return float(f"{value:.5g}") if type(value) is float else value
+    return Cell(cut(format_value(value), 80), as_text(value) if is_number else None)
 
 
 # ------------------------------------------------------------------------------------------------------------- one run
@@ -141,8 +115,7 @@ def _result(run: RunRecord, budget: Budget) -> Html | None:
     if run.result is None:
         return None
     if isinstance(run.result, (int, float, str)) and len(as_text(run.result)) <= 60:
-        exact = as_text(run.result)
-        return element("p", as_number(run.result, 6), class_="result", title=exact)
+        return element("p", format_value(run.result, EXACT), class_="result")
     return _value(run.result, budget)
 
 
@@ -291,7 +264,7 @@ def _files(run: RunRecord, budget: Budget) -> Html | None:
 def _listed(heading: str, files: Sequence[StoredFile], budget: Budget) -> Html:
     shown = files[: budget.entries]
     names = [element("code", cut(stored.name, 300)) for stored in shown]
-    sizes = [Cell(as_size(stored.size), stored.size) for stored in shown]
+    sizes = [Cell(format_size(stored.size), stored.size) for stored in shown]
     rows = [list(row) for row in zip(names, sizes, (_digest(stored.digest) for stored in shown), map(_type, shown))]
     more = len(files) - len(rows)
     note = left_out_note(more, "more file")
@@ -312,7 +285,7 @@ def _type(stored: StoredFile) -> str:
 
 def _source(stored: StoredFile, budget: Budget) -> Html:
     name = element("code", cut(stored.name, 300))
-    size = element("span", f" {as_size(stored.size)} " if stored.size is not None else " ", class_="soft small")
+    size = element("span", f" {format_size(stored.size)} " if stored.size is not None else " ", class_="soft small")
     room = min(LONGEST_SOURCE, budget.sources)
     data = _start_of(stored, room * 4 + 1) if room > 0 else b""
     if data is None:
@@ -393,11 +366,11 @@ def _environment(run: RunRecord, budget: Budget) -> Html | None:
             ("System", _plain(system[-1] if isinstance(system, (list, tuple)) and system else system)),
             ("Processor", _plain(host.get("cpu"))),
             ("Cores", _plain(at(machine, "cores", "usable"))),
-            ("Memory", as_size(memory) if memory is not None else None),
+            ("Memory", format_size(memory) if memory is not None else None),
             ("GPU", _gpus(facts.get("gpu") or host.get("gpus"))),
             ("Python", _plain(host.get("python_version") or at(facts, "environment", "python", "version"))),
-            ("CPU time", as_duration(at(usage, "cpu_s")) if at(usage, "cpu_s") is not None else None),
-            ("Peak memory", as_size(at(usage, "peak_memory_bytes")) if at(usage, "peak_memory_bytes") else None),
+            ("CPU time", format_duration(at(usage, "cpu_s")) if at(usage, "cpu_s") is not None else None),
+            ("Peak memory", format_size(at(usage, "peak_memory_bytes")) if at(usage, "peak_memory_bytes") else None),
         ]
     )
     return together(known, _packages(run, budget)) if known or run.experiment.get("dependencies") else None
@@ -438,7 +411,7 @@ def _lineage(run: RunRecord, budget: Budget) -> Html | None:
             rows = [
                 [
                     element("code", as_words(each.get("path") or each.get("name") or "", 300)),
-                    Cell(as_size(each.get("size")), _plain(each.get("size"))),
+                    Cell(format_size(each.get("size")), _plain(each.get("size"))),
                     _digest(each.get("digest")),
                 ]
                 for each in files[: budget.entries]

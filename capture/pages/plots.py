@@ -11,7 +11,7 @@ import operator
 import sys
 
 from capture.pages.html import element, together
-from capture.pages.values import counted
+from capture.wording import counted, format_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -365,7 +365,7 @@ def _range_of_values(low: float, high: float, log: bool) -> tuple[float, float]:
 
 
 def _last(pieces: Pieces) -> str:
-    return f"{pieces[-1][-1][1]:.5g}" if pieces else "none"
+    return format_number(pieces[-1][-1][1]) if pieces else "none"
 
 
 def _frame(across: _Axis, up: _Axis) -> Html:

@@ -18,7 +18,8 @@ from capture.pages.one_run import (
     state_of,
     tags_of,
 )
-from capture.pages.values import as_duration, as_time, as_words, counted, cut
+from capture.pages.values import as_words, cut
+from capture.wording import NOTHING, counted, format_duration, format_utc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,13 +108,13 @@ def _heading(text: str) -> Html | None:
 
 
 def _lead(run: RunRecord, budget: Budget) -> Html:
-    said = [as_time(run.start_time) if run.start_time else None, as_duration(run.duration) if run.duration else None]
-    parts = [state_of(run), *([" · ", element("span", each, class_="whole")] for each in said if each)]
+    said = [format_utc(run.start_time), format_duration(run.duration)]
+    parts = [state_of(run), *([" · ", element("span", each, class_="whole")] for each in said if each != NOTHING)]
     return together(element("p", parts, class_="lead"), tags_of(run, budget), notes_of(run, budget))
 
 
 def _lead_of_several(runs: Sequence[RunRecord]) -> Html:
-    times = sorted(as_time(run.start_time) for run in runs if run.start_time is not None)
+    times = sorted(format_utc(run.start_time) for run in runs if run.start_time is not None)
     if not times:
         return element("p", counted(len(runs), "run"), class_="lead")
     (day, _, first), (last_day, _, last) = times[0].partition(" "), times[-1].partition(" ")
@@ -169,10 +170,10 @@ def _overview(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
                 *([as_words(run.name, 80)] if several else []),
                 state_of(run),
                 Cell(
-                    element("span", as_time(run.start_time), class_="whole"),
+                    element("span", format_utc(run.start_time), class_="whole"),
                     run.start_time.timestamp() if run.start_time else "",
                 ),
-                Cell(as_duration(run.duration), run.duration if run.duration is not None else ""),
+                Cell(format_duration(run.duration), run.duration if run.duration is not None else ""),
                 *(cell_of(value) for value in values),
                 cell_of(run.result if run.result is not None else MISSING),
             ]

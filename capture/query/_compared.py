@@ -125,11 +125,6 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
-def counted(number: int, what: str, plural: str = "s") -> str:
-    """Return a number of things in words: "1 line", "2 lines"."""
-    return f"{number:,} {what}{'' if number == 1 else plural}"
-
-
 # ------------------------------------------------------------------------------------------------------------ equality
 
 

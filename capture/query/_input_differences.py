@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from capture.filters import MISSING
-from capture.query._compared import changed_lines, content_of, counted, digest_of, listed, rows_of, text_of, unified
+from capture.query._compared import changed_lines, content_of, digest_of, listed, rows_of, text_of, unified
 from capture.query._difference import Difference
 from capture.query._grounds import weight_of
+from capture.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from functools import partial
 
 from capture.query._file_uses import RAN, READ, WROTE
 from capture.query._lineage_nodes import Edge, FileNode, RunNode, may_precede
+from capture.wording import format_size, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,27 +23,6 @@ _LISTED = 8  #: runs that are named in one line
 _UNICODE, _ASCII = ("├─ ", "└─ ", "│  ", "   "), ("|- ", "`- ", "|  ", "   ")
 
 
-def visible(text: str) -> str:
-    r"""Return a text on one line that moves no cursor: what is not printable is spelt as Python spells it.
-
-    Examples
-    --------
-    >>> print(visible("a\n\x1b[31mb"))
-    a\n\x1b[31mb
-    """
-    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-
-
-def size_of(size: int) -> str:
-    """Return a number of bytes in decimal units."""
-    amount = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 999.95:
-            return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"
-
-
 def describe_file(file: FileNode, name: str = "") -> str:
     """Return a line about a content: name, digest, size."""
     parts = [visible(name or file.name)]
@@ -53,7 +33,7 @@ def describe_file(file: FileNode, name: str = "") -> str:
     elif not file.id.startswith("url:"):
         parts.append("empty" if file.size == 0 else "no digest")
     if file.size:
-        parts.append(size_of(file.size))
+        parts.append(format_size(file.size))
     return "  ".join(parts)
 
 
@@ -261,7 +241,7 @@ def _lines(node: RunNode | FileNode) -> list[str]:
         lines += [] if node.start is None else [_clock(node)]
         missing = "files were not watched" if not node.watched else "" if node.is_complete else "did not see everything"
         return [visible(line) for line in (*lines, missing) if line]
-    size = "" if node.size is None else size_of(node.size)
+    size = "" if node.size is None else format_size(node.size)
     count = "" if node.files is None else f"{node.files:,} files"
     content = node.digest[:_DIGITS] if node.digest else "" if node.id.startswith("url:") else "no digest"
     return [visible(node.name), "  ".join(part for part in (content, count, size) if part)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from capture.filters import MISSING
-from capture.query._compared import MOST_DIFFED_LINES, all_same, counted, listed, same, unified
+from capture.query._compared import MOST_DIFFED_LINES, all_same, listed, same, unified
 from capture.query._difference import Difference
 from capture.query.columns import flat
+from capture.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

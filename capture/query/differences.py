@@ -7,10 +7,12 @@ could not be compared.
 
 from __future__ import annotations
 
-from capture.query._compared import Compared, all_same, counted, listed
+from capture.query._compared import Compared, all_same, listed
 from capture.query._config_differences import BY_CHANGED_CODE
 from capture.query._difference import CAUSES, OUTCOMES, Difference
 from capture.query._grounds import weight_of
+from capture.query._shown_values import shown_values
+from capture.wording import counted, format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ class Comparison:
 
         def row(each: Difference) -> str:
             why = f'<div style="opacity:.65">{escape(each.why)}</div>' if each.why else ""
-            cells = [f"{escape(each.name)}{why}", *(escape(_in_short(each, value)) for value in each.values)]
+            cells = [f"{escape(each.name)}{why}", *map(escape, shown_values(each, _LONGEST_CELL))]
             return "".join(f'<td style="{_CELL}">{cell}</td>' for cell in (escape(each.kind), *cells))
 
         head = "".join(f'<th style="{_CELL}">{escape(name)}</th>' for name in ("", "", *self.names))
@@ -107,23 +109,6 @@ class Comparison:
 
 _CELL = "text-align:left;vertical-align:top;overflow-wrap:anywhere"
 _LONGEST_CELL = 200  #: characters
-
-
-def _in_short(difference: Difference, value: Any) -> str:
-    """Return a value for a cell: the beginning of a digest, sizes and times as people write them."""
-    from capture.filters import MISSING
-    from capture.query.reprs import size_text
-
-    if value is MISSING:
-        return "\N{EN DASH}"
-    if difference.name.endswith("_bytes") and isinstance(value, int):
-        return size_text(value)
-    if difference.kind == "usage" and isinstance(value, (int, float)):
-        return f"{value:,.3g} s" if value < 100 else f"{value:,.0f} s"
-    told = value if isinstance(value, str) else repr(value)
-    if len(told) in (32, 40, 64) and not told.strip("0123456789abcdef"):
-        return told[:12]
-    return told if len(told) <= _LONGEST_CELL else told[: _LONGEST_CELL - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def compare(
@@ -198,15 +183,11 @@ def _early_end(compared: Compared, place: int) -> str:
     from capture.query._outcome_differences import failure_of
 
     name, run, state = compared.names[place], compared.runs[place], compared.states[place]
-    after = f" after {_seconds(run.duration)}" if run.duration is not None else ""
+    after = f" after {format_duration(run.duration)}" if run.duration is not None else ""
     if state == "FAILED":
         failure = failure_of(run).get("fail_trace")
         return f"{name} failed{after}{f': {failure}' if failure else ''}"
     return f"{name} was stopped{after} ({state}): what came out of it is what there was by then"
-
-
-def _seconds(duration: float) -> str:
-    return f"{duration:,.0f} s" if duration >= 1 else "less than a second"
 
 
 def _are_other_experiments(compared: Compared, causes: list[Difference]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from capture.filters import MISSING
 from capture.query.columns import path_of, short_names, table_of, varying
 from capture.query.grouping import Spread, group, is_number, is_seed, spread
+from capture.wording import format_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,9 +125,9 @@ class Groups:
             cells = []
             for column in self.outcomes:
                 told = each.spreads[column]
-                apart = f" ± {told.std:.2g}" if told.std is not None else ""
+                apart = f" ± {format_number(told.std, 2)}" if told.std is not None else ""
                 count = f" ({told.n})" if told.n != len(each) else ""
-                cells.append("" if told.mean is None else f"{told.mean:.4g}{apart}{count}")
+                cells.append("" if told.mean is None else f"{format_number(told.mean)}{apart}{count}")
             rows.append([*each.values.values(), len(each), *cells])
         return [*(short[column] for column in self.by), "n", *(short[column] for column in self.outcomes)], rows
 

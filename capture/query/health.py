@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager
 
 from capture.errors import CaptureError
+from capture.wording import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -349,7 +350,7 @@ def _journal(path: str, waiting: dict[tuple[str, ...], list[str]]) -> Iterator[F
     waiting.setdefault(tuple(_waited_for(path, opened)), []).append(path)
     damaged = _damaged_lines(path)
     if damaged:
-        text = f"journal {name} has {_count(damaged, 'damaged line')}, passed over in delivery"
+        text = f"journal {name} has {counted(damaged, 'damaged line')}, passed over in delivery"
         yield Finding("warning", "state", text, "check the disk; what can be read is delivered all the same")
 
 
@@ -362,7 +363,7 @@ def _waiting(stores: tuple[str, ...], paths: list[str]) -> Finding:
     size = sum(map(_size_of, paths))
     names = ", ".join(os.path.basename(path).removesuffix(".journal") for path in paths[:_SHOWN])
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    what = f"{_count(len(paths), 'journal')} ({size:,} bytes, writer dead) with"
+    what = f"{counted(len(paths), 'journal')} ({size:,} bytes, writer dead) with"
     age = max(time() - _changed_at(path) for path in paths)
     old = f", for {age / 86_400:.0f} days" if age > OLD_S else ""
     runs = f" {Report(paths[0]).uid[-8:]}" if len(paths) == 1 else ""
@@ -398,7 +399,7 @@ def _waited_for(path: str, opened: Any) -> list[str]:
     for identity in named:
         far = known.get(identity, Acknowledged())
         if far.missed:
-            behind.append(f"{identity} (it refused {_count(len(far.missed), 'event')})")
+            behind.append(f"{identity} (it refused {counted(len(far.missed), 'event')})")
         elif not far.done:
             behind.append(identity)
     return behind
@@ -421,7 +422,7 @@ def _spools(folders: list[str], journals: list[str]) -> Iterator[Finding]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         if left:
-            text = f"{spool} holds files of {_count(len(left), 'run')} without a journal: {', '.join(left[:_SHOWN])}"
+            text = f"{spool} holds files of {counted(len(left), 'run')} without a journal: {', '.join(left[:_SHOWN])}"
             yield Finding("note", "state", text, "delete these folders if no such run is going on")
 
 
@@ -456,7 +457,7 @@ def store(location: str, is_named: bool = True) -> Iterator[Finding]:
         if hasattr(reader, "check_exists"):
             reader.check_exists()
         labels = reader.labels()
-        yield _of_store("ok", f"{reader.url or shown} can be read, and holds {_count(len(labels), 'run')}")
+        yield _of_store("ok", f"{reader.url or shown} can be read, and holds {counted(len(labels), 'run')}")
         if place is not None:
             yield from _space("store", place if os.path.isdir(place) else os.path.dirname(os.path.abspath(place)))
         if hasattr(reader, "health"):
@@ -568,12 +569,8 @@ def _died(records: list[RunRecord]) -> Iterator[Finding]:
         yield _of_store("note", f"{_named(fresh)}: {gone}; {nothing}", remedy)
     if old:
         days = f"{LONG_DEAD_S / 86_400:.0f} days"
-        text = f"{_count(len(old), 'run')} DIED more than {days} ago; {nothing}"
+        text = f"{counted(len(old), 'run')} DIED more than {days} ago; {nothing}"
         yield _of_store("note", text, "capture ls died lists them, capture rm bins them")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _named(records: list[RunRecord]) -> str:
@@ -590,4 +587,4 @@ def _bin(location: str) -> Iterator[Finding]:
     if hasattr(curator, "close"):
         curator.close()
     if count:
-        yield _of_store("note", f"{_count(count, 'run')} in the bin", "capture purge lists what is there")
+        yield _of_store("note", f"{counted(count, 'run')} in the bin", "capture purge lists what is there")

@@ -6,17 +6,28 @@ A notebook puts them into a page of its own, so styles stand in the elements. No
 from __future__ import annotations
 
 import html
-import json
 
 from capture.errors import CaptureError
 from capture.filters import MISSING, lookup
 from capture.query.columns import short_names, table_of, varying
 from capture.query.grouping import is_number
+from capture.wording import (
+    EXACT,
+    aligned,
+    counted,
+    fitted,
+    format_duration,
+    format_exact,
+    format_size,
+    format_utc,
+    format_value,
+    printed,
+    visible,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
     from typing import Any
 
     from capture.query.client import Runs, StoredRun
@@ -54,60 +65,24 @@ _NUMBER = "text-align:right;vertical-align:top;padding:2px 10px 2px 0"
 _SOFT = "opacity:.65"
 
 
-def visible(text: str) -> str:
-    r"""Return text with what cannot be seen, or turns the direction of writing, spelt out; tabs and line ends stay.
-
-    Examples
-    --------
-    >>> print(visible("a\x1b[31m" + chr(0x202E)))
-    a\x1b[31m\u202e
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else repr(sign)[1:-1] for sign in text)
-
-
 def escape(value: object) -> str:
     """Return any text as HTML that shows it."""
-    return html.escape(visible(str(value)))
+    return html.escape(visible(str(value), lines=True))
 
 
 def shown(value: Any, longest: int = _LONGEST) -> str:
-    """Return a value as short text: numbers with six digits, nothing for what is missing."""
+    """Return a value as a short text on one line; nothing for what is missing."""
     if value is MISSING or value is None:
         return ""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, str):
-        text = value
+    if isinstance(value, str):  # the beginning of a long one: all of it would be looked through
+        text = " ".join(value[: 10 * longest].split())
     elif hasattr(value, "astimezone"):
-        text = time_text(value)
+        text = format_utc(value)
     elif isinstance(value, list) and all(isinstance(each, str) for each in value):
         text = ", ".join(value)
     else:
-        try:
-            text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (dict, list)) else str(value)
-        except (ValueError, RecursionError):  # an integer of thousands of digits, very deep nesting
-            text = f"<{type(value).__name__}>"
-    text = " ".join(text.split()) if len(text) < 10 * longest else text[: 10 * longest]
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def time_text(time: datetime) -> str:
-    """Return a time to the second, in UTC, which is said; one without a zone as it is.
-
-    Examples
-    --------
-    >>> from datetime import datetime, timedelta, timezone
-    >>> time_text(datetime(2026, 1, 31, 9, tzinfo=timezone(timedelta(hours=9)))), time_text(datetime(2026, 1, 31))
-    ('2026-01-31 00:00:00 UTC', '2026-01-31 00:00:00')
-    """
-    if time.utcoffset() is None:
-        return f"{time:%Y-%m-%d %H:%M:%S}"
-    try:
-        return f"{time - time.utcoffset():%Y-%m-%d %H:%M:%S} UTC"  # type: ignore[operator]
-    except OverflowError:  # in the first or last hours that Python knows
-        return str(time)
+        text = format_value(value)
+    return fitted(visible(text[: 10 * longest]), longest)
 
 
 # ---------------------------------------------------------------------------------------------------------- tables
@@ -178,8 +153,7 @@ def runs_html(runs: Runs) -> str:
     for row in rows:
         row[2] = state_html(row[2])
     more = f", the first {ROWS}:" if count > ROWS else ""
-    plural = "run" if count == 1 else "runs"
-    return f'<div style="{_SOFT}">{count} {plural}{escape(_of(runs))}{more}</div>{table_html(headings, rows)}'
+    return f'<div style="{_SOFT}">{counted(count, "run")}{escape(_of(runs))}{more}</div>{table_html(headings, rows)}'
 
 
 def _of(runs: Runs) -> str:
@@ -188,9 +162,7 @@ def _of(runs: Runs) -> str:
 
 def text_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return an aligned table as text."""
-    cells = [list(headings), *([visible(shown(value, 40)).replace("\n", " ") for value in row] for row in rows)]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(headings))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells)
+    return "\n".join(aligned(headings, ([shown(value, 40) for value in row] for row in rows)))
 
 
 # ----------------------------------------------------------------------------------------------------------- a run
@@ -201,15 +173,15 @@ def run_html(run: StoredRun) -> str:
     title = f"<b>{escape(run.name or 'run')} {escape(run.label if run.label is not None else run.uid[-8:])}</b>"
     facts = [f"{title} {state_html(run.state)}"]
     if run.start_time:
-        facts.append(escape(time_text(run.start_time)))
+        facts.append(escape(format_utc(run.start_time)))
     if run.duration is not None:
-        facts.append(escape(f"{run.duration:.6g} s"))
+        facts.append(escape(format_duration(run.duration)))
     facts += [escape(f"#{tag}") for tag in run.tags]
     parts = [f"<div>{' · '.join(facts)}</div>"]
     if run.notes:
         parts.append(f'<div style="white-space:pre-wrap">{escape(_cut(run.notes))}</div>')
     if run.result is not None:
-        parts.append(f"<div>result: <b>{escape(shown(run.result, 1000))}</b></div>")
+        parts.append(f"<div>result: <b>{escape(fitted(format_value(run.result, EXACT), 1000))}</b></div>")
     if run.fail_trace:
         parts.append(_folded("traceback", _pre("".join(run.fail_trace)[-_TEXT:]), is_open=True))
     if run.config:
@@ -220,7 +192,7 @@ def run_html(run: StoredRun) -> str:
         files = getattr(run, kind)
         if files:
             parts.append(_folded(f"{kind} ({len(files)})", files_html(files)))
-    output = run.output
+    output = printed(run.output)
     if output:
         parts.append(_folded("output", _pre(output if len(output) <= _TEXT else "…\n" + output[-_TEXT:])))
     return '<div class="capture-run">' + "".join(parts) + "</div>"
@@ -231,7 +203,10 @@ def config_html(config: Mapping[str, Any]) -> str:
     from capture.query.columns import flat
 
     leaves = flat(dict(config), "config")
-    return table_html((), [[_code(path[7:]), Markup(escape(shown(value)))] for path, value in leaves.items()])
+    rows = [
+        [_code(path[7:]), Markup(escape(fitted(format_exact(value), _LONGEST)))] for path, value in leaves.items()
+    ]
+    return table_html((), rows)
 
 
 def metrics_html(run: StoredRun) -> str:
@@ -248,28 +223,10 @@ def metrics_html(run: StoredRun) -> str:
 
 def files_html(files: Sequence[Any]) -> str:
     """Return a table of files."""
-    rows = [[_code(each.name), size_text(each.size), (each.digest or "")[:12]] for each in files[:_FILES]]
+    rows = [[_code(each.name), format_size(each.size), (each.digest or "")[:12]] for each in files[:_FILES]]
     more = len(files) - _FILES
     rest = f'<div style="{_SOFT}">and {more} more</div>' if more > 0 else ""
     return table_html(("name", "size", "digest"), rows) + rest
-
-
-def size_text(size: int | None) -> str:
-    """Return a size for people.
-
-    Examples
-    --------
-    >>> size_text(999), size_text(12_345_678), size_text(None)
-    ('999 B', '12.3 MB', '')
-    """
-    if size is None:
-        return ""
-    number = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} TB"
 
 
 def _folded(summary: str, content: str, is_open: bool = False) -> str:
@@ -331,7 +288,7 @@ def file_bundle(file: RunFile) -> dict[str, Any]:
     HTML and SVG can hold scripts; they are never shown as what they are, but as text.
     """
     plain = repr(file)
-    caption = f'<div style="{_SOFT}">{escape(file.name)} · {escape(size_text(file.size))}</div>'
+    caption = f'<div style="{_SOFT}">{escape(file.name)} · {escape(format_size(file.size))}</div>'
     try:
         with file.open() as stream:
             head = stream.read(_TEXT * 4)
@@ -351,7 +308,7 @@ def file_bundle(file: RunFile) -> dict[str, Any]:
         body = csv_html(text, "\t" if file.name.lower().endswith(".tsv") else ",")
     else:
         body = _pre(short)
-    return {"text/plain": f"{plain}\n{visible(short)}", "text/html": caption + body}
+    return {"text/plain": f"{plain}\n{visible(short, lines=True)}", "text/html": caption + body}
 
 
 def image_type(data: bytes) -> str | None:

@@ -10,8 +10,7 @@ import sys
 import pytest
 
 from capture.cli import main
-from capture.cli.diff import is_folder, shown_values
-from capture.filters import MISSING
+from capture.cli.diff import is_folder
 from tests.cli.making import fill
 from tests.e2e.scripts import Folder
 from tests.project.tree import ROOT
@@ -319,19 +318,6 @@ def test_an_argument_with_a_separator_is_a_folder_and_no_run():
     """A label is never taken for a path, nor a path for a label."""
     assert [is_folder(word) for word in (".", "..", "./x", "/a/b", "x/")] == [True] * 5
     assert [is_folder(word) for word in ("12", "-1", "latest", "a1b2c3d4", "named")] == [False] * 5
-
-
-def test_values_are_shown_so_that_they_differ_where_they_do():
-    """Five digits are enough to read, and not always enough to see the difference."""
-    assert shown_values([0.123456789, 0.12345679]) == ["0.123456789", "0.12345679"]
-    assert shown_values([None, MISSING]) == ["None", "-"]
-    assert shown_values(["a" * 64, "b" * 64]) == ["a" * 12, "b" * 12]
-    long = ["x" * 100 + "1" + "y" * 100, "x" * 100 + "2" + "y" * 100]
-    assert [("1" in text, "2" in text, len(text) < 70) for text in shown_values(long)] == [
-        (True, False, True),
-        (False, True, True),
-    ]
-    assert shown_values(long, every=True) == long
 
 
 @pytest.fixture

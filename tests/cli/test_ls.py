@@ -337,7 +337,7 @@ def test_letters_of_two_columns_fit_the_terminal_too(tmp_path):
         told = story(tmp_path, number, {"data": "損失" * 60 + str(number), "x": number})
         tell(FileStorageObserver(store), told.add(events.Annotated(tags=["🚀" * number], notes=None)).complete())
     shown = plain(on_a_terminal(["ls"], 70, CAPTURE_STORE=store)[0]).splitlines()
-    from capture.cli._console import cell_width
+    from capture.wording import cell_width
 
     assert max(map(cell_width, shown)) <= 70 and "損" in shown[1] and "…" in shown[1]
 

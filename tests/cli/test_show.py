@@ -279,7 +279,7 @@ def test_a_real_run_is_shown(tmp_path, monkeypatch, show):
 
     ex.run(config_updates={"net": {"depth": 4}})
     page = show("latest")
-    assert page.startswith("1  real  COMPLETED\n") and "said" in page and "{score: 0.1}" in page
+    assert page.startswith("1  real  COMPLETED\n") and "said" in page and "{'score': 0.1}" in page
     assert "*  net.depth" in page and "   net.width" in page and "   lr" in page
 
 

@@ -61,7 +61,7 @@ def test_a_page_has_causes_first_then_what_came_out_then_limits():
     order = [
         "Why runs 3 and 4 differ", "The likeliest cause", "config.lr", "0.1", "against", "0.01", "What went in",
         "set for run 4", "config scope defaults (train.py:7)", "train.py", "+y = 3", "rarely explain", "packages.rich",
-        "What came out", "0.931111", "run 3", "What could not be compared", "no output",
+        "What came out", "0.93111", "run 3", "What could not be compared", "no output",
     ]  # fmt: skip
     place = -1
     for words in order:

@@ -27,7 +27,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
         "language",
         [
             *("errors", "codec", "dates", "events", "expressions", "filters", "records"),
-            *("settings", "hooks", "secrets", "masking", "versions"),
+            *("settings", "hooks", "secrets", "masking", "versions", "wording"),
         ],
         ["ground"],
     ),

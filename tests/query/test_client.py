@@ -787,7 +787,7 @@ def test_a_file_is_shown_as_what_it_is(name, data, has, has_not):
 def test_what_is_shown_names_the_zone_of_its_times_and_never_fails(store):
     """A time without its zone is wrong by hours for most readers; a notebook must not break on a number."""
     assert re.search(r"\d\d:\d\d:\d\d UTC", str(store.runs())) and " UTC" in store.runs()._repr_html_()
-    assert shown(10**5000) == "<int>" and shown([10**5000]) == "<list>"
+    assert shown(10**5000).startswith("0x") and shown([10**5000]).startswith("[0x")
 
 
 def test_a_file_without_bytes_is_named():

@@ -14,6 +14,7 @@ from capture.filters import MISSING
 from capture.query._compared import unified
 from capture.query._grounds import GROUNDS
 from capture.query._outcome_differences import distance
+from capture.query._shown_values import shown_values
 from capture.query.differences import CAUSES, Difference, compare
 from capture.records import RunRecord, Series, StoredFile, bytes_opener
 from tests.project.tree import ROOT
@@ -797,7 +798,7 @@ def test_a_run_that_was_stopped_early_needs_no_other_explanation(state):
     other.status, other.result = state, None
     other.start_time, other.stop_time = START, START + timedelta(seconds=3)
     [limit] = compare([one, other]).limits
-    assert limit.startswith(f"2 was stopped after 3 s ({state})")
+    assert limit.startswith(f"2 was stopped after 3.0 s ({state})")
     one.status = state  # both: then what differs is to be explained
     one.start_time, one.stop_time = other.start_time, other.stop_time
     assert "nothing that was recorded differs" in compare([one, other]).limits[0]
@@ -964,3 +965,28 @@ def test_a_record_without_its_tables_is_compared(name, odd):
     setattr(one, name, odd)
     compare([one, other])
     assert getattr(one, name) is odd
+
+
+def test_values_are_shown_so_that_they_differ_where_they_do():
+    """Five digits are enough to read, and not always enough to see the difference."""
+
+    def shown(*values, longest=None):
+        return shown_values(Difference("config", "config.x", values), longest)
+
+    assert shown(0.123456789, 0.12345679) == ["0.123456789", "0.12345679"]
+    assert shown(None, MISSING) == ["None", "-"] and shown("1", 1) == ["'1'", "1"]
+    assert shown([1], [1.0]) == ["[1]", "[1.0]"] and shown(True, 1) == ["True", "1"]
+    assert shown("a" * 64, "b" * 64) == ["a" * 12, "b" * 12]
+    long = ["x" * 100 + "1" + "y" * 100, "x" * 100 + "2" + "y" * 100]
+    assert [("1" in text, "2" in text, len(text) < 70) for text in shown(*long, longest=60)] == [
+        (True, False, True),
+        (False, True, True),
+    ]
+    assert shown(*long) == long
+
+
+def test_what_a_run_took_is_shown_with_its_unit_where_a_run_lacks_it_too():
+    """Old records know no peak of memory; the others' should not become a number of nine digits by that."""
+    took = Difference("usage", "peak_memory_bytes", [207_273_984, MISSING])
+    assert shown_values(took) == ["207.3 MB", "-"]
+    assert shown_values(Difference("usage", "cpu_s", [75.2, 0.5])) == ["1 min 15 s", "500 ms"]
