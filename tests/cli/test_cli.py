@@ -79,12 +79,16 @@ def test_sync_delivers_what_a_killed_run_left_behind(capture_command, tmp_path, 
     """The command to run after a power cut."""
     (tmp_path / "script.py").write_text(
         "import time\nfrom capture import Experiment\nex = Experiment('killed')\n@ex.automain\ndef main(_run):\n"
-        "    for i in range(100):\n        _run.log_scalar('x', i)\n        print('ready', flush=True)\n        time.sleep(0.05)\n"
+        "    for i in range(10_000):\n        _run.log_scalar('x', i)\n        print('ready', flush=True)\n        time.sleep(0.05)\n"
     )
     process = subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     for _ in range(10):
         process.stdout.readline()
-    time.sleep(0.6)
+    folder = os.path.join(state_dir, "journals")
+    [journal] = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".journal")]
+    size, until = os.path.getsize(journal), time.monotonic() + 60
+    while os.path.getsize(journal) == size and time.monotonic() < until:
+        time.sleep(0.01)  # what is written by then holds what was logged before
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert "writer dead" in capture_command("doctor").stdout

@@ -73,41 +73,41 @@ def test_a_failed_start_is_tried_again_while_the_run_lives(bench, caplog):
     assert "no" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_next_one_starts_when_the_first_takes_too_long(tmp_path):
     """A store that hangs must not keep a healthy one from knowing of the run."""
     release = threading.Event()
     hanging = FailingObserver({"started_event": [release.wait]}, priority=2, label="late")
     healthy = RecordingObserver(label="here", priority=1)
     journal = journal_in(str(tmp_path), opened(describe([hanging, healthy])))
-    options = DeliveryOptions(start_wait_s=0.2, stall_s=0.2)
+    options = DeliveryOptions(start_wait_s=4, stall_s=0.2)
     dispatcher = Dispatcher(journal, Spool(str(tmp_path / "spool")), [hanging, healthy], options, uid=UID)
     dispatcher.emit(started())
     dispatcher.start_lanes()
-    before = time.monotonic()
-    assert dispatcher.wait_started() == "here"
-    assert time.monotonic() - before < 5
+    assert dispatcher.wait_started() == "here"  # though nobody has released the one that hangs
     dispatcher.emit(completed())
     release.set()
-    dispatcher.finish(stall_s=10)
+    dispatcher.finish(stall_s=60)
     assert hanging.names[-1] == healthy.names[-1] == "join"
     assert dispatcher.first_label == "here", "the label of a run never changes"
 
 
+@pytest.mark.slow
 def test_all_share_one_allowance(tmp_path):
-    """Five stores that hang cost what one costs."""
+    """Thirty stores that hang cost what one costs."""
     release = threading.Event()
-    hanging = [FailingObserver({"started_event": [release.wait]}) for _ in range(5)]
+    hanging = [FailingObserver({"started_event": [release.wait]}) for _ in range(30)]
     journal = journal_in(str(tmp_path), opened(describe(hanging)))
     dispatcher = Dispatcher(
-        journal, Spool(str(tmp_path / "spool")), hanging, DeliveryOptions(start_wait_s=0.2, stall_s=0), uid=UID
+        journal, Spool(str(tmp_path / "spool")), hanging, DeliveryOptions(start_wait_s=2, stall_s=0), uid=UID
     )
     dispatcher.emit(started())
     dispatcher.start_lanes()
     before = time.monotonic()
     assert dispatcher.wait_started() is None
-    assert 0.15 < time.monotonic() - before < 5
+    assert 1.9 < time.monotonic() - before < 50
     release.set()
-    dispatcher.finish(stall_s=10)
+    dispatcher.finish(stall_s=60)
     assert all(observer.names[-1] == "join" for observer in hanging)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class Folder:
         return subprocess.Popen(command, cwd=self.path, env=self.environment, text=True, **options)
 
     def run(
-        self, *arguments: str, name: str = "script.py", code: int | None = 0, within_s: float = 120, **options: Any
+        self, *arguments: str, name: str = "script.py", code: int | None = 0, within_s: float = 200, **options: Any
     ) -> Any:
         """Run the script to its end; `code` is the exit code that is expected, None for any."""
         process = self.start(*arguments, name=name, **options)
@@ -56,7 +57,7 @@ class Folder:
     def text(self, label: str = "1", name: str = "cout.txt") -> str:
         return (self.path / "runs" / label / name).read_text()
 
-    def wait_for(self, text: str, label: str = "1", timeout_s: float = 30.0) -> None:
+    def wait_for(self, text: str, label: str = "1", timeout_s: float = 90.0) -> None:
         """Wait until `text` is in the recorded output."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
@@ -67,6 +68,18 @@ class Folder:
                 pass
             time.sleep(0.02)
         raise AssertionError(f"{text!r} did not come within {timeout_s} s")
+
+    def wait_until(self, condition: Callable[[], object], timeout_s: float = 90.0) -> None:
+        """Wait until `condition` holds; what is not there yet, or only half, makes it false."""
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            try:
+                if condition():
+                    return
+            except (OSError, LookupError, ValueError):
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"it did not come about within {timeout_s} s")
 
     def record(self, run: Any = "latest") -> Any:
         """Read a run through the public reader, in this process, with this folder's journals delivered."""

@@ -36,16 +36,14 @@ def test_an_interruption_ends_the_wait_for_digests_and_loses_nothing_else(folder
         file.truncate(400_000_000_000)
     folder.environment["CAPTURE_LINEAGE__HASH_LIMIT_BYTES"] = str(10**12)
     folder.environment["CAPTURE_LINEAGE__HASH_BUDGET_BYTES"] = str(10**13)
-    folder.environment["CAPTURE_LINEAGE__END_WAIT_S"] = "60"
+    folder.environment["CAPTURE_LINEAGE__END_WAIT_S"] = "600"
     process = folder.start(stdout=subprocess.DEVNULL)
     folder.wait_for("Completed after")
     time.sleep(0.5)
-    begun = time.monotonic()
     for _ in range(times):
         process.send_signal(number)
         time.sleep(0.1)
-    process.communicate(timeout=30)
-    assert time.monotonic() - begun < 20
+    process.communicate(timeout=200)
     assert process.returncode == -number
     record = folder.record(1)
     assert record.status == "COMPLETED"
@@ -230,7 +228,7 @@ def test_a_run_that_is_killed_has_told_what_it_read_and_that_this_was_not_the_en
     (folder.path / "data.txt").write_text("data")
     process = folder.start(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     folder.wait_for("ready")
-    until = time.monotonic() + 40
+    until = time.monotonic() + 90
     while "lineage" not in folder.record(1).facts and time.monotonic() < until:
         time.sleep(0.2)
     process.kill()

@@ -95,5 +95,5 @@ def test_an_interval_timer_calls_until_it_is_stopped_and_once_more():
     while len(calls) < 3:
         pass
     stop.set()
-    timer.join(10)
+    timer.join(60)
     assert not timer.is_alive() and len(calls) >= 4

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -317,14 +316,13 @@ def test_a_refusal_of_git_is_passed_on(repo, tmp_path, monkeypatch):
     assert facts["commit"]
 
 
+@pytest.mark.slow
 def test_a_hanging_git_is_given_up_and_ended(repo, tmp_path, monkeypatch):
     """A network disk that does not answer must not keep a run from starting, nor leave processes behind."""
     path = os.environ["PATH"]
-    fake_git(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/pid\nPATH={path} exec sleep 60\n")
-    began = time.monotonic()
-    facts = git.repository_facts(str(repo), timeout_s=0.3)
-    assert time.monotonic() - began < 20
-    assert facts["dirty"] is None and "within 0.3 s" in facts["dirty_unknown"]
+    fake_git(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/pid\nPATH={path} exec sleep 600\n")
+    facts = git.repository_facts(str(repo), timeout_s=3)
+    assert facts["dirty"] is None and "within 3 s" in facts["dirty_unknown"]
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
@@ -332,10 +330,9 @@ def test_a_hanging_git_is_given_up_and_ended(repo, tmp_path, monkeypatch):
 def test_a_git_that_runs_in_the_background_keeps_nobody_waiting(repo, tmp_path, monkeypatch):
     """A helper that git leaves behind holds its error stream open."""
     path = os.environ["PATH"]
-    fake_git(tmp_path, monkeypatch, f"PATH={path} sleep 5 &\necho changed\n")
-    began = time.monotonic()
+    fake_git(tmp_path, monkeypatch, f"PATH={path} sleep 600 &\necho $! > {tmp_path}/pid\necho changed\n")
     assert git.repository_facts(str(repo))["dirty"] is True
-    assert time.monotonic() - began < 4
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # it is still there
 
 
 def test_an_early_question_gets_none_and_a_later_one_the_answer(repo, tmp_path, monkeypatch):

@@ -23,31 +23,31 @@ class Reports(list):
 
     def wait_for(self, count):
         with self._more:
-            assert self._more.wait_for(lambda: len(self) >= count, timeout=10), list(self)
+            assert self._more.wait_for(lambda: len(self) >= count, timeout=60), list(self)
         return dict(self)
 
 
 def test_facts_are_reported_as_they_come():
     """One slow probe must not keep the facts of the others from a run that may be killed."""
     release, reports = threading.Event(), Reports()
-    slow = FunctionProbe("slow", lambda: release.wait(10) and {"n": 1}, timeout_s=10)
+    slow = FunctionProbe("slow", lambda: release.wait(60) and {"n": 1}, timeout_s=60)
     reporting = Reporting(lambda: [slow, FunctionProbe("quick", dict)], reports)
     assert reports.wait_for(1) == {"quick": {}}
     release.set()
     assert reports.wait_for(2)["slow"] == {"n": 1}
-    reporting.close(10)
+    reporting.close(60)
     assert len(reports) == 2
 
 
 def test_a_probe_whose_time_is_up_is_unavailable_and_may_still_answer():
     """Saying nothing would look as if nobody had asked."""
     release, reports = threading.Event(), Reports()
-    slow = FunctionProbe("slow", lambda: release.wait(10) and "facts", timeout_s=0.01)
+    slow = FunctionProbe("slow", lambda: release.wait(60) and "facts", timeout_s=0.01)
     reporting = Reporting(lambda: [slow], reports)
     assert reports.wait_for(1) == {"slow": Unavailable("no answer within 0.01 s")}
     release.set()
     assert reports.wait_for(2) == {"slow": "facts"}
-    reporting.close(10)
+    reporting.close(60)
 
 
 def test_a_probe_that_hangs_does_not_hold_up_the_end():
@@ -56,7 +56,7 @@ def test_a_probe_that_hangs_does_not_hold_up_the_end():
 
     def hang():
         started.set()
-        release.wait(10)
+        release.wait(60)
         return "too late"
 
     reporting = Reporting(lambda: [FunctionProbe("hanging", hang, timeout_s=60)], reports)
@@ -79,7 +79,7 @@ def test_what_a_probe_raises_is_its_answer(error):
         raise error
 
     reports = Reports()
-    Reporting(lambda: [FunctionProbe("failing", fail)], reports).close(10)
+    Reporting(lambda: [FunctionProbe("failing", fail)], reports).close(60)
     assert reports == [("failing", Unavailable(f"{type(error).__name__}: {error}"))]
 
 
@@ -90,7 +90,7 @@ def test_an_error_while_probes_are_looked_for_is_logged(caplog):
         raise RuntimeError("a broken installation")
 
     reports = Reports()
-    Reporting(find, reports).close(10)
+    Reporting(find, reports).close(60)
     assert reports == []
     assert "a broken installation" in caplog.text
 
@@ -100,7 +100,7 @@ def test_an_end_that_comes_while_probes_are_still_loaded_is_logged(caplog):
     release, reports, asked = threading.Event(), Reports(), []
 
     def find():
-        release.wait(10)
+        release.wait(60)
         return [FunctionProbe("late", lambda: asked.append(1))]
 
     with caplog.at_level("INFO", logger="capture"):
@@ -108,7 +108,7 @@ def test_an_end_that_comes_while_probes_are_still_loaded_is_logged(caplog):
         reporting.close(0.01)
     assert "still being loaded" in caplog.text
     release.set()
-    reporting.close(10)
+    reporting.close(60)
     assert (reports, asked) == ([], [])
 
 
@@ -121,7 +121,7 @@ def test_facts_that_cannot_be_recorded_are_replaced_by_the_reason(caplog):
             raise TypeError("a lock is no JSON")
         told.append((name, facts))
 
-    Reporting(lambda: [FunctionProbe("odd", lambda: "unwritable"), FunctionProbe("good", dict)], report).close(10)
+    Reporting(lambda: [FunctionProbe("odd", lambda: "unwritable"), FunctionProbe("good", dict)], report).close(60)
     reason = "its answer cannot be recorded: TypeError: a lock is no JSON"
     assert sorted(told, key=lambda pair: pair[0]) == [("good", {}), ("odd", Unavailable(reason))]
     assert "facts of the probe 'odd' cannot be recorded" in caplog.text
@@ -136,7 +136,7 @@ def test_a_store_of_facts_that_is_gone_does_not_break_the_end(caplog):
 
     def hang():
         started.set()
-        release.wait(10)
+        release.wait(60)
 
     reporting = Reporting(lambda: [FunctionProbe("hanging", hang, timeout_s=60)], report)
     assert started.wait(10)
@@ -149,7 +149,7 @@ def test_a_store_of_facts_that_is_gone_does_not_break_the_end(caplog):
 def test_a_probe_without_a_name_of_its_own_costs_the_others_nothing(bad, caplog):
     """Packages that know nothing of each other declare them."""
     reports = Reports()
-    Reporting(lambda: [FunctionProbe("good", dict), bad], reports).close(10)
+    Reporting(lambda: [FunctionProbe("good", dict), bad], reports).close(60)
     assert reports == [("good", {})]
     assert "a probe is not asked" in caplog.text
 
@@ -158,7 +158,7 @@ def test_a_probe_without_a_name_of_its_own_costs_the_others_nothing(bad, caplog)
 def test_a_time_limit_that_is_none_is_replaced_and_logged(timeout_s, caplog):
     """Plug-ins are anybody's code."""
     reports = Reports()
-    Reporting(lambda: [FunctionProbe("odd", dict, timeout_s=timeout_s), FunctionProbe("good", dict)], reports).close(10)
+    Reporting(lambda: [FunctionProbe("odd", dict, timeout_s=timeout_s), FunctionProbe("good", dict)], reports).close(60)
     assert dict(reports) == {"odd": {}, "good": {}}
     assert "is no number of seconds" in caplog.text
 
@@ -166,7 +166,7 @@ def test_a_time_limit_that_is_none_is_replaced_and_logged(timeout_s, caplog):
 def test_a_probe_may_have_all_the_time_in_the_world():
     """What nobody can wait for must not break the waiting."""
     reports = Reports()
-    Reporting(lambda: [FunctionProbe("patient", dict, timeout_s=float("inf"))], reports).close(10)
+    Reporting(lambda: [FunctionProbe("patient", dict, timeout_s=float("inf"))], reports).close(60)
     assert reports == [("patient", {})]
 
 
@@ -181,7 +181,7 @@ def test_where_no_thread_can_be_started_the_one_there_is_asks(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     reports = Reports()
-    Reporting(lambda: [FunctionProbe("one", dict), FunctionProbe("other", list)], reports).close(10)
+    Reporting(lambda: [FunctionProbe("one", dict), FunctionProbe("other", list)], reports).close(60)
     assert dict(reports) == {"one": {}, "other": []}
 
 
@@ -189,7 +189,7 @@ def test_quick_probes_share_a_thread():
     """Starting threads, and their quarrel for the interpreter, cost a short run more than the facts do."""
     reports, idents = Reports(), []
     probes = [FunctionProbe(f"quick {number}", lambda: idents.append(threading.get_ident())) for number in range(5)]
-    Reporting(lambda: probes, reports).close(10)
+    Reporting(lambda: probes, reports).close(60)
     assert len(reports) == len(idents) == 5
     assert len(set(idents)) == 1
 
@@ -197,10 +197,10 @@ def test_quick_probes_share_a_thread():
 def test_a_slow_probe_does_not_keep_the_others_waiting():
     """A network drive may take its time; the rest is known at once, also behind several such probes."""
     release, reports = threading.Event(), Reports()
-    slow = [FunctionProbe(f"slow {number}", lambda: release.wait(10) and "at last") for number in range(3)]
+    slow = [FunctionProbe(f"slow {number}", lambda: release.wait(60) and "at last") for number in range(3)]
     quick = [FunctionProbe(f"quick {number}", dict) for number in range(3)]
     reporting = Reporting(lambda: slow + quick, reports)
     assert reports.wait_for(3) == {f"quick {number}": {} for number in range(3)}
     release.set()
-    reporting.close(10)
+    reporting.close(60)
     assert len(dict(reports)) == 6

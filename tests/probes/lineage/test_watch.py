@@ -22,7 +22,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux a
 
 def eventually(condition):
     """Wait until something holds that another thread brings about."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it never came about"
         time.sleep(0.005)
