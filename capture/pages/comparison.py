@@ -5,6 +5,7 @@ from __future__ import annotations
 from capture.filters import MISSING
 from capture.pages import markdown, plots
 from capture.pages.html import diff, element, escape, folded, page, table, together
+from capture.pages.states import badge, remark_on
 from capture.pages.values import as_text, as_words, cut
 from capture.query._shown_values import shown_values
 from capture.query.differences import CAUSES
@@ -42,7 +43,8 @@ NOTHING_DIFFERS = "Nothing that was compared differs."
 NOTHING_WENT_IN_YET = "Nothing that went in is known to differ, yet what came out does."
 
 EXPLAINS = 0.3  #: a cause of less weight follows from another, or rarely changes what comes out: it is folded away
-MOST_ROWS = 300  #: differences that a page lists in one table
+MOST_OPEN = 12  #: differences that are not folded away
+MOST_ROWS = 300  #: differences that a page lists of a kind
 MOST_RUNS = 12  #: runs whose values stand side by side
 MOST_PLOTS = 24  #: metrics whose curves are drawn
 MOST_ALIKE = 6  #: causes of the same weight that the first sentence names
@@ -96,7 +98,7 @@ def _runs(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
         [
             called(name),
             as_words(run.name, 100),
-            getattr(run, "description", None) or as_words(getattr(run, "state", run.status), 40),
+            getattr(run, "description", None) or [badge(run), remark_on(run)],
             format_utc(run.start_time),
             format_duration(run.duration),
         ]
@@ -105,7 +107,7 @@ def _runs(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
     urls = [getattr(getattr(run, "store", None), "url", None) for run in runs]  # only runs of a client have a store
     stores = list(dict.fromkeys(str(each) for each in urls if each))
     return together(
-        table(["run", "experiment", "state", "started", "took"], rows),
+        table(["run", "experiment", "state", "started", "took"], rows, row_heading=0, caption="What is compared"),
         element("p", f"Store: {', '.join(stores)}", class_="soft small") if stores else None,
     )
 
@@ -159,16 +161,17 @@ def sections(comparison: Comparison, runs: Sequence[RunRecord] | None = None, le
     level : int
         Of the headings.
     """
-    heading = f"h{level}"
     drawn = _curves(comparison, runs) if runs else None
-    came_out = _outcomes(comparison)
-    outcomes = [element(heading, "What came out"), came_out, drawn] if came_out or drawn else None
-    limits = [element("li", said) for said in comparison.limits]
-    unknown = [element(heading, "What could not be compared"), element("ul", limits)] if limits else None
-    return together(element(heading, "What went in"), _causes(comparison), outcomes, unknown)
+    parts = [
+        ("What went in", went_in(comparison)),
+        ("What came out", together(came_out(comparison), drawn)),
+        ("What could not be compared", not_compared(comparison)),
+    ]
+    return together([element(f"h{level}", heading), body] for heading, body in parts if body)
 
 
-def _causes(comparison: Comparison) -> Html:
+def went_in(comparison: Comparison) -> Html:
+    """Return what differs in what went in, the likeliest cause first."""
     causes = comparison.causes
     if not causes:
         return element("p", "No difference was found.", class_="soft")
@@ -200,7 +203,13 @@ def _equal(differences: Sequence[Difference], names: Sequence[str]) -> Html | No
     return folded(f"{len(differences):,} equal", _rows(differences, names, ranked=False)) if differences else None
 
 
-def _outcomes(comparison: Comparison) -> Html:
+def not_compared(comparison: Comparison) -> Html | None:
+    """Return what could not be compared; nothing if all could."""
+    return element("ul", [element("li", said) for said in comparison.limits]) if comparison.limits else None
+
+
+def came_out(comparison: Comparison) -> Html:
+    """Return what differs in what came out, and what the runs took."""
     usage = [each for each in comparison.outcomes if each.kind == "usage"]
     others = [each for each in comparison.outcomes if each.kind != "usage" and not each.same]
     equal = [each for each in comparison.outcomes if each.kind != "usage" and each.same]
@@ -212,11 +221,28 @@ def _outcomes(comparison: Comparison) -> Html:
 
 
 def _rows(differences: Sequence[Difference], names: Sequence[str], ranked: bool, first: int = 1) -> Html:
-    """Return differences as a table, with unified diffs below it."""
+    """Return differences as a table, of which the end is folded if it is long, with unified diffs below it."""
     shown, width = differences[:MOST_ROWS], min(len(names), MOST_RUNS)
+    notes = []
+    if len(differences) > len(shown):
+        notes.append(f"{counted(len(differences) - len(shown), 'more difference')} left out.")
+    if len(names) > width:
+        notes.append(f"The values of {counted(len(names) - width, 'more run')} are left out.")
+    at_once = MOST_OPEN if len(shown) > MOST_OPEN + 5 else len(shown)
+    rest = shown[at_once:]
+    return together(
+        _table(shown[:at_once], names, ranked, first, width),
+        folded(f"{len(rest):,} more", _table(rest, names, ranked, first + at_once, width)) if rest else None,
+        element("p", " ".join(notes), class_="soft small") if notes else None,
+        _details(shown),
+    )
+
+
+def _table(differences: Sequence[Difference], names: Sequence[str], ranked: bool, first: int, width: int) -> Html:
     headings = [*(["#"] if ranked else []), "What", *map(called, names[:width])]
+    caption = "What went in, the likeliest cause first" if ranked else "What is compared, in each run"
     rows: list[list[Any]] = []
-    for rank, each in enumerate(shown, first):
+    for rank, each in enumerate(differences, first):
         kind = KINDS.get(each.kind, each.kind)
         what = [
             element("code", each.name),
@@ -225,25 +251,17 @@ def _rows(differences: Sequence[Difference], names: Sequence[str], ranked: bool,
         ]
         origins = each.origins if len(set(each.origins)) > 1 else [None] * len(each.values)
         told = zip(each.values, shown_values(each, LONGEST_VALUE), origins)
-        values = [_value(*one) for one in list(told)[:width]]
+        values = [_value(*one, each.why) for one in list(told)[:width]]
         rows.append([*([rank] if ranked else []), what, *values])
-    notes = []
-    if len(differences) > len(shown):
-        notes.append(f"{counted(len(differences) - len(shown), 'more difference')} left out.")
-    if len(names) > width:
-        notes.append(f"The values of {counted(len(names) - width, 'more run')} are left out.")
-    return together(
-        table(headings, rows, class_="differences full", numbers=(0,) if ranked else ()),
-        element("p", " ".join(notes), class_="soft small") if notes else None,
-        _details(shown),
-    )
+    numbers = (0,) if ranked else ()
+    return table(headings, rows, "differences full", numbers, row_heading=int(ranked), caption=caption)
 
 
-def _value(value: Any, short: str, origin: str | None) -> list[Any]:
+def _value(value: Any, short: str, origin: str | None, why: str) -> list[Any]:
     if value is MISSING:
         return [element("span", NOTHING, class_="missing")]
     text = as_text(value, LONGEST_VALUE)
-    by = element("span", origin, class_="origin") if origin else None
+    by = element("span", origin, class_="origin") if origin and origin not in why else None
     return [element("code", short, title=text if text != short else None), by]
 
 
@@ -301,20 +319,13 @@ def curves_of(metrics: Sequence[str], runs: Sequence[RunRecord], names: Sequence
     prefix : str
         What identities in the page begin with.
     """
-    figures = []
-    for place, name in enumerate(metrics[:MOST_PLOTS]):
-        points = {at: plots.Points(run.metrics[name]) for at, run in enumerate(runs) if name in run.metrics}
-        points = {at: each for at, each in points.items() if len(each)}
-        if any(len(each) > 1 for each in points.values()):
-            figures.append(plots.figure(name, points, names, f"{prefix}-{place}"))
-    if not figures:
+    starts = [run.start_time.timestamp() if run.start_time else None for run in runs]
+    drawn = plots.figures(metrics[:MOST_PLOTS], [run.metrics for run in runs], starts, names, prefix)
+    if drawn is None:
         return None
     more = len(metrics) - MOST_PLOTS
-    return together(
-        plots.legend(names) if len(names) > 1 else None,
-        element("div", figures, class_="plots"),
-        element("p", f"{counted(more, 'more metric')} not drawn.", class_="soft small") if more > 0 else None,
-    )
+    note = element("p", f"{counted(more, 'more metric')} not drawn.", class_="soft small") if more > 0 else None
+    return together(drawn, note)
 
 
 def called(name: str) -> str:

@@ -138,9 +138,9 @@ def image(data: bytes, name: str) -> Html:
     return element("img", src=f"data:{kind};base64,{base64.b64encode(data).decode()}", alt=name, loading="lazy")
 
 
-def folded(summary: Any, *content: Any, opened: bool = False, class_: str | None = None) -> Html:
+def folded(summary: Any, *content: Any, opened: bool = False, class_: str | None = None, id: str | None = None) -> Html:
     """Return something that is shown when its summary is clicked."""
-    return element("details", element("summary", summary), content, open=opened, class_=class_)
+    return element("details", element("summary", summary), content, id=id, class_=class_, open=opened)
 
 
 def table(
@@ -148,7 +148,8 @@ def table(
     rows: Iterable[Sequence[Any]],
     class_: str | None = None,
     numbers: Collection[int] = (),
-    row_heading: bool = False,
+    row_heading: int | None = None,
+    caption: str | None = None,
 ) -> Html:
     """Return a table in a frame that scrolls if it is wide.
 
@@ -162,14 +163,16 @@ def table(
         "sorts" lets the reader sort it by a click on a heading.
     numbers : collection of int
         Columns that are aligned to the right.
-    row_heading : bool
-        Whether the first cell of each row is its heading.
+    row_heading : int, optional
+        The column that names the rows.
+    caption : str, optional
+        What the table is about. It is read aloud and not shown: a heading stands above most tables.
     """
 
     def cell(place: int, content: Any) -> Html:
         inner, sort = (content.content, content.sort) if isinstance(content, Cell) else (content, None)
         side = "number" if place in numbers else None
-        if row_heading and place == 0:
+        if place == row_heading:
             return element("th", inner, scope="row", class_=side, data_sort=sort)
         return element("td", inner, class_=side, data_sort=sort)
 
@@ -179,6 +182,7 @@ def table(
     ]
     inner = element(
         "table",
+        element("caption", caption, class_="heard") if caption else None,
         element("thead", element("tr", top)) if top else None,
         element("tbody", [element("tr", [cell(*each) for each in enumerate(row)]) for row in rows]),
         class_=class_,

@@ -4,15 +4,15 @@ STYLE = """
 :root {
   color-scheme: light dark; --ink: #1c1e21; --soft: #5d646c; --faint: #8a9199; --line: #dfe2e6; --paper: #fff;
   --pane: #f6f7f8; --link: #0b5cad; --good: #1a7f4b; --bad: #b3261e; --warn: #8a5a00; --added: #e3f4e8;
-  --gone: #fbe7e5; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b4538a; --c4: #c08a00;
-  --c5: #3fa0d4; --c6: #555;
+  --gone: #fbe7e5; --c0: #29477c; --c1: #d17809; --c2: #648e52; --c3: #ab7ea5; --c4: #6c3d00;
+  --c5: #1597fb; --c6: #322e23;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ink: #e4e6e9; --soft: #a7aeb6; --faint: #7d858d; --line: #34393f; --paper: #16181b; --pane: #1e2125;
     --link: #7db8f0; --good: #5fc690; --bad: #f2857d; --warn: #e3b04b; --added: #12331f; --gone: #431c1a;
-    --c0: #4ba3e3; --c1: #f08a4b; --c2: #3cc79e; --c3: #dc8fbb; --c4: #e6b93d; --c5: #8fd0f5;
-    --c6: #b5b9be;
+    --c0: #0593ff; --c1: #d74c00; --c2: #7bfca7; --c3: #c66475; --c4: #ffc643; --c5: #d8ffff;
+    --c6: #b5a4d2;
   }
 }
 * { box-sizing: border-box; }
@@ -66,7 +66,9 @@ th[aria-sort=descending]::after { content: " \\2193"; }
 .soft, .origin, .why { color: var(--soft); }
 .origin, .why, .small { font-size: .84rem; }
 .origin, .why { display: block; }
-.missing { color: var(--faint); }
+td .why { max-width: 22rem; }
+.differences th.number:first-child { width: 2rem; }
+.missing { color: var(--soft); }
 .lead { color: var(--soft); margin-top: 0; }
 .lead strong { color: var(--ink); font-weight: 600; }
 .state { white-space: nowrap; font-weight: 500; }
@@ -96,7 +98,10 @@ details { margin: .4rem 0; }
 summary { cursor: pointer; padding: .15rem 0; overflow-wrap: anywhere; unicode-bidi: isolate; }
 summary:hover { color: var(--link); }
 details.run { border-top: 1px solid var(--line); padding: .5rem 0; }
-details.run > summary { font-weight: 600; font-size: 1.08rem; }
+details.run > summary h3 { display: inline; margin: 0; }
+.headline { font-size: 1.12rem; }
+.lead .why { font-size: inherit; }
+.heard { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; border-radius: 2px; }
 .plots {
   display: grid; grid-template-columns: repeat(auto-fill, minmax(min(27rem, 100%), 1fr)); gap: 1.4rem 2rem;
@@ -117,22 +122,31 @@ svg text { font-size: 11px; fill: var(--soft); font-variant-numeric: tabular-num
 .s4 { stroke: var(--c4); }
 .s5 { stroke: var(--c5); }
 .s6 { stroke: var(--c6); }
-.d1 { stroke-dasharray: 7 4; }
-.d2 { stroke-dasharray: 1.5 4; }
-.d3 { stroke-dasharray: 9 3 2 3; }
+.d1 { stroke-dasharray: 8 4; }
+.d2 { stroke-dasharray: .5 4; stroke-width: 2.2; }
+.d3 { stroke-dasharray: 10 4 1 4; }
+.pale { stroke-width: 1; stroke-opacity: .3; }
+.leader { fill: none; stroke-width: 1; }
 .legend {
   display: flex; flex-wrap: wrap; gap: .1rem 1.3rem; font-size: .88rem; margin: .4rem 0; padding: 0;
   list-style: none;
 }
-.legend svg { display: inline-block; width: 2em; height: .7em; margin-right: .45em; vertical-align: middle; }
-.scale { position: absolute; opacity: 0; pointer-events: none; }
-.scales { float: right; font-size: .82rem; color: var(--soft); }
-.scales label { cursor: pointer; margin-left: .7em; }
-.scale.lin:checked ~ .scales .lin, .scale.log:checked ~ .scales .log {
-  color: var(--ink); text-decoration: underline; text-underline-offset: .25em;
+.legend svg { display: inline-block; width: 2.8em; height: .7em; margin-right: .45em; vertical-align: middle; }
+.scale, .axis-of { position: absolute; opacity: 0; pointer-events: none; }
+.scales, .axis-ofs { font-size: .82rem; color: var(--soft); white-space: nowrap; }
+.scales { float: right; }
+.axis-ofs { display: inline-block; margin-bottom: .2rem; }
+.scales label, .axis-ofs label { cursor: pointer; padding: .25rem 0; margin-right: .8em; }
+.scales label { margin: 0 0 0 .8em; }
+.scale.lin:checked ~ .scales .lin, .scale.log:checked ~ .scales .log,
+.axis-of.step:checked ~ .axis-ofs .step, .axis-of.time:checked ~ .axis-ofs .time {
+  color: var(--ink); font-weight: 600; text-decoration: underline; text-underline-offset: .25em;
 }
-.scale.lin:checked ~ svg.log, .scale.log:checked ~ svg.lin { display: none; }
-.scale:focus-visible ~ .scales { outline: 2px solid var(--link); }
+.scale.lin:checked ~ .log:not(.scale), .scale.log:checked ~ .lin:not(.scale),
+.axis-of.step:checked ~ .plots .by-time, .axis-of.time:checked ~ .plots .by-step { display: none; }
+.scale:focus-visible ~ .scales, .axis-of:focus-visible ~ .axis-ofs {
+  outline: 2px solid var(--link); outline-offset: 2px;
+}
 .images { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-end; margin: .8rem 0; }
 .images figure { max-width: 100%; }
 .images img {
@@ -154,14 +168,18 @@ footer {
 @media print {
   :root {
     color-scheme: light; --ink: #000; --soft: #444; --faint: #777; --line: #ccc; --paper: #fff; --pane:
-    #f6f7f8; --link: #000; --good: #1a7f4b; --bad: #b3261e; --added: #e3f4e8; --gone: #fbe7e5; --c0: #0072b2;
-    --c1: #d55e00; --c2: #009e73; --c3: #b4538a; --c4: #c08a00; --c5: #3fa0d4; --c6: #555;
+    #f6f7f8; --link: #000; --good: #1a7f4b; --bad: #b3261e; --warn: #8a5a00; --added: #e3f4e8; --gone: #fbe7e5;
+    --c0: #29477c; --c1: #d17809; --c2: #648e52; --c3: #ab7ea5; --c4: #6c3d00; --c5: #1597fb; --c6: #322e23;
   }
   html { font-size: 10pt; }
   body { max-width: none; padding: 0; }
-  nav, .scales { display: none; }
+  nav, .scales, .axis-ofs { display: none; }
+  svg text { font-size: 15px; }
   h2, h3, summary { break-after: avoid; }
   tr, img { break-inside: avoid; }
+  table { font-size: 8.5pt; }
+  th, td { padding-right: .6rem; }
+  .whole { white-space: normal; }
   pre { max-height: none; overflow: visible; }
   pre code { white-space: pre-wrap; overflow-wrap: anywhere; }
   .wide { overflow: visible; }
@@ -170,10 +188,18 @@ footer {
 }
 """
 
-#: sorts tables of the class `sorts` by a column, and opens what a link leads into; the page can be read without it
+#: Sorts tables of the class `sorts` by a column, opens what a link leads into, lets the keyboard reach what scrolls;
+#: the page can be read without it.
 SCRIPT = """
 (function () {
   "use strict";
+  function scrolls() {
+    document.querySelectorAll("pre, .wide").forEach(function (each) {
+      if (each.scrollWidth > each.clientWidth || each.scrollHeight > each.clientHeight) { each.tabIndex = 0; }
+    });
+  }
+  scrolls();
+  addEventListener("toggle", scrolls, true);
   document.querySelectorAll("table.sorts").forEach(function (table) {
     var body = table.tBodies[0];
     table.querySelectorAll("thead th").forEach(function (heading, column) {

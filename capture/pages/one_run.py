@@ -6,7 +6,6 @@ from capture.filters import MISSING
 from capture.pages.comparison import curves_of
 from capture.pages.html import Cell, element, folded, image, image_type, table, together
 from capture.pages.values import LONGEST, as_text, as_words, at, cut
-from capture.records import STATES
 from capture.wording import EXACT, NOTHING, counted, format_duration, format_size, format_value, printed
 
 TYPE_CHECKING = False
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from capture.records import RunRecord, StoredFile
 
 MOST_ENTRIES = 500  #: of the configuration, packages, files, tags of a run
+MOST_OPEN = 40  #: entries of the configuration that are not folded; of more, those that somebody set
 LONGEST_OUTPUT = 100_000  #: characters of a run's output: the beginning and, mostly, the end
 LONGEST_SOURCE = 60_000  #: characters of a source file
 LONGEST_TRACE = 20_000
@@ -51,12 +51,6 @@ def left_out_note(count: int, thing: str, things: str | None = None) -> Html | N
     return element("p", f"{counted(count, thing, things)} left out.", class_="soft small") if count > 0 else None
 
 
-def state_of(run: RunRecord) -> Html:
-    """Return the state of a run, coloured if it is one that everybody knows."""
-    state = as_words(getattr(run, "state", run.status), 40)
-    return element("span", state, class_=f"state {state}" if state in (*STATES, "DIED") else "state")
-
-
 def tags_of(run: RunRecord, budget: Budget) -> Html | None:
     """Return the tags of a run; nothing if it has none."""
     tags = [element("span", as_words(tag, 100), class_="tag") for tag in run.tags[: budget.entries]]
@@ -79,18 +73,24 @@ def cell_of(value: Any) -> Cell:
 # ------------------------------------------------------------------------------------------------------------- one run
 
 
-def parts_of(run: RunRecord, budget: Budget, prefix: str = "", curves: bool = True) -> list[tuple[str, str, Html]]:
-    """Return the parts of a run that there are: an identity in the page, a heading, and what it says."""
+def parts_of(
+    run: RunRecord, budget: Budget, prefix: str = "", curves: bool = True, level: int = 3
+) -> list[tuple[str, str, Html]]:
+    """Return the parts of a run that there are: an identity in the page, a heading, and what it says.
+
+    `level` is that of the headings within the parts.
+    """
+    within = f"h{level}"
     parts = [
         ("failure", "Failure", _failure(run, budget)),
         ("result", "Result", _result(run, budget)),
         ("metrics", "Metrics", _metrics(run, budget, curves)),
         ("configuration", "Configuration", _configuration(run, budget)),
         ("images", "Images", _images(run, budget)),
-        ("files", "Files", _files(run, budget)),
+        ("files", "Files", _files(run, budget, within)),
         ("output", "Output", _output(run, budget)),
-        ("info", "Info", _info(run, budget)),
-        ("lineage", "Lineage", _lineage(run, budget)),
+        ("info", "Info", _info(run, budget, within)),
+        ("lineage", "Lineage", _lineage(run, budget, within)),
         ("code", "Code version", _git(run)),
         ("environment", "Environment", _environment(run, budget)),
     ]
@@ -123,7 +123,7 @@ def _value(value: Any, budget: Budget) -> Html:
     """Return any value: a table of its entries, if it has names for them, else as Python writes it."""
     if isinstance(value, dict) and 0 < len(value) <= min(100, budget.entries):
         rows = [[element("code", as_words(key, 200)), _inline(each, budget)] for key, each in value.items()]
-        return table([], rows, "pairs", row_heading=True)
+        return table([], rows, "pairs", row_heading=0)
     return element("p", _inline(value, budget))
 
 
@@ -144,7 +144,8 @@ def _metrics(run: RunRecord, budget: Budget, curves: bool) -> Html | None:
     more = len(summary) - len(rows)
     note = left_out_note(more, "more metric")
     headings = ["metric", "last", "least", "greatest", "last step", "points"]
-    values = together(table(headings, rows, "sorts", range(1, 6), row_heading=True), note)
+    listed = table(headings, rows, "sorts", range(1, 6), row_heading=0, caption="Metrics")
+    values = together(listed, note)
     return together(drawn, folded("Values", values) if drawn else values)
 
 
@@ -169,15 +170,27 @@ def _configuration(run: RunRecord, budget: Budget) -> Html | None:
         ]
         for path, value in list(entries.items())[: budget.entries]
     ]
-    more = len(entries) - len(rows)
-    note = left_out_note(more, "more entry", "more entries")
+    chosen = [_was_set(at(origins, path)) for path in list(entries)[: budget.entries]]
     known = isinstance(origins, dict) and origins
     headings = ["entry", "value", *(["set by"] if known else [])]
-    marked = any(_was_set(at(origins, path)) for path in list(entries)[: budget.entries])
+
+    def listed(some: list[list[Any]], about: str) -> Html:
+        return table(headings, [row[: len(headings)] for row in some], row_heading=0, caption=about)
+
+    first, others = rows, []
+    if len(rows) > MOST_OPEN:
+        first = [row for row, was_set in zip(rows, chosen) if was_set][:MOST_OPEN]
+        others = [row for row in rows if not any(row is each for each in first)]
     return together(
-        table(headings, [row if known else row[:2] for row in rows], row_heading=True),
-        element("p", "* set for this run", class_="soft small") if marked else None,
-        note,
+        listed(first, "Configuration") if first else None,
+        element("p", "* set for this run", class_="soft small") if any(chosen) else None,
+        folded(
+            counted(len(others), "more entry" if first else "entry", "more entries" if first else "entries"),
+            listed(others, "More of the configuration"),
+        )
+        if others
+        else None,
+        left_out_note(len(entries) - len(rows), "more entry", "more entries"),
     )
 
 
@@ -251,17 +264,17 @@ def _images(run: RunRecord, budget: Budget) -> Html | None:
     return together(element("div", figures, class_="images"), note) if figures or note else None
 
 
-def _files(run: RunRecord, budget: Budget) -> Html | None:
+def _files(run: RunRecord, budget: Budget, within: str) -> Html | None:
     kinds = (("Artifacts", run.artifacts), ("Resources", run.resources))
-    listed = [_listed(heading, files, budget) for heading, files in kinds if files]
+    listed = [_listed(element(within, heading), files, budget) for heading, files in kinds if files]
     sources = [_source(stored, budget) for stored in run.sources[: budget.entries]]
     more = len(run.sources) - len(sources)
     note = left_out_note(more, "more source")
-    code = [element("h4", "Sources"), sources, note] if sources else None
+    code = [element(within, "Sources"), sources, note] if sources else None
     return together(listed, code) if listed or code else None
 
 
-def _listed(heading: str, files: Sequence[StoredFile], budget: Budget) -> Html:
+def _listed(heading: Html, files: Sequence[StoredFile], budget: Budget) -> Html:
     shown = files[: budget.entries]
     names = [element("code", cut(stored.name, 300)) for stored in shown]
     sizes = [Cell(format_size(stored.size), stored.size) for stored in shown]
@@ -269,8 +282,9 @@ def _listed(heading: str, files: Sequence[StoredFile], budget: Budget) -> Html:
     more = len(files) - len(rows)
     note = left_out_note(more, "more file")
     headings = ["name", "size", "SHA-256", *(["type"] if any(stored.content_type for stored in files) else [])]
-    listed = table(headings, [row[: len(headings)] for row in rows], "sorts", (1,))
-    return together(element("h4", heading), listed, note)
+    rows = [row[: len(headings)] for row in rows]
+    listed = table(headings, rows, "sorts", (1,), row_heading=0, caption="Files")
+    return together(heading, listed, note)
 
 
 def _digest(digest: Any) -> Html:
@@ -307,7 +321,7 @@ def _source(stored: StoredFile, budget: Budget) -> Html:
 def _pairs(pairs: Iterable[tuple[str, Any]]) -> Html | None:
     """Return a table of what is known; what is not known is left out."""
     rows = [[name, value] for name, value in pairs if value is not None and value != ""]
-    return table([], rows, "pairs", row_heading=True) if rows else None
+    return table([], rows, "pairs", row_heading=0) if rows else None
 
 
 def _plain(value: Any, longest: int = 300) -> str | None:
@@ -317,12 +331,12 @@ def _plain(value: Any, longest: int = 300) -> str | None:
     return as_words(value, longest)
 
 
-def _info(run: RunRecord, budget: Budget) -> Html | None:
+def _info(run: RunRecord, budget: Budget, within: str) -> Html | None:
     told = {key: value for key, value in run.info.items() if key != "metrics"}  # where Sacred keeps their places
     parts = [_value(told, budget) if told else None]
     params = run.params
     if isinstance(params, dict) and params:
-        parts += [element("h4", "Parameters"), _value(params, budget)]
+        parts += [element(within, "Parameters"), _value(params, budget)]
     return together(parts) if told or params else None
 
 
@@ -402,7 +416,7 @@ def _packages(run: RunRecord, budget: Budget) -> Html | None:
     return folded(f"{counted(len(listed), 'package')} imported", text, note)
 
 
-def _lineage(run: RunRecord, budget: Budget) -> Html | None:
+def _lineage(run: RunRecord, budget: Budget, within: str) -> Html | None:
     facts = run.facts.get("lineage")
     parts = []
     for heading, topic in (("Read", "inputs"), ("Written", "outputs")):
@@ -418,7 +432,8 @@ def _lineage(run: RunRecord, budget: Budget) -> Html | None:
             ]
             more = len(files) - len(rows)
             note = left_out_note(more, "more file")
-            parts.append([element("h4", heading), table(["file", "size", "SHA-256"], rows, "sorts", (1,)), note])
+            listed = table(["file", "size", "SHA-256"], rows, "sorts", (1,), row_heading=0, caption=f"Files: {heading}")
+            parts.append([element(within, heading), listed, note])
     coverage = _plain(at(facts, "coverage", "text"), 3000)
     if not parts:
         return None

@@ -6,8 +6,15 @@ Each part has a limit, and so has the page: what is left out is said where it wo
 from __future__ import annotations
 
 from capture.filters import MISSING
-from capture.pages.comparison import closing, curves_of, in_a_sentence, sections
-from capture.pages.html import Cell, element, page, table, together
+from capture.pages.comparison import (
+    came_out,
+    closing,
+    curves_of,
+    in_a_sentence,
+    not_compared,
+    went_in,
+)
+from capture.pages.html import Cell, element, folded, page, table, together
 from capture.pages.one_run import (
     Budget,
     cell_of,
@@ -15,9 +22,9 @@ from capture.pages.one_run import (
     name_of,
     notes_of,
     parts_of,
-    state_of,
     tags_of,
 )
+from capture.pages.states import badge, remark_in_short, remark_on
 from capture.pages.values import as_words, cut
 from capture.wording import NOTHING, counted, format_duration, format_utc
 
@@ -61,7 +68,7 @@ def report(runs: Sequence[RunRecord], title: str | None = None, comparison: Comp
     if len(runs) == 1:
         parts = parts_of(runs[0], budget)
     else:
-        parts = _several(runs, names, _differences(runs, comparison), budget)
+        parts = _several(runs, names, comparison or _compared(runs), budget)
     heading = title or _title(runs, names)
     links = [element("a", text, href=f"#{identity}") for identity, text, _ in parts]
     return page(
@@ -77,18 +84,16 @@ def report(runs: Sequence[RunRecord], title: str | None = None, comparison: Comp
     )
 
 
-def _differences(runs: Sequence[RunRecord], comparison: Comparison | None) -> Html:
-    if comparison is None:
-        from capture.query.differences import compare
+def _compared(runs: Sequence[RunRecord]) -> Comparison | None:
+    from capture.query.differences import compare
 
-        try:
-            comparison = compare(list(runs))
-        except Exception:  # a record made by others can be of any shape; the rest of the page is worth having
-            import logging
+    try:
+        return compare(list(runs))
+    except Exception:  # a record made by others can be of any shape; the rest of the page is worth having
+        import logging
 
-            logging.getLogger("capture").exception("the runs of the report could not be compared")
-            return element("p", "These runs could not be compared: something in their records is not as it should be.")
-    return together(element("p", in_a_sentence(comparison)), sections(comparison, level=3))
+        logging.getLogger("capture").exception("the runs of the report could not be compared")
+        return None
 
 
 def _title(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
@@ -109,8 +114,8 @@ def _heading(text: str) -> Html | None:
 
 def _lead(run: RunRecord, budget: Budget) -> Html:
     said = [format_utc(run.start_time), format_duration(run.duration)]
-    parts = [state_of(run), *([" · ", element("span", each, class_="whole")] for each in said if each != NOTHING)]
-    return together(element("p", parts, class_="lead"), tags_of(run, budget), notes_of(run, budget))
+    parts = [badge(run), *([" · ", element("span", each, class_="whole")] for each in said if each != NOTHING)]
+    return together(element("p", parts, remark_on(run), class_="lead"), tags_of(run, budget), notes_of(run, budget))
 
 
 def _lead_of_several(runs: Sequence[RunRecord]) -> Html:
@@ -124,30 +129,51 @@ def _lead_of_several(runs: Sequence[RunRecord]) -> Html:
 
 
 def _several(
-    runs: Sequence[RunRecord], names: Sequence[str], differences: Html, budget: Budget
+    runs: Sequence[RunRecord], names: Sequence[str], comparison: Comparison | None, budget: Budget
 ) -> list[tuple[str, str, Html]]:
+    """Return the parts of a page about several runs: what differs comes first, since it is why they stand together."""
     metrics = list(dict.fromkeys(name for run in runs for name in run.metrics))
-    curves = curves_of(metrics, runs, [f"run {name}" for name in names], "metric")
-    parts = [("runs", "Runs", _overview(runs, names))]
-    if curves:
-        parts.append(("metrics", "Metrics", curves))
-    parts.append(("differences", "Why they differ", differences))
-    each = [
-        element(
-            "details",
-            element("summary", f"Run {name} ", state_of(run)),
-            tags_of(run, budget),
-            notes_of(run, budget),
-            [
-                element("section", element("h3", text) if text else None, body)
-                for _, text, body in parts_of(run, budget, f"run-{place}-", curves=False)
-            ],
-            id=f"run-{place}",
-            class_="run",
-        )
-        for place, (run, name) in enumerate(zip(runs, names))
+    parts = [
+        ("differences", "What differs", _differences(runs, names, comparison)),
+        ("metrics", "Metrics", curves_of(metrics, runs, [f"run {name}" for name in names], "metric")),
+        ("outcomes", "What came out", came_out(comparison) if comparison else None),
+        ("limits", "What could not be compared", not_compared(comparison) if comparison else None),
+        ("each", "Run by run", together(_folded_run(*each, budget) for each in zip(range(len(runs)), runs, names))),
     ]
-    return [*parts, ("each", "Run by run", together(each))]
+    return [(identity, heading, body) for identity, heading, body in parts if body]
+
+
+def _differences(runs: Sequence[RunRecord], names: Sequence[str], comparison: Comparison | None) -> Html:
+    overview = _overview(runs, names)
+    if comparison is None:
+        why = "These runs could not be compared: something in their records is not as it should be."
+        return together(element("p", why), overview)
+    sentence = element("p", in_a_sentence(comparison), class_="headline")
+    return together(sentence, overview, element("h3", "What went in"), went_in(comparison))
+
+
+def _folded_run(place: int, run: RunRecord, name: str, budget: Budget) -> Html:
+    parts = parts_of(run, budget, f"run-{place}-", curves=False, level=5)
+    return folded(
+        [element("h3", f"Run {name}"), " ", badge(run)],
+        remark_on(run),
+        tags_of(run, budget),
+        notes_of(run, budget),
+        [element("section", element("h4", heading) if heading else None, body) for _, heading, body in parts],
+        class_="run",
+        id=f"run-{place}",
+    )
+
+
+def _most_frequent(columns: list[str], runs: Sequence[RunRecord]) -> list[str]:
+    """Return columns, those first that most of the runs have."""
+    from capture.query.columns import rows_of
+
+    missing = {
+        column: sum(value is MISSING for value in values)
+        for column, values in zip(columns, zip(*rows_of(runs, columns)))
+    }
+    return sorted(columns, key=lambda column: missing.get(column, 0))
 
 
 def _overview(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
@@ -156,7 +182,7 @@ def _overview(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
 
     columns = [column for column in columns_of(runs) if column != "result"]
     differing = varying(columns, rows_of(runs, columns))
-    config = [column for column in differing if column.startswith("config.")][:MOST_COLUMNS]
+    config = _most_frequent([column for column in differing if column.startswith("config.")], runs)[:MOST_COLUMNS]
     metrics = [column for column in columns if column.startswith("metrics.")][:MOST_COLUMNS]
     shown = [*config, *metrics]
     short = short_names(shown)
@@ -168,7 +194,7 @@ def _overview(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
             [
                 element("a", name, href=f"#run-{place}"),
                 *([as_words(run.name, 80)] if several else []),
-                state_of(run),
+                [badge(run), remark_in_short(run)],
                 Cell(
                     element("span", format_utc(run.start_time), class_="whole"),
                     run.start_time.timestamp() if run.start_time else "",
@@ -182,4 +208,6 @@ def _overview(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
     headings = [*leading, "took", *(element("code", short[column]) for column in shown), "result"]
     left_out = len([column for column in differing if column.startswith("config.")]) - len(config)
     note = left_out_note(left_out, "more entry that differs", "more entries that differ")
-    return together(table(headings, rows, "sorts", numbers=range(len(leading), len(headings))), note)
+    caption = "The runs: what differs in their configuration, and the last value of each metric"
+    numbers = range(len(leading), len(headings))
+    return together(table(headings, rows, "sorts", numbers, row_heading=0, caption=caption), note)

@@ -286,7 +286,8 @@ class StoredRun(RunRecord):
         return _run_again, (self.store, self.label)
 
     def __repr__(self) -> str:
-        return f"<StoredRun {self.label or self.uid[-8:]} of {self.experiment.get('name', '?')!r}: {self.status}>"
+        state = self.state if self.state == self.status else f"{self.state}, recorded as {self.status}"
+        return f"<StoredRun {self.label or self.uid[-8:]} of {self.experiment.get('name', '?')!r}: {state}>"
 
     def _repr_html_(self) -> str:
         from capture.query.reprs import run_html
@@ -411,6 +412,11 @@ class Store(Reader):
 
     def __repr__(self) -> str:
         return f"<Store {self.url}>"
+
+    def _repr_html_(self) -> str:
+        from capture.query.reprs import store_html
+
+        return store_html(self)
 
 
 class Runs:

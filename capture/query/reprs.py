@@ -9,8 +9,10 @@ import html
 
 from capture.errors import CaptureError
 from capture.filters import MISSING, lookup
-from capture.query.columns import short_names, table_of, varying
+from capture.query.columns import flat, short_names, table_of, varying
 from capture.query.grouping import is_number
+from capture.query.known import states_of
+from capture.query.signs import remark
 from capture.wording import (
     EXACT,
     aligned,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from capture.query.client import Runs, StoredRun
+    from capture.query.client import Runs, Store, StoredRun
     from capture.query.files import RunFile
     from capture.records import Series
 
@@ -38,12 +40,14 @@ ROWS = 20  #: of a table of runs
 _COLUMNS = 14  #: of a table of runs, of those that vary
 _ALWAYS = ("name", "state", "start_time")
 _LONGEST = 120  #: characters of a value in a table
+_WHOLE = 32  #: characters up to which a value is not broken into lines
 _TEXT = 20_000  #: characters of a text file, and of output
 _LINES = 200
 _TABLE_ROWS, _TABLE_COLUMNS = 20, 20  #: of a CSV file
 _IMAGE_BYTES = 5_000_000
 _POINTS = 120  #: of a sparkline
-_METRICS, _FILES = 30, 100  #: that a run shows; the others are counted
+_ENTRIES, _METRICS, _FILES = 500, 30, 100  #: that a run shows; the others are counted
+_OPEN = 40  #: entries of a configuration; a longer one is folded
 
 #: images by what their bytes begin with: a file is shown as what it is, not as what it is called
 _IMAGES = (
@@ -60,8 +64,9 @@ _COLOURS = {
     "RUNNING": "#0969da",
     "QUEUED": "#0969da",
 }
-_CELL = "text-align:left;vertical-align:top;padding:2px 10px 2px 0;overflow-wrap:anywhere;max-width:60em"
-_NUMBER = "text-align:right;vertical-align:top;padding:2px 10px 2px 0"
+_CELL = "text-align:left;vertical-align:top;padding:2px 10px 2px 0;overflow-wrap:break-word;max-width:40em"
+_NUMBER = "text-align:right;vertical-align:top;padding:2px 10px 2px 0;white-space:nowrap"
+_HEADING = "white-space:nowrap;max-width:none"
 _SOFT = "opacity:.65"
 
 
@@ -89,11 +94,26 @@ def shown(value: Any, longest: int = _LONGEST) -> str:
 
 
 def table_html(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a table; cells are values, or `Markup`."""
-    top = "".join(f'<th style="{_CELL}">{escape(each)}</th>' for each in headings)
+    """Return a table that scrolls where it is wider than the notebook; cells are values, or `Markup`."""
+    rows = list(rows)
+    top = "".join(
+        f'<th scope="col" style="{_NUMBER if _are_numbers(rows, place) else _CELL};{_HEADING}">{escape(heading)}</th>'
+        for place, heading in enumerate(headings)
+    )
     body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     head = f"<thead><tr>{top}</tr></thead>" if headings else ""
-    return f"<table>{head}<tbody>{body}</tbody></table>"
+    return f'<div style="overflow-x:auto"><table>{head}<tbody>{body}</tbody></table></div>'
+
+
+def _are_numbers(rows: Sequence[Sequence[Any]], place: int) -> bool:
+    """Say whether a column holds numbers and nothing else, so that its heading stands where they stand."""
+    values = [row[place] for row in rows if place < len(row)]
+    values = [value for value in values if value is not MISSING and value is not None]
+    return bool(values) and all(_is_number(value) for value in values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 class Markup(str):
@@ -109,13 +129,15 @@ def _code(text: str) -> Markup:
 def _cell(value: Any) -> str:
     if isinstance(value, Markup):
         return f'<td style="{_CELL}">{value}</td>'
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return f'<td style="{_NUMBER if is_number else _CELL}">{escape(shown(value))}</td>'
+    text = shown(value)
+    style = _NUMBER if _is_number(value) else f"{_CELL};white-space:nowrap" if len(text) <= _WHOLE else _CELL
+    return f'<td style="{style}">{escape(text)}</td>'
 
 
 def state_html(state: str) -> Markup:
-    """Return a status in its colour."""
-    return Markup(f'<span style="color:{_COLOURS.get(state, "inherit")}">{escape(state)}</span>')
+    """Return a state behind a dot in its colour; the word has that of the notebook, so that it can be read on any."""
+    dot = f'<span style="color:{_COLOURS[state]}" aria-hidden="true">●</span> ' if state in _COLOURS else ""
+    return Markup(f'<span style="white-space:nowrap">{dot}{escape(state)}</span>')
 
 
 def chosen_columns(runs: Sequence[Any]) -> list[str]:
@@ -124,6 +146,7 @@ def chosen_columns(runs: Sequence[Any]) -> list[str]:
     names = [name for name in table if name.startswith(("config.", "metrics."))]
     differing = set(varying(names, list(zip(*(table[name] for name in names))))) if names else set()
     config = [name for name in names if name.startswith("config.") and name in differing]
+    config.sort(key=lambda name: sum(value is MISSING for value in table[name]))  # what most of them have comes first
     metrics = [name for name in names if name.startswith("metrics.")]
     result = ["result"] if any(not _is_nothing(value) for value in table["result"]) else []
     tags = ["tags"] if "tags" in table else []
@@ -142,6 +165,17 @@ def runs_table(runs: Sequence[StoredRun]) -> tuple[list[str], list[list[Any]]]:
     short = short_names(columns)
     rows = [[str(run.label), *(lookup(run, path) for path in (*_ALWAYS, *columns))] for run in runs]
     return ["label", "name", "status", "start_time", *(short[column] for column in columns)], rows
+
+
+def store_html(store: Store) -> str:
+    """Return where a store is, and how many runs of which state it has; what keeps it from being read, if it cannot."""
+    where = f"store <b>{escape(store.url)}</b>"
+    try:
+        states = states_of(store)
+    except (OSError, CaptureError) as error:
+        return f"<div>{where}</div><div>{escape(error)}</div>"
+    counts = " · ".join(f"{state_html(state)} {count:,}" for state, count in states.items())
+    return f"<div>{where} · {counted(sum(states.values()), 'run')}</div><div>{counts}</div>"
 
 
 def runs_html(runs: Runs) -> str:
@@ -178,6 +212,9 @@ def run_html(run: StoredRun) -> str:
         facts.append(escape(format_duration(run.duration)))
     facts += [escape(f"#{tag}") for tag in run.tags]
     parts = [f"<div>{' · '.join(facts)}</div>"]
+    said = remark(run)
+    if said:
+        parts.append(f'<div style="{_SOFT}">{escape(said)}</div>')
     if run.notes:
         parts.append(f'<div style="white-space:pre-wrap">{escape(_cut(run.notes))}</div>')
     if run.result is not None:
@@ -185,7 +222,8 @@ def run_html(run: StoredRun) -> str:
     if run.fail_trace:
         parts.append(_folded("traceback", _pre("".join(run.fail_trace)[-_TEXT:]), is_open=True))
     if run.config:
-        parts.append(_folded(f"config ({len(run.config)})", config_html(run.config), is_open=True))
+        count = len(flat(dict(run.config), "config"))
+        parts.append(_folded(f"config ({count})", config_html(run.config), is_open=count <= _OPEN))
     if run.summary:
         parts.append(_folded(f"metrics ({len(run.summary)})", metrics_html(run), is_open=True))
     for kind in ("artifacts", "resources", "sources"):
@@ -200,13 +238,16 @@ def run_html(run: StoredRun) -> str:
 
 def config_html(config: Mapping[str, Any]) -> str:
     """Return a configuration as a table of its leaves."""
-    from capture.query.columns import flat
-
     leaves = flat(dict(config), "config")
     rows = [
-        [_code(path[7:]), Markup(escape(fitted(format_exact(value), _LONGEST)))] for path, value in leaves.items()
+        [_code(path[7:]), Markup(escape(fitted(format_exact(value), _LONGEST)))]
+        for path, value in list(leaves.items())[:_ENTRIES]
     ]
-    return table_html((), rows)
+    return table_html((), rows) + _and_more(len(leaves) - len(rows))
+
+
+def _and_more(count: int) -> str:
+    return f'<div style="{_SOFT}">and {count} more</div>' if count > 0 else ""
 
 
 def metrics_html(run: StoredRun) -> str:
@@ -216,17 +257,14 @@ def metrics_html(run: StoredRun) -> str:
         told = run.summary[name]
         curve = Markup(sparkline_svg(run.metrics[name])) if name in run.metrics else ""
         rows.append([_code(name), curve, *(told.get(key) for key in ("last", "min", "max", "count"))])
-    more = len(run.summary) - _METRICS
-    rest = f'<div style="{_SOFT}">and {more} more</div>' if more > 0 else ""
-    return table_html(("metric", "", "last", "min", "max", "points"), rows) + rest
+    headings = ("metric", "", "last", "min", "max", "points")
+    return table_html(headings, rows) + _and_more(len(run.summary) - len(rows))
 
 
 def files_html(files: Sequence[Any]) -> str:
     """Return a table of files."""
     rows = [[_code(each.name), format_size(each.size), (each.digest or "")[:12]] for each in files[:_FILES]]
-    more = len(files) - _FILES
-    rest = f'<div style="{_SOFT}">and {more} more</div>' if more > 0 else ""
-    return table_html(("name", "size", "digest"), rows) + rest
+    return table_html(("name", "size", "digest"), rows) + _and_more(len(files) - len(rows))
 
 
 def _folded(summary: str, content: str, is_open: bool = False) -> str:

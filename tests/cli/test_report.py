@@ -61,7 +61,7 @@ def test_runs_are_named_as_everywhere(store, capsys):
     end = open_store(store / "runs").get(1).uid[-8:]
     assert main(["report", "latest", "-1", end, "1", "-o", "p.html"]) == 0
     text = page(store / "p.html").text
-    assert text.startswith("Runs 3 and 1 of tiny") and "Why they differ" in text
+    assert text.startswith("Runs 3 and 1 of tiny") and "What differs" in text
 
 
 @pytest.mark.slow
@@ -159,7 +159,7 @@ def test_records_of_sacreds_are_compared_in_a_page(tmp_path, monkeypatch):
     shutil.copytree(os.path.join(GOLDEN, "sacred-0.8.7"), "old")
     shutil.copytree(os.path.join(GOLDEN, "sacred-0.8.7-tinydb"), "tiny")
     assert main(["report", "--store=old", "1", "2", "queued-one", "-o", "p.html"]) == 0
-    assert "Why they differ" in page(tmp_path / "p.html").text
+    assert "What differs" in page(tmp_path / "p.html").text
     assert main(["report", "--store=tinydb:tiny", "named", "-o", "t.html"]) == 0
     assert page(tmp_path / "t.html").text.startswith("Run named")
 

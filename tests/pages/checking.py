@@ -12,7 +12,7 @@ from capture.records import RunRecord, Series, StoredFile, bytes_opener
 
 VOID = {"br", "hr", "img", "input", "link", "meta", "wbr"}
 TAGS = set(
-    ["html", "head", "meta", "title", "style", "body", "script", "header", "footer", "main", "nav", "section", "h1", "h2", "h3", "h4", "p", "a", "code", "pre", "span", "strong", "small", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "div", "details", "summary", "figure", "figcaption", "img", "svg", "g", "path", "text", "desc", "label", "input"]
+    ["html", "head", "meta", "title", "style", "body", "script", "header", "footer", "main", "nav", "section", "h1", "h2", "h3", "h4", "h5", "caption", "p", "a", "code", "pre", "span", "strong", "small", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "div", "details", "summary", "figure", "figcaption", "img", "svg", "g", "path", "text", "desc", "label", "input"]
 )
 ATTRIBUTES = set(
     ["class", "id", "title", "lang", "charset", "content", "name", "http-equiv", "href", "src", "alt", "loading", "scope", "open", "data-sort", "for", "type", "checked", "viewbox", "role", "aria-label", "aria-hidden", "d", "x", "y", "text-anchor"]
@@ -47,6 +47,8 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.images: list[str] = []
         self.policy = ""
+        self.levels: list[int] = []
+        self.unnamed: list[str] = []
         self.words: list[str] = []
         self.inside: dict[str, list[str]] = {"script": [], "style": [], "title": []}
         self.feed(source)
@@ -72,6 +74,16 @@ class Page(HTMLParser):
         if told.get("http-equiv"):
             assert told["http-equiv"] == "Content-Security-Policy"
             self.policy = told["content"]
+        if tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
+            self.levels.append(int(tag[1]))
+        if tag == "table":
+            self.unnamed.append("table")
+        elif tag == "caption" or (tag == "tbody" and self.unnamed[-1:] == ["table"]):  # one without a heading needs no name
+            self.unnamed.pop()
+        if tag == "input" and not (told.get("id") and told.get("aria-label")):
+            self.wrong.append("an input without a name")
+        if tag == "th" and told.get("scope") not in ("col", "row"):
+            self.wrong.append("a heading of a table that does not say of what")
         if tag not in VOID:
             self.open.append(tag)
 
@@ -102,6 +114,8 @@ def read(source: str) -> Page:
     assert page.inside["script"] == [SCRIPT] and page.inside["style"] == [STYLE]
     assert page.count["html"] == page.count["title"] == page.count["body"] == page.count["h1"] == 1
     assert len(page.ids) == len(set(page.ids)), "an identity is used twice"
+    assert all(level <= before + 1 for before, level in zip([0, *page.levels], page.levels)), "a level of headings is left out"
+    assert page.unnamed == [], "a table that is read aloud without a name"
     assert all(link[:1] == "#" and link[1:] in page.ids for link in page.links), page.links
     assert all(image.startswith(("data:image/png;", "data:image/jpeg;", "data:image/gif;", "data:image/webp;")) for image in page.images)
     assert page.policy.startswith("default-src 'none'; style-src 'sha256-")

@@ -9,6 +9,7 @@ import pytest
 
 from capture.pages.comparison import as_html
 from capture.pages.report import report
+from capture.records import RunRecord, Series
 from tests.pages.checking import NASTY, nasty_run
 from tests.pages.test_comparison import comparison, nasty, runs
 from tests.servers import chromium
@@ -64,6 +65,26 @@ def test_the_browser_would_have_complained(tmp_path):
     source = report(runs())
     _, console = opened(source.replace("</body>", "<script>console.log(1)</script><img src='http://x.example/'></body>"), tmp_path)
     assert len(console) == 2
+
+
+def test_axes_are_chosen_without_our_script(tmp_path):
+    """Where a strict policy forbids even our own script, rules of CSS alone show the picture that was chosen."""
+    steps, times = range(3), [10**15, 10**15 + 10**7, 10**15 + 2 * 10**7]
+    run = RunRecord("a", "1")
+    run.metrics = {"loss": Series("loss", steps, [1.0, 0.1, 0.01], times)}
+    asking = """<script>
+      function shown() { return [...document.querySelectorAll("figure svg")].map(
+        each => getComputedStyle(each).display === "none" ? 0 : 1).join(""); }
+      const seen = [shown()];
+      for (const button of [".axis-of.time", ".scale.log", ".axis-of.step"]) {
+        document.querySelector(button).click(); seen.push(shown()); }
+      document.title = seen.join(" ");
+    </script>"""
+    source = report([run])
+    source = re.sub(r"<script>.*?</script>", lambda _: asking, source.replace("http-equiv", "data-sort", 1), flags=re.DOTALL)
+    dom, console = opened(source, tmp_path)
+    assert console == []
+    assert re.findall(r"<title>(.*?)</title>", dom, re.DOTALL)[0] == "1000 0100 0001 0010"
 
 
 def test_tables_can_be_sorted_and_links_open_what_is_folded(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -69,6 +70,86 @@ def test_with_and_without_numpy_the_same_is_drawn(monkeypatch):
     without = drawn(values, steps=steps)
     monkeypatch.setattr(plots, "_MANY", 10)
     assert drawn(values, steps=steps) == without
+
+
+def test_the_mean_of_each_stretch_is_the_same_with_and_without_numpy(monkeypatch):
+    """It is what one sees where eight noisy curves lie on each other; a gap in it is a gap."""
+    values = [math.sin(place / 50) if not 3_000 < place < 5_000 else math.nan for place in range(9_000)]
+    points = plots.over_steps(series(values))
+    without = plots.means(points, 0, 8_999)
+    assert len(without) == 2 and without[0][-1][0] < 3_001 and without[1][0][0] > 4_999
+    width = 8_999 / 80
+    assert without[0][1][1] == pytest.approx(sum(values[math.ceil(width) : math.ceil(2 * width)]) / math.floor(width), abs=0.02)
+    monkeypatch.setattr(plots, "_MANY", 10)
+    with_numpy = plots.means(plots.over_steps(series(values)), 0, 8_999)
+    assert [len(piece) for piece in with_numpy] == [len(piece) for piece in without]
+    for ours, theirs in zip(with_numpy, without):
+        assert [number for point in ours for number in point] == pytest.approx([number for point in theirs for number in point])
+
+
+def test_the_mean_of_the_largest_numbers_is_a_number(many):
+    """Their sum is infinite, and the curve would vanish."""
+    made = plots.means(plots.over_steps(series([1.7e308] * 20_000)), 0, 19_999)
+    assert all(value == pytest.approx(1.7e308) for piece in made for _, value in piece)
+
+
+def test_smoothing_hides_nothing():
+    """Where points stand closer than pixels a line of means is drawn, above all of them, a spike of one step included."""
+    values = [math.sin(place) for place in range(10_000)]
+    values[5_000] = 50.0
+    made = plots.plot({0: points_of(values)}, "m", ["run 1"])
+    pale, line = re.findall(r'<path d="([^"]*)" class="curve ([^"]*)"', made)
+    assert pale[1].startswith("pale") and line[1] == "s0 d0"
+    assert len(pale[0]) > 10 * len(line[0])
+    heights = re.findall(r"-1[0-9]{2}", pale[0])
+    assert heights, "the spike goes up over most of the picture"
+    few = plots.plot({0: points_of(values[:100])}, "m", ["run 1"])
+    assert "pale" not in few
+
+
+@pytest.mark.parametrize("many_points", [False, True])
+def test_curves_are_drawn_over_time_too(many_points, monkeypatch):
+    """A run that needs fewer steps and more hours is no better: by time one sees it."""
+    monkeypatch.setattr(plots, "_MANY", 1 if many_points else 10**9)
+    begun = 1_700_000_000
+    times = [(begun + 60 * place) * 10**6 for place in range(5)]
+    told = Series("m", range(5), [5.0, 4.0, 3.0, 2.0, 1.0], times)
+    assert list(plots.over_time(told, float(begun)).across) == [0, 60, 120, 180, 240]
+    assert list(plots.over_time(told, None).across) == [0, 60, 120, 180, 240]
+    made = plots.figures(["m"], [{"m": told}], [float(begun)], ["run 1"], "metric")
+    assert made.count('class="by-step"') == 1 and made.count('class="by-time"') == 1
+    assert "minutes since the run began" in made and "m by time, linear axis, from 0 to 4 minutes" in made
+
+
+def test_without_times_there_is_no_choice_of_axes():
+    """Old records do not say when a point was logged, or one moment for all."""
+    for times in ([], [7, 7, 7]):
+        made = plots.figures(["m"], [{"m": Series("m", range(3), [1.0, 2.0, 3.0], times)}], [None], ["run 1"], "metric")
+        assert "by-time" not in made and "<svg" in made
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(1e-3, "milliseconds"), (30, "seconds"), (600, "minutes"), (9_000, "hours"), (1e6, "days")])
+def test_time_is_counted_in_what_people_count_it_in(seconds, word):
+    """86400 s is a day."""
+    assert plots._unit_of(seconds)[1] == word
+
+
+def test_names_beside_curves_do_not_lie_on_each_other():
+    """Ten curves that end in one point have ten names one can read, all of them beside the picture."""
+    for end in (0.0, 100.0, 214.0):
+        heights = sorted(plots._apart_from_each_other({place: (500.0, end) for place in range(10)}, 498).values())
+        assert all(below - above >= plots._LINE - 1e-9 for above, below in pairwise(heights))
+        assert heights[0] > 0 and heights[-1] <= plots._HEIGHT
+    apart = plots._apart_from_each_other({0: (500.0, 50.0), 1: (500.0, 150.0)}, 498)
+    assert apart == {0: 50.0, 1: 150.0}, "what does not collide stays"
+
+
+def test_curves_that_hide_each_other_are_said_to():
+    """Two runs with the same seed draw one line; a reader would look for the other."""
+    same, other = [1.0, math.nan, 3.0], [1.0, 2.0, 3.0]
+    points = {0: points_of(same), 1: points_of(other), 2: points_of(same)}
+    assert "the same in run 1, run 3" in plots.figure("m", points, ["run 1", "run 2", "run 3"], "m-0")
+    assert "the same" not in plots.figure("m", {0: points_of(same), 1: points_of(other)}, ["run 1", "run 2"], "m-0")
 
 
 def test_few_points_are_all_drawn_and_a_lonely_one_is_a_dot():
@@ -145,8 +226,8 @@ def test_what_a_plot_shows_is_told_in_words_too():
     """A page is read aloud to some: the picture has a role, a name and a description."""
     made = plots.plot({0: points_of([1.0, 0.25]), 1: points_of([2.0])}, 'the "loss"', ["run 1", "run 2"])
     tree = ET.fromstring(made.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
-    assert tree.get("role") == "img" and tree.get("aria-label").startswith('the "loss", linear axis')
-    said = tree.find("{http://www.w3.org/2000/svg}desc").text
+    assert tree.get("role") == "img" and tree.get("aria-label").startswith('the "loss" by step, linear axis, from 0 to 1 step')
+    said = tree.get("aria-label")
     assert "run 1: 2 points, last 0.25" in said and "run 2: 1 point, last 2" in said
 
 
@@ -155,6 +236,13 @@ def test_a_logarithmic_axis_is_offered_where_values_span_decades():
     wide, narrow = ({0: points_of(values)} for values in ([10.0, 0.001], [0.9, 0.99]))
     assert plots.figure("loss", wide, ["1"], "m-0").count("<svg") == 2
     assert plots.figure("accuracy", narrow, ["1"], "m-1").count("<svg") == 1
+
+
+def test_what_spans_many_decades_is_seen_on_a_logarithmic_axis_first():
+    """On a linear one it is a cliff and a flat line; between the two a reader chooses."""
+    for last, chosen in ((0.1, "lin"), (0.001, "log")):
+        made = plots.figure("loss", {0: points_of([10.0, last])}, ["1"], "m-0")
+        assert re.findall(r'<input [^>]*class="scale (\w+)" checked', made) == [chosen]
 
 
 def test_what_cannot_be_drawn_is_counted():

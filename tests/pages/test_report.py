@@ -107,7 +107,7 @@ def test_a_page_about_one_run_has_all_of_it(runs):
 def test_a_page_about_several_runs_says_why_they_differ(runs):
     """Side by side they have one table and one picture for each metric, with the likeliest cause in a sentence."""
     page = read(report(runs))
-    for words in ("Runs 1, 2 and 3 of tiny", "Why they differ", "The likeliest cause", "config.lr", "0.5", "run 3"):
+    for words in ("Runs 1, 2 and 3 of tiny", "What differs", "The likeliest cause", "config.lr", "0.5", "run 3"):
         assert words in page.text, words
     assert "run-0" in page.ids and "#run-2" in page.links
 
@@ -137,6 +137,60 @@ def test_a_failure_comes_first(runs):
     assert "ValueError: as <asked>" in page.text
     assert page.text.index("Traceback") < page.text.index("Configuration", page.text.index("Traceback"))
     assert page.links[0] == "#failure"
+
+
+def test_what_differs_comes_first_then_curves_then_each_run(runs):
+    """It is why they stand on one page."""
+    page = read(report(runs))
+    assert page.links[:3] == ["#differences", "#metrics", "#outcomes"] and "#each" in page.links
+    assert page.text.index("The likeliest cause") < page.text.index("by step") < page.text.rindex("Run by run")
+
+
+def alive_or_not(answer):
+    """Return a run that is recorded as RUNNING, of a store that knows this of its process."""
+    from types import SimpleNamespace
+
+    run = record(status="RUNNING", stop_time=None, heartbeat=datetime(2026, 1, 1, 12, 5, tzinfo=timezone.utc))
+    run.store, run.state = SimpleNamespace(is_alive=lambda _: answer, url="x"), "DIED" if answer is False else "RUNNING"
+    return run
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (False, "DIED · 2026-01-01 12:00:00 UTC · 5 min recorded as RUNNING, but its process is gone; the last sign came 2026-01-01 12:05:00 UTC"),
+        (True, "its process is alive; the last sign came 2026-01-01 12:05:00 UTC"),
+        (None, "since 2026-01-01 12:05:00 UTC; whether it lives cannot be told from here"),
+    ],
+)  # fmt: skip
+def test_what_a_state_rests_on_is_said(answer, words):
+    """A record of a run that was killed says RUNNING for ever; a reader of the page must not wait for it."""
+    page = read(report([alive_or_not(answer)]))
+    assert words in page.text
+    assert ("no sign for" in page.text) == (answer is None)
+    several = read(report([alive_or_not(answer), record(label="8")])).text
+    assert words.rpartition(" · ")[2].partition(" recorded")[0] in several
+    assert ("RUNNING recorded as" not in several) and ("DIED recorded as RUNNING" in several) == (answer is False)
+
+
+def test_a_long_configuration_is_folded_but_for_what_was_set():
+    """Two hundred entries between the curves and the output would hide both."""
+    run = record(config={f"k{place:03}": place for place in range(200)})
+    run.facts = {"config": {"origins": {f"k{place:03}": "command line" if place == 150 else "config scope" for place in range(200)}}}
+    text = read(report([run])).text
+    assert text.index("k150") < text.index("199 more entries") < text.index("k149")
+
+
+def test_a_page_of_long_curves_is_small():
+    """Eight runs with 100,000 points each are sent by mail."""
+    import random
+
+    def long(seed: int) -> RunRecord:
+        draw = random.Random(seed)
+        values = [1 / (1 + place / 1000) + draw.random() / 10 for place in range(100_000)]
+        return record(label=str(seed), metrics={"loss": Series("loss", range(100_000), values, range(10**15, 10**15 + 10**11, 10**6))})
+
+    assert len(report([long(seed) for seed in range(8)])) < 500_000
 
 
 def test_a_page_is_the_same_whoever_opens_it_where(runs):

@@ -1,0 +1,75 @@
+"""What the state of a run rests on: a record says RUNNING for ever if its process had no time to say anything else."""
+
+from __future__ import annotations
+
+from capture.wording import format_duration, format_utc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from capture.records import RunRecord
+
+
+def state_of(run: RunRecord) -> str:
+    """Return the state of a run as readers infer it; of one that is in no store, the recorded one."""
+    state: str = getattr(run, "state", run.status)
+    return state
+
+
+def last_sign(run: RunRecord) -> datetime | None:
+    """Return when a run last gave a sign of life, or began; None if its record does not say."""
+    return run.heartbeat or run.start_time
+
+
+def remark(run: RunRecord, now: datetime | None = None) -> str:
+    """Say what the state of a run that is recorded as RUNNING rests on; nothing of others.
+
+    Parameters
+    ----------
+    run : RunRecord or StoredRun
+        Whether its process lives is known of runs of a store only, and there only on the machine that they run on.
+    now : datetime, optional
+        Aware.
+
+    Examples
+    --------
+    >>> from datetime import datetime, timedelta, timezone
+    >>> from capture.records import RunRecord
+    >>> run = RunRecord("a" * 32)
+    >>> run.status, run.heartbeat = "RUNNING", datetime(2026, 1, 1, tzinfo=timezone.utc)
+    >>> remark(run, run.heartbeat + timedelta(minutes=4))
+    'no sign for 4 min, since 2026-01-01 00:00:00 UTC; whether it lives cannot be told from here'
+    """
+    if run.status != "RUNNING":
+        return ""
+    last = last_sign(run)
+    since = format_utc(last) if last is not None else ""
+    store = getattr(run, "store", None)
+    if state_of(run) == "DIED":
+        gone = "recorded as RUNNING, but its process is gone"
+        return f"{gone}; the last sign came {since}" if since else gone
+    if store is not None and store.is_alive(run):
+        return f"its process is alive; the last sign came {since}" if since else "its process is alive"
+    unknown = "whether it lives cannot be told from here"
+    return f"no sign for {_silence(last, now)}, since {since}; {unknown}" if last is not None else unknown
+
+
+def in_short(run: RunRecord, now: datetime | None = None) -> str:
+    """Say the same in a few words, and nothing of a run whose process is known to live."""
+    if run.status != "RUNNING":
+        return ""
+    if state_of(run) == "DIED":
+        return "recorded as RUNNING"
+    store, last = getattr(run, "store", None), last_sign(run)
+    if last is None or (store is not None and store.is_alive(run)):
+        return ""
+    return f"no sign for {_silence(last, now)}"
+
+
+def _silence(last: datetime, now: datetime | None) -> str:
+    from datetime import datetime, timezone
+
+    last = last if last.tzinfo else last.replace(tzinfo=timezone.utc)
+    seconds = ((now or datetime.now(timezone.utc)) - last).total_seconds()
+    return format_duration(max(seconds, 0.0))
