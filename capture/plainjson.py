@@ -15,7 +15,7 @@ except ImportError:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 _BLANKS = " \t\n\r"
@@ -132,6 +132,33 @@ def loads(text: str | bytes) -> Any:
     import json
 
     return json.loads(text)
+
+
+def loads_each(texts: Iterable[str]) -> list[Any]:
+    """Read many JSON texts, in less time than one by one: keys that they share are made, and hashed, once.
+
+    What is no JSON is left as it is: who reads it alone is told what is wrong.
+
+    Examples
+    --------
+    >>> loads_each(['{"lr": 0.1}', "null", "{"])
+    [{'lr': 0.1}, None, '{']
+    """
+    listed = list(texts)
+    try:
+        values = loads(f"[{','.join(listed)}]")
+        if len(values) == len(listed):
+            return list(values)
+    except (ValueError, RecursionError):
+        pass
+    return [_loads_if_json(text) for text in listed]
+
+
+def _loads_if_json(text: str) -> Any:
+    try:
+        return loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 class _Rules:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from itertools import count, repeat
 
 from capture import plainjson
-from capture.codec import decoded_name
+from capture.codec import decode, decoded_name, is_untagged
 from capture.observers._sql_statements import Statements
 from capture.observers._sql_values import from_json, key_of, number_or_none, stored_text, to_json, told_text
 from capture.observers._writing import log
@@ -19,7 +19,7 @@ from capture.records import Chunk, Series, as_array, numbers, summarize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from sqlalchemy import Connection
@@ -407,19 +407,41 @@ def _exact(column: list[Any], integer: bool, odd: dict[int, Any]) -> list[Any]:
     return column
 
 
-def merged_summary(rows: Iterable[Any]) -> dict[str, dict[str, Any]]:
-    """Return what `capture.records.summarize` says of each metric of a run, from its rows of `capture_series`."""
+class Summarized:
+    """What the summary of one series of a run says."""
+
+    __slots__ = ("name", "summary", "writer")
+
+    def __init__(self, writer: str, name: str, summary: Any) -> None:
+        self.writer, self.name, self.summary = writer, name, summary
+
+
+def summaries_of(rows: Sequence[Any]) -> Iterator[tuple[int, Summarized]]:
+    """Yield run and summary for rows (run, writer, name, summary) of `capture_series`.
+
+    What is damaged is left as it is stored.
+    """
+    found = plainjson.loads_each([text for _, _, _, text in rows])
+    for (run, writer, name, text), summary in zip(rows, found):
+        known = summary if is_untagged(text) else decode(summary)
+        yield run, Summarized(told_text(writer), told_text(name), known)
+
+
+def merged_summary(parts: Sequence[Summarized]) -> dict[str, dict[str, Any]]:
+    """Return what `capture.records.summarize` says of each metric of a run, from the summaries of its series by age.
+
+    Raises
+    ------
+    ValueError
+        If one of them is damaged.
+    """
     merged: dict[str, dict[str, Any]] = {}
-    listed = sorted(rows, key=lambda row: row.id)
-    if len({row.writer for row in listed}) > 1:  # nearly always there is one
-        listed.sort(key=lambda row: (told_text(row.writer) != "main", told_text(row.writer), row.id))
-    # one text: a run may have dozens, and each reading of JSON has its price
-    summaries = from_json(f"[{','.join([row.summary for row in listed])}]")
-    for row, new in zip(listed, summaries):
-        if new is None:
-            continue
-        name = told_text(row.name)
-        merged[name] = _joined(merged[name], new) if name in merged else new
+    if len({part.writer for part in parts}) > 1:  # nearly always there is one
+        parts = sorted(parts, key=lambda part: (part.writer != "main", part.writer))
+    for part in parts:
+        new = from_json(part.summary) if isinstance(part.summary, str) else part.summary
+        if new is not None:
+            merged[part.name] = _joined(merged[part.name], new) if part.name in merged else new
     return merged
 
 

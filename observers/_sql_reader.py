@@ -14,7 +14,7 @@ from capture.observers import _sql_tables as tables
 from capture.observers._raw_filter import UNKNOWN, compiled, descend, scalar
 from capture.observers._reading import DAMAGE, StoredRecord, StoreReader
 from capture.observers._sql_database import Database
-from capture.observers._sql_points import StoredSeries, merged_summary
+from capture.observers._sql_points import StoredSeries, Summarized, merged_summary, summaries_of
 from capture.observers._sql_query import condition
 from capture.observers._sql_values import aware_utc, from_json, key_of, stored_text, told_moment, told_text
 from capture.observers._sql_version import HEAD
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from capture.filters import Filter
     from capture.records import RunRecord
 
-_PAGE = 2_000  #: runs that are fetched at once
-_GROUPS = (10, 90, 400)  #: runs of a page of which more is read together, where it is asked for of one; then the last
+_PAGE, _LARGE_PAGE = 2_000, 10_000  #: runs that are fetched at once, and where these were not all
+#: runs of a page of which more is read together, where it is asked for of one; then as many as the last says
+_GROUPS = (10, 90, 400, 1_500)
 
 _KINDS = {"sources": "source", "kept": "source", "resources": "resource", "artifacts": "artifact"}
 _DOCUMENTS: dict[str, Any] = {"experiment": {}, "host": {}, "meta": {}, "fail_trace": None, "extra": []}
@@ -193,7 +194,7 @@ class SqlReader(StoreReader):
             yield from records
             if len(rows) < page:
                 return
-            below, page = rows[-1].id, _PAGE
+            below, page = rows[-1].id, _PAGE if page < _PAGE else _LARGE_PAGE
 
     def _all_indexed(self) -> bool:
         """Say whether each run has its config in `capture_config`, where the database profits from knowing.
@@ -234,6 +235,10 @@ class SqlReader(StoreReader):
                 run.read_group = partial(self._read_more, group)
 
     def _read_more(self, runs: list[_OurRun], name: str) -> None:
+        if name == "config":
+            for run, config in zip(runs, plainjson.loads_each([run.row.config or "{}" for run in runs])):
+                run.parsed_config = config
+            return
         with self._database.reading() as connection:
             self._read_ahead(connection, runs, {name})
 
@@ -253,30 +258,34 @@ class SqlReader(StoreReader):
                 for name in names:
                     run.texts[name] = documents[number].get(name)
         if "metrics" in looked_at and runs:
-            series = tables.capture_series
-            columns = [series.c[name] for name in ("id", "run", "writer", "name", "summary")]
-            query = series.select().with_only_columns(*columns)
-            found: dict[int, list[Any]] = {number: [] for number in by_number}
-            for row in _of_runs(connection, query, series.c.run, list(by_number)):
-                found[row.run].append(row)
-            for number, run in by_number.items():
-                run.series = found[number]
+            for run in runs:
+                run.series = []
+            rows = _of_runs(connection, _summaries(), tables.capture_series.c.run, list(by_number))
+            for number, summarized in summaries_of(rows):
+                by_number[number].series.append(summarized)  # type: ignore[union-attr]
 
 
-def _of_runs(connection: Connection, query: Any, column: Any, numbers: list[int]) -> Iterator[Any]:
-    """Yield the rows of a query that are of these runs."""
+def _summaries() -> Any:
+    """Return the query for what `summaries_of` reads."""
+    series = tables.capture_series
+    columns = series.c.run, series.c.writer, series.c.name, series.c.summary
+    return series.select().with_only_columns(*columns).order_by(series.c.id)
+
+
+def _of_runs(connection: Connection, query: Any, column: Any, numbers: list[int]) -> list[Any]:
+    """Return the rows of a query that are of these runs."""
     from sqlalchemy import bindparam
 
     low, high, wanted = min(numbers, default=0), max(numbers, default=0), set(numbers)
     if high - low < 2 * len(numbers):  # hundreds of parameters take a driver longer than a few rows too many
         within = query.where(column.between(bindparam("low"), bindparam("high")))
-        for row in connection.execute(within, {"low": low, "high": high}):
-            if row.run in wanted:
-                yield row
-        return
+        rows = connection.execute(within, {"low": low, "high": high}).all()
+        return [row for row in rows if row.run in wanted]
     query = query.where(column.in_(bindparam("runs", expanding=True)))
+    rows = []
     for start in range(0, len(numbers), 500):
-        yield from connection.execute(query, {"runs": numbers[start : start + 500]})
+        rows += connection.execute(query, {"runs": numbers[start : start + 500]}).all()
+    return rows
 
 
 def _read_names(connection: Connection, runs: list[_OurRun]) -> None:
@@ -320,8 +329,7 @@ def _located(path: str) -> Callable[[Any], Any]:
         return lambda parts: descend(parts.raw_config(), rest) if isinstance(parts, _OurRun) else UNKNOWN
     if root == "metrics" and rest:
         name, _, part = rest.rpartition(".")
-        stored = stored_text(name)
-        return lambda parts: parts.of_summary(stored, part) if isinstance(parts, _OurRun) else UNKNOWN
+        return lambda parts: parts.of_summary(name, part) if isinstance(parts, _OurRun) else UNKNOWN
     return lambda parts: UNKNOWN
 
 
@@ -333,14 +341,14 @@ class _OurRun:
         self.known: dict[str, Any] = {}
         self.texts: dict[str, str | None] = {}  # documents that were read ahead, as they are stored
         self.sacreds_name: str | None = None  # in Sacred's table of experiments, "" if it is not there
-        self.series: list[Any] | None = None  # rows of capture_series, where they were read ahead
+        self.series: list[Summarized] | None = None  # where they were read ahead
         self.read_group: Callable[[str], None] | None = None  # reads a part of this run and those around it in a list
-        self._raw_config: Any = None
+        self.parsed_config: Any = MISSING  # or its text, if that is damaged
 
     def __call__(self, name: str) -> Any:
         if name in self.known:
             return self.known[name]
-        return getattr(self, f"_{name}")() if name not in _KINDS else self._files(name)
+        return self._files(name) if name in _KINDS else getattr(self, "_" + name)()
 
     def _ask(self, query: Any) -> list[Any]:
         with self.database.reading() as connection:
@@ -357,17 +365,18 @@ class _OurRun:
 
     def raw_config(self) -> Any:
         """Return the config as it is stored."""
-        if self._raw_config is None:
-            self._raw_config = plainjson.loads(self.row.config or "{}")
-        return self._raw_config
+        if self.parsed_config is MISSING and self.read_group is not None:
+            self.read_group("config")
+        if self.parsed_config is MISSING or isinstance(self.parsed_config, str):
+            self.parsed_config = plainjson.loads(self.row.config or "{}")
+        return self.parsed_config
 
     def of_summary(self, name: str, part: str) -> Any:
         """Return what the summary of a metric says, where one row tells it."""
-        rows = [row for row in self.series if row.name == name] if self.series is not None else None
-        if rows is None or len(rows) > 1:
+        found = [each.summary for each in self.series if each.name == name] if self.series is not None else None
+        if found is None or len(found) > 1 or (found and isinstance(found[0], str)):
             return UNKNOWN
-        summary = plainjson.loads(rows[0].summary) if rows else None
-        return scalar(summary.get(part, MISSING)) if summary is not None else MISSING
+        return scalar(found[0].get(part, MISSING)) if found and found[0] is not None else MISSING
 
     def _config(self) -> Any:
         data = self.raw_config()
@@ -460,11 +469,11 @@ class _OurRun:
         return StoredSeries(self.database, self.number)
 
     def _summary(self) -> Any:
-        table = tables.capture_series
         if self.series is None and self.read_group is not None:
             self.read_group("metrics")
         if self.series is None:
-            self.series = self._ask(table.select().where(table.c.run == self.number))
+            rows = self._ask(_summaries().where(tables.capture_series.c.run == self.number))
+            self.series = [summarized for _, summarized in summaries_of(rows)]
         return merged_summary(self.series)
 
     def _read_output(self) -> Callable[[], str]:
