@@ -350,7 +350,7 @@ def test_a_server_that_is_away_is_a_matter_of_time(tmp_path, own_s3, monkeypatch
 
 
 @pytest.fixture
-def ssh(monkeypatch):
+def own_ssh(monkeypatch):
     """A private SSH server."""
     pytest.importorskip("paramiko")
     for make in own(SSH):
@@ -359,31 +359,31 @@ def ssh(monkeypatch):
         yield server
 
 
-def test_a_connection_that_broke_is_made_anew(tmp_path, ssh):
+def test_a_connection_that_broke_is_made_anew(tmp_path, own_ssh):
     """SSH is one connection for everything; paramiko says of it for ever that it is closed."""
-    observer = RemoteFolderObserver(ssh.url)
+    observer = RemoteFolderObserver(own_ssh.url)
     story = whole_story(tmp_path / "told")
     lines = story.lines()
     teller = Teller(observer, story)
     teller.tell(lines[:5])
     teller.flush()
-    ssh.kill()
+    own_ssh.kill()
     with pytest.raises(ConnectionError):
         observer.flush()
         teller.tell(lines[5:])
         teller.flush()
-    ssh.start()
+    own_ssh.start()
     teller.tell(lines[5:])
     teller.finish()
-    found = open_reader(ssh.url).get(1)
+    found = open_reader(own_ssh.url).get(1)
     assert differences(told(story), found, observer.supports, ["opened_event"]) == []
 
 
-def test_an_ssh_server_that_nobody_knows_is_refused(tmp_path, ssh, monkeypatch):
+def test_an_ssh_server_that_nobody_knows_is_refused(tmp_path, own_ssh, monkeypatch):
     """fsspec would trust it, whoever it is."""
-    with open(os.path.join(ssh.home, ".ssh", "known_hosts"), "w"):
+    with open(os.path.join(own_ssh.home, ".ssh", "known_hosts"), "w"):
         pass
-    observer = RemoteFolderObserver(ssh.url)
+    observer = RemoteFolderObserver(own_ssh.url)
     with pytest.raises(ObserverError, match="could be anybody's") as error:
         tell(observer, Story(tmp_path / "told", uid("01")).start())
     assert not observer.transient(error.value)

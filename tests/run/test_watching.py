@@ -25,9 +25,11 @@ pytestmark = pytest.mark.facts
 
 @pytest.fixture
 def experiment(tmp_path, monkeypatch):
-    """An experiment in a folder of its own."""
+    """An experiment in a folder of its own; of the checkout that these tests lie in, no bundle is made."""
     monkeypatch.chdir(tmp_path)
-    return Experiment("watched", base_dir=str(tmp_path), observers=[RecordingObserver()])
+    before, SETTINGS.GIT.BUNDLE_BYTES = SETTINGS.GIT.BUNDLE_BYTES, 0
+    yield Experiment("watched", base_dir=str(tmp_path), observers=[RecordingObserver()])
+    SETTINGS.GIT.BUNDLE_BYTES = before
 
 
 def facts_of(experiment):
@@ -186,12 +188,18 @@ def test_what_git_told_before_the_end_is_kept_when_the_rest_takes_too_long(exper
     (tmp_path / "a.txt").write_text("a")
     for command in (["init", "-q"], ["add", "a.txt"], ["commit", "-q", "-m", "one"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
-    release = threading.Event()
+    reached, release = threading.Event(), threading.Event()
     keep = rebuild._Bundle.keep
-    monkeypatch.setattr(rebuild._Bundle, "keep", lambda self, keep_bytes: release.wait(30) and keep(self, keep_bytes))
+
+    def slowly(self, keep_bytes):
+        reached.set()
+        return release.wait(60) and keep(self, keep_bytes)
+
+    monkeypatch.setattr(rebuild._Bundle, "keep", slowly)
+    SETTINGS.GIT.BUNDLE_BYTES = 10**8
     before, SETTINGS.PROBES.END_WAIT_S = SETTINGS.PROBES.END_WAIT_S, 0.3
     try:
-        run(experiment, lambda: 1)
+        run(experiment, lambda: reached.wait(60))
     finally:
         SETTINGS.PROBES.END_WAIT_S = before
         release.set()
