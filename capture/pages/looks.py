@@ -127,6 +127,9 @@ svg text { font-size: 11px; fill: var(--soft); font-variant-numeric: tabular-num
 .d3 { stroke-dasharray: 10 4 1 4; }
 .pale { stroke-width: 1; stroke-opacity: .3; }
 .leader { fill: none; stroke-width: 1; }
+.end { stroke-width: 5; stroke-linecap: round; }
+.halo { fill: none; stroke: var(--paper); stroke-width: 4; stroke-opacity: .65; stroke-linejoin: round; }
+.names text { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round; }
 .legend {
   display: flex; flex-wrap: wrap; gap: .1rem 1.3rem; font-size: .88rem; margin: .4rem 0; padding: 0;
   list-style: none;

@@ -465,7 +465,8 @@ def plot(
     """
     low, high = _apart(*_ends(points.values()), 0.5)
     unit, word = _unit_of(high - low) if timed else (1.0, "step")
-    right = _WIDTH - (_RIGHT_OF_NAMES if _are_labelled(points) else _RIGHT)
+    are_named = len(names) > 1 and len(points) <= _LABELLED
+    right = _WIDTH - (_RIGHT_OF_NAMES if are_named else _RIGHT)
     columns = (right - _LEFT) // (1 if len(points) <= _FEW else 2)
     curves = {place: curve(each, low, high, log, columns) for place, each in points.items()}
     values = [value for pieces in curves.values() for piece in pieces for _, value in piece]
@@ -490,17 +491,14 @@ def plot(
             for place, pieces in curves.items()
             if pieces is not lines[place]
         ],
+        [_path(pieces, across, up, "halo") for place, pieces in lines.items() if pieces is not curves[place]],
         [_path(pieces, across, up, style_of(place), names[place]) for place, pieces in lines.items()],
-        _labels(lines, across, up, right, names) if _are_labelled(points) else None,
+        _labels(lines, across, up, right, names) if are_named else None,
         viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
         role="img",
         aria_label=f"{title} by {axis}, from {low / unit:g} to {high / unit:g} {word}. {said}.",
         class_=class_ or None,
     )
-
-
-def _are_labelled(points: Mapping[int, Points]) -> bool:
-    return 1 < len(points) <= _LABELLED
 
 
 def _unit_of(seconds: float) -> tuple[float, str]:
@@ -547,9 +545,9 @@ def _frame(across: _Axis, up: _Axis, right: float, word: str, log: bool) -> Html
     return element("g", lines, axis, heights, places, below, scale, aria_hidden="true")
 
 
-def _path(pieces: Pieces, across: _Axis, up: _Axis, style: str, name: str) -> Html:
+def _path(pieces: Pieces, across: _Axis, up: _Axis, style: str, name: str | None = None) -> Html:
     drawn = "".join(_drawn(piece, across, up) for piece in pieces)
-    return element("path", element("title", name), d=drawn, class_=style) if drawn else together()
+    return element("path", element("title", name) if name else None, d=drawn, class_=style) if drawn else together()
 
 
 def _drawn(piece: list[tuple[float, float]], across: _Axis, up: _Axis) -> str:
@@ -573,16 +571,24 @@ def _tenth(number: int) -> str:
 
 
 def _labels(lines: Mapping[int, Pieces], across: _Axis, up: _Axis, right: float, names: Sequence[str]) -> Html:
-    """Return the name of each run beside the end of its curve, moved where two would stand in one place."""
+    """Return the name of each run beside the end of its curve, moved where two would stand in one place.
+
+    The end of a curve that stops before the others is marked, and has its name above it: curves may go on below.
+    """
     ends = {place: pieces[-1][-1] for place, pieces in lines.items() if pieces}
     anchors = {place: (across.place(end[0]), up.place(end[1])) for place, end in ends.items()}
-    heights = _apart_from_each_other(anchors, right)
+    stops = {place for place, (x, _) in anchors.items() if x < right - _LINE}
+    heights = _apart_from_each_other(
+        {place: (x, y - _LINE if place in stops else y) for place, (x, y) in anchors.items()}, right
+    )
     drawn = []
     for place, (x, y) in anchors.items():
         height = heights[place]
+        if place in stops:
+            drawn.append(element("path", d=f"M{x:.1f} {y:.1f}h0", class_=f"end {_colour_of(place)}"))
         leader = element("path", d=f"M{x:.1f} {y:.1f}L{x + 12:.1f} {height:.1f}", class_=f"leader {_colour_of(place)}")
         drawn += [leader, element("text", _label(names[place]), x=f"{x + 14:.1f}", y=f"{height + 3.8:.1f}")]
-    return element("g", drawn, aria_hidden="true")
+    return element("g", drawn, class_="names", aria_hidden="true")
 
 
 def _label(name: str) -> str:

@@ -99,6 +99,7 @@ def test_smoothing_hides_nothing():
     values[5_000] = 50.0
     made = plots.plot({0: points_of(values)}, "m", ["run 1"])
     pale, line = re.findall(r'<path d="([^"]*)" class="curve ([^"]*)"', made)
+    assert f'<path d="{line[0]}" class="halo">' in made, "so that it is seen among the bands of others"
     assert pale[1].startswith("pale") and line[1] == "s0 d0"
     assert len(pale[0]) > 10 * len(line[0])
     heights = re.findall(r"-1[0-9]{2}", pale[0])
@@ -142,6 +143,21 @@ def test_names_beside_curves_do_not_lie_on_each_other():
         assert heights[0] > 0 and heights[-1] <= plots._HEIGHT
     apart = plots._apart_from_each_other({0: (500.0, 50.0), 1: (500.0, 150.0)}, 498)
     assert apart == {0: 50.0, 1: 150.0}, "what does not collide stays"
+
+
+def test_a_curve_that_stops_before_the_others_is_seen_to_stop():
+    """A run that failed at step 10 on the very curve of another one would not be seen at all."""
+    points = {0: points_of([1 / (step + 1) for step in range(30)]), 1: points_of([1 / (step + 1) for step in range(10)])}
+    made = plots.plot(points, "loss", ["run 1", "run 2"])
+    assert len(re.findall(r'class="end s\d"', made)) == 1 and 'class="end s1"' in made
+    assert ">1</text>" in made and ">2</text>" in made
+
+
+def test_one_of_several_runs_is_named_even_where_it_is_alone():
+    """Of eight runs one logs a metric: its curve says whose it is."""
+    made = plots.plot({2: points_of([1.0, 2.0])}, "m", ["run 1", "run 2", "run 33"])
+    assert ">33</text>" in made
+    assert "names" not in plots.plot({0: points_of([1.0, 2.0])}, "m", ["run 1"])
 
 
 def test_curves_that_hide_each_other_are_said_to():
