@@ -279,3 +279,12 @@ class Lock:
                 self._is_locked = False
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def signature(path: str) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written; () if it is not there."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    return (found.st_ino, found.st_mtime_ns, found.st_size)

@@ -13,6 +13,7 @@ from capture.observers._mongo_labels import label_of
 from capture.observers._mongo_place import Place, place_of
 from capture.observers._mongo_values import cell_value, plain, true_key
 from capture.observers._reading import StoredRecord, StoreReader
+from capture.observers._series import LazySeries
 from capture.records import KEPT, RunRecord, Series, StoredFile
 
 TYPE_CHECKING = False
@@ -407,7 +408,7 @@ class _Stored:
             return read_output(place, place.runs, self._label) or read_output(place, place.bin, self._label)
 
     def _metrics(self) -> Any:
-        return StoredSeries(self._read_series)
+        return LazySeries(self._read_series)
 
     def _read_series(self) -> dict[str, Series]:
         from capture.observers._mongo_series import read_sacred_series, read_series
@@ -440,31 +441,6 @@ def read_output(place: Place, collection: Any, label: Any) -> str:
         return shown
     rest = Files(place).read(long["file"])[: long["size"] - long["head"]]
     return (shown.encode()[: long["head"]] + rest).decode("utf-8", "replace")
-
-
-class StoredSeries(Mapping[str, Series]):
-    """The series of a run by name, read when they are first asked for."""
-
-    def __init__(self, read: Callable[[], dict[str, Series]]) -> None:
-        self._load = read
-        self._loaded: dict[str, Series] | None = None
-
-    def _series(self) -> dict[str, Series]:
-        if self._loaded is None:
-            self._loaded = self._load()
-        return self._loaded
-
-    def __getitem__(self, name: str) -> Series:
-        return self._series()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._series())
-
-    def __len__(self) -> int:
-        return len(self._series())
-
-    def __repr__(self) -> str:
-        return repr(self._series())
 
 
 def _tell_user(record: StoredRecord, document: Any) -> None:

@@ -35,9 +35,9 @@ from capture.observers._remote_store import (
     dump_extension,
     file_entry,
 )
-from capture.observers._run_folder import EXTENSION, FILES, Documents, DocumentWriter
-from capture.observers._writing import log
-from capture.records import KEPT, summarize
+from capture.observers._run_folder import EXTENSION, FILES, Documents
+from capture.observers._writing import DocumentWriter, log
+from capture.records import summarize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -354,26 +354,8 @@ class RemoteRun(DocumentWriter):
         if name == "info" and not content:
             return None
         if name == "run":
-            content = self._sacred_run()
+            content = self.documents.sacreds_run(self._files.path)
         return plainjson.dumps(content, sort_keys=True, indent=2, allow_nan=False).encode()
-
-    def _sacred_run(self) -> dict[str, Any]:
-        """Return run.json, with the files where Sacred's readers look for them."""
-        run, files = dict(self.documents.run), self.documents.capture["files"]
-        sources = [
-            [entry["name"], entry["stored"] or entry.get("original", "")]
-            for entry in files["sources"]
-            if not str(entry["name"]).startswith(KEPT)
-        ]
-        if run.get("status") == "QUEUED":
-            return {**run, "experiment": {**run["experiment"], "sources": sources}} if sources else run
-        run["experiment"] = {**run.get("experiment", {}), "sources": sources}
-        run["resources"] = [
-            [entry["name"], self._files.path(entry["stored"] or entry.get("original", ""))]
-            for entry in files["resources"]
-        ]
-        run["artifacts"] = [entry["stored"] for entry in files["artifacts"]]
-        return run
 
     def _merge(self) -> bool:
         """Take over what another writer stored, and make our own changes again; false if the run is gone."""

@@ -15,7 +15,7 @@ from capture._version import __version__
 from capture.codec import decode, encode
 from capture.errors import RecordError
 from capture.observers import _atomic
-from capture.observers._writing import RunWriter, log
+from capture.observers._writing import DocumentWriter, joined, log
 from capture.records import KEPT, experiment_facts
 
 TYPE_CHECKING = False
@@ -211,6 +211,17 @@ class Documents:
             self._places[kind] = {_key(kind, entry): place for place, entry in enumerate(files)}
         return self._places[kind]
 
+    def sacreds_run(self, place: Callable[[str], str]) -> dict[str, Any]:
+        """Return run.json with the files where Sacred's readers look for them; `place` says where a path leads."""
+        run, files = dict(self.run), self.capture["files"]
+        sources = [[entry["name"], _stored(entry)] for entry in files["sources"] if not _is_kept(entry)]
+        if run.get("status") == "QUEUED":
+            return {**run, "experiment": {**run["experiment"], "sources": sources}} if sources else run
+        run["experiment"] = {**run.get("experiment", {}), "sources": sources}
+        run["resources"] = [[entry["name"], place(_stored(entry))] for entry in files["resources"]]
+        run["artifacts"] = [entry["stored"] for entry in files["artifacts"]]
+        return run
+
     def adopt(self, uid: str) -> None:
         """A queued run is taken over by the process that runs it."""
         self.capture["uid"] = encode(uid)
@@ -220,50 +231,17 @@ class Documents:
         self.dirty.add("capture")
 
 
+def _stored(entry: dict[str, Any]) -> str:
+    return entry["stored"] or entry.get("original", "")
+
+
+def _is_kept(entry: dict[str, Any]) -> bool:
+    return str(entry["name"]).startswith(KEPT)
+
+
 def _key(kind: str, entry: dict[str, Any]) -> Any:
     name = str(entry.get("name"))
     return (name, entry.get("digest")) if kind == "resources" else name
-
-
-class DocumentWriter(RunWriter):
-    """A run of which all but output, metrics and files is said by changes to its `Documents`.
-
-    The changes are kept until they are written: when somebody else wrote meanwhile, they are made once more.
-    """
-
-    documents: Documents
-    _changes: list[tuple[str, tuple[Any, ...], dict[str, Any]]]
-
-    def change(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Make one change to the documents, see `Documents`."""
-        getattr(self.documents, name)(*args, **kwargs)
-        self._changes.append((name, args, kwargs))
-
-    def opened(self, writer: str, host: Any, version: Any) -> None:
-        self.change("opened", writer, host, version)
-
-    def described(
-        self, status: str, moment: datetime, ex_info: Any, command: str, host_info: Any, config: Any, meta_info: Any
-    ) -> None:
-        self.change("describe", status, moment, ex_info, command, host_info, config, meta_info)
-
-    def resumed(self, moment: datetime) -> None:
-        self.change("resumed", moment)
-
-    def facts(self, topic: str, facts: Any) -> None:
-        self.change("facts", topic, facts)
-
-    def beat(self, moment: datetime, info: Any, result: Any) -> None:
-        self.change("beat", moment, info, result)
-
-    def annotated(self, tags: list[str] | None, notes: str | None) -> None:
-        self.change("annotate", tags, notes)
-
-    def finished(self, status: str, moment: datetime, **more: Any) -> None:
-        self.change("ended", status, moment, **more)
-
-    def unknown(self, payload: dict[str, Any]) -> None:
-        self.change("unknown", payload)
 
 
 class RunFolder(DocumentWriter):
@@ -304,7 +282,7 @@ class RunFolder(DocumentWriter):
         """Go on with a folder that exists, whoever wrote it."""
         with _atomic.Lock(path):
             folder = cls(path, basedir, Documents.read(path), shared)
-            folder._written = _signature(os.path.join(path, EXTENSION))
+            folder._written = _atomic.signature(os.path.join(path, EXTENSION))
             folder._mend_metrics()
         return folder
 
@@ -420,7 +398,7 @@ class RunFolder(DocumentWriter):
         if not (self._changes or self._output or self._metrics or self._missed_changed):
             return
         with _atomic.Lock(self.path):
-            if self._written is not None and _signature(self.file(EXTENSION)) != self._written:
+            if self._written is not None and _atomic.signature(self.file(EXTENSION)) != self._written:
                 self._merge()
             self._flush_metrics()
             self._flush_output()
@@ -453,32 +431,12 @@ class RunFolder(DocumentWriter):
                 continue
             content = getattr(documents, name)
             if name == "run":
-                content = self._sacred_run()
+                content = documents.sacreds_run(lambda path: os.path.join(self.basedir, path))
             elif name == "info" and not content and not os.path.exists(self.file(FILES["info"])):
                 continue
             text = plainjson.dumps(content, sort_keys=True, indent=2, allow_nan=False)
             self._write(FILES[name], text.encode())
             documents.dirty.discard(name)
-
-    def _sacred_run(self) -> dict[str, Any]:
-        """Return run.json, with the files where Sacred's readers look for them."""
-        run, files = dict(self.documents.run), self.documents.capture["files"]
-        sources = [
-            [entry["name"], entry["stored"] or entry.get("original", "")]
-            for entry in files["sources"]
-            if not str(entry["name"]).startswith(KEPT)
-        ]
-        if run.get("status") == "QUEUED":
-            if sources:
-                run["experiment"] = {**run["experiment"], "sources": sources}
-            return run
-        run["experiment"] = {**run.get("experiment", {}), "sources": sources}
-        run["resources"] = [
-            [entry["name"], os.path.join(self.basedir, entry["stored"] or entry.get("original", ""))]
-            for entry in files["resources"]
-        ]
-        run["artifacts"] = [entry["stored"] for entry in files["artifacts"]]
-        return run
 
     def _write_extension(self) -> None:
         capture = self.documents.capture
@@ -495,7 +453,7 @@ class RunFolder(DocumentWriter):
         dump = plainjson.encoder(sort_keys=True, allow_nan=False)
         lines = ",\n".join(f"{dump(key)}: {dump(capture[key])}" for key in sorted(capture))
         self._write(EXTENSION, f"{{\n{lines}\n}}\n".encode())
-        self._written = _signature(self.file(EXTENSION))
+        self._written = _atomic.signature(self.file(EXTENSION))
         self.documents.dirty.discard("capture")
 
     def _write(self, name: str, data: bytes) -> None:
@@ -511,7 +469,7 @@ class RunFolder(DocumentWriter):
         descriptor = self._open(OUTPUT)
         try:
             size = os.fstat(descriptor).st_size
-            for offset, data in _joined(self._output):
+            for offset, data in joined(self._output):
                 start = size if offset is None else min(offset, size)
                 _atomic.write_at(descriptor, data, start)
                 if start + len(data) < size:
@@ -590,26 +548,3 @@ class RunFolder(DocumentWriter):
             if not os.path.exists(path):
                 take()
         self._blobs.clear()
-
-
-def _joined(output: list[tuple[int | None, bytes]]) -> list[tuple[int | None, bytes]]:
-    """Join pieces of output that follow each other, so that they are written at once."""
-    joined: list[tuple[int | None, list[bytes], int]] = []
-    for offset, data in output:
-        if joined:
-            first, parts, size = joined[-1]
-            if offset is None or (first is not None and offset == first + size):
-                parts.append(data)
-                joined[-1] = (first, parts, size + len(data))
-                continue
-        joined.append((offset, [data], len(data)))
-    return [(offset, b"".join(parts)) for offset, parts, _ in joined]
-
-
-def _signature(path: str) -> tuple[int, ...]:
-    """Return what changes when a file is replaced."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return ()
-    return (found.st_ino, found.st_mtime_ns, found.st_size)

@@ -10,6 +10,7 @@ import os
 
 from capture import plainjson
 from capture.observers import _atomic
+from capture.observers._writing import joined
 from capture.records import summarize
 
 TYPE_CHECKING = False
@@ -116,7 +117,7 @@ class Streams:
 
     def _write_output(self) -> None:
         """Write piece by piece; one that a full disk cut off is taken back, and written when this is called again."""
-        self._output = _joined(self._output)
+        self._output = joined(self._output)
         descriptor = self._open(OUTPUT)
         try:
             size = os.fstat(descriptor).st_size
@@ -207,17 +208,3 @@ def extend_summary(
             for name, column in columns.items():
                 new[name] = summarize(column, begin, new.get(name))
     return new, start, places
-
-
-def _joined(output: list[tuple[int | None, bytes]]) -> list[tuple[int | None, bytes]]:
-    """Join pieces of output that follow each other, so that they are written at once."""
-    joined: list[tuple[int | None, list[bytes], int]] = []
-    for offset, data in output:
-        if joined:
-            first, parts, size = joined[-1]
-            if offset is None or (first is not None and offset == first + size):
-                parts.append(data)
-                joined[-1] = (first, parts, size + len(data))
-                continue
-        joined.append((offset, [data], len(data)))
-    return [(offset, b"".join(parts)) for offset, parts, _ in joined]

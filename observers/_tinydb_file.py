@@ -39,15 +39,6 @@ _dump = plainjson.encoder((",", ":"), allow_nan=False)
 Signature = tuple[int, ...]
 
 
-def signature(path: str) -> Signature:
-    """Return what changes when a file is replaced or written; () if it is not there."""
-    try:
-        found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-    return (found.st_ino, found.st_mtime_ns, found.st_size)
-
-
 def dump_entry(entry: Mapping[str, Any]) -> bytes:
     """Return an entry as it is stored, on one line, what tells one run from another in front."""
     first = {name: entry[name] for name in ("_id", "format", "capture") if name in entry}

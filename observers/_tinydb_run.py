@@ -16,10 +16,9 @@ from capture.codec import decode, encode
 from capture.errors import ObserverError
 from capture.observers import _atomic
 from capture.observers._streams import METRICS, OUTPUT, Streams, extend_summary
-from capture.observers._tinydb_file import signature
 from capture.observers._tinydb_store import FORMAT, TinyStore, has_ended, read_json
 from capture.observers._tinydb_values import handle, stored_time, to_stored
-from capture.observers._writing import Blob, RunWriter
+from capture.observers._writing import Blob, DocumentWriter
 from capture.records import KEPT, experiment_facts
 
 TYPE_CHECKING = False
@@ -70,7 +69,7 @@ class Entry:
         if version is not None:
             self.own["version"] = encode(version)
 
-    def described(
+    def describe(
         self, status: str, moment: datetime, ex_info: Any, command: str, host_info: Any, config: Any, meta_info: Any
     ) -> None:
         experiment = to_stored(ex_info)
@@ -110,7 +109,7 @@ class Entry:
         self.data.update(heartbeat=stored_time(moment), info=to_stored(info), result=to_stored(result))
         self._time("heartbeat", moment)
 
-    def finished(self, status: str, moment: datetime, **more: Any) -> None:
+    def ended(self, status: str, moment: datetime, **more: Any) -> None:
         self.data.update(status=to_stored(status), stop_time=stored_time(moment))
         self.data.update({name: to_stored(value) for name, value in more.items()})
         self._time("stopped", moment)
@@ -122,7 +121,7 @@ class Entry:
         if anew:
             self.data["experiment"] = {**self.data.get("experiment", {}), **to_stored(anew)}
 
-    def annotated(self, tags: list[str] | None, notes: str | None) -> None:
+    def annotate(self, tags: list[str] | None, notes: str | None) -> None:
         if tags is not None:
             self.own["tags"] = encode(list(tags))
         if notes is not None:
@@ -184,7 +183,7 @@ def _as_sacred(kind: str, file: dict[str, Any]) -> list[Any]:
     return [*names, file["id"], handle(file["id"])]
 
 
-class TinyRun(RunWriter):
+class TinyRun(DocumentWriter):
     """One run that is being written.
 
     Parameters
@@ -200,7 +199,7 @@ class TinyRun(RunWriter):
     def __init__(self, store: TinyStore, name: str, entry: Entry, written: tuple[int, ...] = ()) -> None:
         own = entry.own
         super().__init__(decode(entry.data["_id"]), decode(own.get("uid", "")), own.get("seqs"), own.get("missed"))
-        self.store, self.name, self.entry = store, name, entry
+        self.store, self.name, self.documents = store, name, entry
         self.path = os.path.join(store.runs, name)
         self._written = written
         self._own: set[str] = set()  # the writers that speak through this object
@@ -216,7 +215,7 @@ class TinyRun(RunWriter):
     def open(cls, store: TinyStore, name: str, entry_id: Any) -> TinyRun | None:
         """Go on with a run that exists, whoever wrote it; None if it has no entry (yet)."""
         with _atomic.Lock(os.path.join(store.runs, name)):
-            written = signature(store.place(name))
+            written = _atomic.signature(store.place(name))
             data = store.load(name, entry_id)
             return None if data is None else cls(store, name, Entry(data, _read_facts(store, name)), written)
 
@@ -234,41 +233,12 @@ class TinyRun(RunWriter):
         self._missed_changed = self._missed_changed or seq in self.missed.get(writer, ())
         super().stored(writer, seq)
 
-    def change(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Make one change to the entry, see `Entry`."""
-        getattr(self.entry, name)(*args, **kwargs)
-        self._changes.append((name, args, kwargs))
-
     def adopt(self, uid: str | None) -> None:
         """Go on with a queued run as the one of `uid`."""
         self.change("adopted", uid or "")
         self.seqs.clear()
         self.missed.clear()
         self.uid = uid
-
-    def opened(self, writer: str, host: Any, version: Any) -> None:
-        self.change("opened", writer, host, version)
-
-    def described(self, status: str, moment: datetime, *described: Any) -> None:
-        self.change("described", status, moment, *described)
-
-    def resumed(self, moment: datetime) -> None:
-        self.change("resumed", moment)
-
-    def facts(self, topic: str, facts: Any) -> None:
-        self.change("facts", topic, facts)
-
-    def beat(self, moment: datetime, info: Any, result: Any) -> None:
-        self.change("beat", moment, info, result)
-
-    def annotated(self, tags: list[str] | None, notes: str | None) -> None:
-        self.change("annotated", tags, notes)
-
-    def finished(self, status: str, moment: datetime, **more: Any) -> None:
-        self.change("finished", status, moment, **more)
-
-    def unknown(self, payload: dict[str, Any]) -> None:
-        self.change("unknown", payload)
 
     def output(self, text: str, offset: int | None) -> None:
         self._streams.add_output(text, offset)
@@ -311,7 +281,7 @@ class TinyRun(RunWriter):
             self._blobs.clear()
             self._changes.clear()
             self._missed_changed = False
-            self._unsettled = has_ended(self.entry.data)
+            self._unsettled = has_ended(self.documents.data)
         if self._unsettled:
             if not self.store.settle_in_time():  # then it lies in `live` alone
                 _atomic.sync(self.store.place(self.name))
@@ -319,9 +289,9 @@ class TinyRun(RunWriter):
 
     def _write(self) -> None:
         place = self.store.place(self.name)
-        if signature(place) != self._written:
+        if _atomic.signature(place) != self._written:
             self._merge()
-        entry, streams, ended = self.entry, self._streams, has_ended(self.entry.data)
+        entry, streams, ended = self.documents, self._streams, has_ended(self.documents.data)
         streams.write()
         self._note_places()
         if ended:
@@ -339,7 +309,7 @@ class TinyRun(RunWriter):
         Of other writers, the entry knows more than we do. Measurements that one of them wrote, and has not noted yet,
         are in the summary from now on: should it die first, its heir must not take them for missing.
         """
-        own = self.entry.own
+        own = self.documents.own
         seqs = own["seqs"] = {**own.get("seqs", {}), **{name: self.seqs[name] for name in self._own & self.seqs.keys()}}
         missed = {**own.pop("missed", {}), **{name: sorted(self.missed.get(name, ())) for name in self._own}}
         missed = {name: places for name, places in missed.items() if places}
@@ -356,12 +326,12 @@ class TinyRun(RunWriter):
 
     def _merge(self) -> None:
         """Another writer stored something, or settled the run: take over its entry and make our changes again."""
-        data = self.store.load(self.name, self.entry.data["_id"])
+        data = self.store.load(self.name, self.documents.data["_id"])
         if data is not None:
-            self.entry = Entry(data, _read_facts(self.store, self.name))
+            self.documents = Entry(data, _read_facts(self.store, self.name))
             for name, args, kwargs in self._changes:
-                getattr(self.entry, name)(*args, **kwargs)
-        for writer, seq in self.entry.own.get("seqs", {}).items():
+                getattr(self.documents, name)(*args, **kwargs)
+        for writer, seq in self.documents.own.get("seqs", {}).items():
             if writer not in self._own:
                 self.seqs[writer] = seq
 

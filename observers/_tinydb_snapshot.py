@@ -7,7 +7,8 @@ import re
 
 from capture import plainjson
 from capture.codec import decode
-from capture.observers._tinydb_file import key_of, read_lines, signature
+from capture.observers import _atomic
+from capture.observers._tinydb_file import key_of, read_lines
 from capture.observers._tinydb_store import TinyStore
 from capture.observers._tinydb_values import moment
 
@@ -133,9 +134,9 @@ class Snapshot:
 
     def _has_read(self) -> bool:
         """Read what changed; false if a run moved meanwhile, from a file that was not read yet into one that was."""
-        live = [(path, signature(path)) for path in self._store.live_files()]
-        binned = [(path, signature(path)) for path in self._store.binned_files()]
-        metadata = signature(self._store.metadata)
+        live = [(path, _atomic.signature(path)) for path in self._store.live_files()]
+        binned = [(path, _atomic.signature(path)) for path in self._store.binned_files()]
+        metadata = _atomic.signature(self._store.metadata)
         state = (live, binned, metadata)
         if state == self._state:
             return True

@@ -27,7 +27,7 @@ from capture._version import __version__
 from capture.errors import ObserverError, RecordError
 from capture.locks import LocksUnsupportedError, try_lock, unlock
 from capture.observers import _atomic, _labels, _names
-from capture.observers._tinydb_file import NAME, dump_entry, key_of, read_lines, rewrite, signature
+from capture.observers._tinydb_file import NAME, dump_entry, key_of, read_lines, rewrite
 from capture.observers._writing import log
 
 TYPE_CHECKING = False
@@ -195,7 +195,7 @@ class TinyStore:
 
     def _reserve_foreign(self) -> None:
         """Take the ids of runs that others put into ``metadata.json`` since we looked last: no run gets them."""
-        now = signature(self.metadata)
+        now = _atomic.signature(self.metadata)
         if not now or self._seen() == now:
             return
         try:
@@ -281,7 +281,7 @@ class TinyStore:
         """Write the entry of a run, but not into ``metadata.json``; return the file's signature."""
         place = self.place(name)
         _atomic.write(place, dump_entry(entry) + b"\n", self.shared)
-        return signature(place)
+        return _atomic.signature(place)
 
     def settle_in_time(self) -> bool:
         """Settle, unless that was done a moment ago and would cost much; then it is done with the next run that ends.
@@ -333,7 +333,7 @@ class TinyStore:
         numbers: dict[bytes, int] = {}
         done: list[tuple[str, tuple[int, ...]]] = []
         for path in self.live_files():
-            known = signature(path)
+            known = _atomic.signature(path)
             try:
                 entry = read_json(path)
             except RecordError as error:  # a power cut may leave an empty one, which is no matter of the other runs
@@ -352,18 +352,18 @@ class TinyStore:
         for path, known in done:
             # A writer that has more to say replaces the file under this lock.
             with _atomic.Lock(os.path.join(self.runs, os.path.basename(path)[: -len(".json")])):
-                if signature(path) == known:
+                if _atomic.signature(path) == known:
                     _atomic.remove(path)
 
     def rewrite(self, changes: Changes, numbers: dict[bytes, int] | None = None) -> None:
         """Change ``metadata.json``; whoever calls holds the lock."""
         for folder in (self.root, self.live):
             remove_leftovers(folder)
-        before = signature(self.metadata)
+        before = _atomic.signature(self.metadata)
         known = not before or self._seen() == before
         rewrite(self.metadata, changes, numbers or {}, self.shared)
         if known:  # else there may be runs of others in it, at which the next that starts looks
-            self._see(signature(self.metadata))
+            self._see(_atomic.signature(self.metadata))
 
     def live_files(self) -> list[str]:
         """Return the paths of the entries that lie in ``live``."""

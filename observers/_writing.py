@@ -210,6 +210,47 @@ class RunWriter:
         self._followed = len(text)
 
 
+class DocumentWriter(RunWriter):
+    """A run of which all but output, metrics and files is said by changes to `documents`, what is known of it.
+
+    The changes are kept until they are written: when somebody else wrote meanwhile, they are made once more.
+    """
+
+    documents: Any  #: has a method for each change: `opened`, `describe`, `resumed`, `facts`, `beat`, and so on
+    _changes: list[tuple[str, tuple[Any, ...], dict[str, Any]]]
+
+    def change(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Make one change to what is known of the run."""
+        getattr(self.documents, name)(*args, **kwargs)
+        self._changes.append((name, args, kwargs))
+
+    def opened(self, writer: str, host: Any, version: Any) -> None:
+        self.change("opened", writer, host, version)
+
+    def described(
+        self, status: str, moment: datetime, ex_info: Any, command: str, host_info: Any, config: Any, meta_info: Any
+    ) -> None:
+        self.change("describe", status, moment, ex_info, command, host_info, config, meta_info)
+
+    def resumed(self, moment: datetime) -> None:
+        self.change("resumed", moment)
+
+    def facts(self, topic: str, facts: Any) -> None:
+        self.change("facts", topic, facts)
+
+    def beat(self, moment: datetime, info: Any, result: Any) -> None:
+        self.change("beat", moment, info, result)
+
+    def annotated(self, tags: list[str] | None, notes: str | None) -> None:
+        self.change("annotate", tags, notes)
+
+    def finished(self, status: str, moment: datetime, **more: Any) -> None:
+        self.change("ended", status, moment, **more)
+
+    def unknown(self, payload: dict[str, Any]) -> None:
+        self.change("unknown", payload)
+
+
 class Heartbeat:
     """The hook `heartbeat_event`, which takes Sacred's ``captured_out`` without declaring it.
 
@@ -604,3 +645,17 @@ def log() -> Any:
     import logging
 
     return logging.getLogger("capture.observers")
+
+
+def joined(output: list[tuple[int | None, bytes]]) -> list[tuple[int | None, bytes]]:
+    """Join pieces of output that follow each other, so that they are written at once."""
+    pieces: list[tuple[int | None, list[bytes], int]] = []
+    for offset, data in output:
+        if pieces:
+            first, parts, size = pieces[-1]
+            if offset is None or (first is not None and offset == first + size):
+                parts.append(data)
+                pieces[-1] = (first, parts, size + len(data))
+                continue
+        pieces.append((offset, [data], len(data)))
+    return [(offset, b"".join(parts)) for offset, parts, _ in pieces]

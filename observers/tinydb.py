@@ -13,7 +13,6 @@ import os
 import time
 
 from capture.observers import _atomic
-from capture.observers._tinydb_file import signature
 from capture.observers._tinydb_run import VERSION, Entry, TinyRun
 from capture.observers._tinydb_store import PRIVATE, TinyStore
 from capture.observers._writing import StoreObserver
@@ -154,7 +153,7 @@ class TinyDbObserver(StoreObserver):
     @property
     def run_entry(self) -> dict[str, Any] | None:
         """The entry of the run that was told of last."""
-        return None if self._last is None else self._last.entry.document()
+        return None if self._last is None else self._last.documents.document()
 
     # Runs.
 
@@ -176,7 +175,7 @@ class TinyDbObserver(StoreObserver):
         name, label, takes_over = noted
         run = TinyRun.open(store, name, label)
         if run is not None and takes_over and run.uid != uid:  # a process died between taking the label and saying so
-            return self._take_over(store, run.label, uid, replaces=run.entry.data.get("status") != "QUEUED")
+            return self._take_over(store, run.label, uid, replaces=run.documents.data.get("status") != "QUEUED")
         if run is None:
             from capture.codec import decode
 
@@ -198,7 +197,7 @@ class TinyDbObserver(StoreObserver):
         name, label = taken or store.take_label(None)  # there is always a next number
         run = _new_run(store, name, label, uid)
         if uid is not None:
-            store.note_uid(uid, name, run.entry.data["_id"])
+            store.note_uid(uid, name, run.documents.data["_id"])
         return run
 
     def _take_over(self, store: TinyStore, asked: Any, uid: str | None, replaces: bool = False) -> TinyRun | None:
@@ -209,7 +208,7 @@ class TinyDbObserver(StoreObserver):
         entry_id = encode(as_label(asked))
         name = name_of(entry_id)
         run = TinyRun.open(store, name, entry_id)
-        if run is None or (run.entry.data.get("status") != "QUEUED" and not replaces):
+        if run is None or (run.documents.data.get("status") != "QUEUED" and not replaces):
             return None
         if not replaces and not store.take_once(name, uid):  # of several that want it, one succeeds
             return None
@@ -219,8 +218,8 @@ class TinyDbObserver(StoreObserver):
             store.note_uid(uid, name, entry_id, takes_over=True)
         if replaces:
             store.clear(name)
-            entry = Entry.new(run.label, uid or "", run.entry.own.get("created") or _now())
-            run = TinyRun(store, name, entry, signature(store.place(name)))
+            entry = Entry.new(run.label, uid or "", run.documents.own.get("created") or _now())
+            run = TinyRun(store, name, entry, _atomic.signature(store.place(name)))
         else:
             run.adopt(uid)
         return run
