@@ -16,7 +16,7 @@ from capture.wording import aligned, fitted, uncoloured, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import IO, Any
 
     #: row and column, from 0 -> the style of that cell
@@ -436,11 +436,3 @@ class progress:
         if self._is_shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
             self._is_shown = False
-
-
-def iterate(items: Iterable[Any], text: str, total: int | None = None) -> Iterator[Any]:
-    """Yield the items, and show how many there were so far."""
-    with progress(text, total) as line:
-        for item in items:
-            yield item
-            line.advance()

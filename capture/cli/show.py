@@ -21,6 +21,7 @@ from capture.cli._console import (
 )
 from capture.cli._run_table import Row
 from capture.filters import MISSING
+from capture.query._config_differences import CHOSEN
 from capture.query.columns import flat
 from capture.wording import EXACT, format_duration, format_exact, format_size, format_time, format_value, visible
 
@@ -58,8 +59,6 @@ _FEW = 12  #: files of a kind, and metrics, that the page lists
 _LAST_LINES = 10  #: of the output, on the page
 _TRACE_LINES = 30  #: of a traceback, on the page
 _SHORT = 12  #: digits of a digest
-#: how the origin of an entry begins that is none of the defaults
-_CHOSEN = ("command line", "config_updates", "config updates", "named config", "update", "queued run")
 
 
 def run(arguments: dict[str, Any]) -> int:
@@ -245,7 +244,7 @@ def _entries(run: StoredRun) -> list[tuple[str, Any, str, bool]]:
     entries = []
     for name, value in leaves.items():
         origin = _origin(origins, name)
-        is_changed = origin.startswith(_CHOSEN) or _is_within(name, updated)
+        is_changed = origin.startswith(CHOSEN) or _is_within(name, updated)
         entries.append((name, value, origin, is_changed))
     return entries
 

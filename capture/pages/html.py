@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 
 from capture.pages.looks import SCRIPT, STYLE
+from capture.query._images import image_type
 from capture.wording import visible
 
 TYPE_CHECKING = False
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
 
 #: elements without an end tag
 _VOID = frozenset(("br", "hr", "img", "input", "link", "meta", "wbr"))
-
-#: images by what their bytes begin with; SVG is not among them, since it is a document that can hold scripts
-IMAGE_TYPES: tuple[tuple[bytes, str], ...] = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
 
 
 class Html(str):
@@ -113,19 +106,6 @@ def _attribute(name: str, value: Any) -> str:
     if name == "src" and not str(value).startswith("data:image/"):
         raise ValueError(f"an image lies in the page itself, as data:image/...; got {value!r:.80}")
     return f" {name}" if value is True else f' {name}="{escape(value)}"'
-
-
-def image_type(data: bytes) -> str | None:
-    """Return the type of an image that may be shown, by its first bytes; None for everything else.
-
-    Examples
-    --------
-    >>> image_type(b"GIF89a..."), image_type(b"<svg onload=...>")
-    ('image/gif', None)
-    """
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for start, kind in IMAGE_TYPES if data.startswith(start)), None)
 
 
 def image(data: bytes, name: str) -> Html:

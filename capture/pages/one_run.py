@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from capture.filters import MISSING
 from capture.pages.comparison import curves_of
-from capture.pages.html import Cell, element, folded, image, image_type, table, together
+from capture.pages.html import Cell, element, folded, image, table, together
 from capture.pages.values import LONGEST, as_text, as_words, at, cut
+from capture.query._images import image_type
 from capture.wording import EXACT, NOTHING, counted, format_duration, format_size, format_value, printed
 
 TYPE_CHECKING = False

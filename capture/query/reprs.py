@@ -9,6 +9,7 @@ import html
 
 from capture.errors import CaptureError
 from capture.filters import MISSING, lookup
+from capture.query._images import image_type
 from capture.query.columns import flat, short_names, table_of, varying
 from capture.query.grouping import is_number
 from capture.query.known import states_of
@@ -49,13 +50,6 @@ _POINTS = 120  #: of a sparkline
 _ENTRIES, _METRICS, _FILES = 500, 30, 100  #: that a run shows; the others are counted
 _OPEN = 40  #: entries of a configuration; a longer one is folded
 
-#: images by what their bytes begin with: a file is shown as what it is, not as what it is called
-_IMAGES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
 _COLOURS = {
     "COMPLETED": "#1a7f37",
     "FAILED": "#cf222e",
@@ -347,13 +341,6 @@ def file_bundle(file: RunFile) -> dict[str, Any]:
     else:
         body = _pre(short)
     return {"text/plain": f"{plain}\n{visible(short, lines=True)}", "text/html": caption + body}
-
-
-def image_type(data: bytes) -> str | None:
-    """Return the type of an image by its first bytes; None for all else, SVG too."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for start, kind in _IMAGES if data.startswith(start)), None)
 
 
 def _image_bundle(plain: str, caption: str, kind: str, data: bytes) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 
 from capture.pages import html
-from capture.pages.html import Cell, Html, element, escape, image, image_type, page, table, together
+from capture.pages.html import Cell, Html, element, escape, image, page, table, together
 from capture.pages.looks import SCRIPT, STYLE
+from capture.query._images import image_type
 from capture.wording import visible
 from tests.pages.checking import NASTY, Page, read, texts
 
