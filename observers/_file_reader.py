@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from capture import plainjson
-from capture.codec import decode, loads
+from capture.codec import decode, is_untagged, loads
 from capture.errors import RecordError
 from capture.filters import MISSING
 from capture.observers import _labels
@@ -366,12 +366,20 @@ class _Page:
 
     def __init__(self, index: FileIndex, names: list[str]) -> None:
         self._index, self._names = index, names
+        self._parsed: dict[str, dict[str, Any]] = {}
         self.rows: dict[str, dict[str, Any]] = index.rows(names)
         stale = index.overwritten(self.rows)
         if stale:
             index.forget(stale)
             for name in stale:
                 del self.rows[name]
+
+    def parsed(self, name: str, column: str) -> Any:
+        """Return what the JSON in a column of a run says; its text if that is damaged, or was asked for before."""
+        if column not in self._parsed:
+            texts = {each: row[column] for each, row in self.rows.items() if row[column] is not None}
+            self._parsed[column] = dict(zip(texts, plainjson.loads_each(texts.values())))
+        return self._parsed[column].pop(name, self.rows[name][column])
 
     def column(self, name: str, column: str) -> Any:
         """Return what the index has of a run in a further column; KeyError if it does not know the run any more."""
@@ -393,17 +401,18 @@ class _IndexedFolder(_LocalFolder):
         self._more: Any = None
 
     def known(self, name: str) -> Any:
-        if name == "status" or name == "command":
-            found = self._row[name]
-            return MISSING if found is None else found
+        if name in _KNOWN:
+            if self._more is None:
+                if self._row["more"] is None:
+                    return MISSING
+                found = self._page.parsed(self._row["name"], "more")
+                self._more = plainjson.loads(found) if isinstance(found, str) else found
+            found = self._more[name]
+            return _moment(found) if name in _TIMES and found is not None else decode(found)
         if name == "config":
-            return loads(self._row["config"])
-        if name not in _KNOWN or self._row["more"] is None:
-            return MISSING
-        if self._more is None:
-            self._more = plainjson.loads(self._row["more"])
-        found = self._more[name]
-        return _moment(found) if name in _TIMES and found is not None else decode(found)
+            return self._decoded("config")
+        found = self._row[name] if name == "status" or name == "command" else None
+        return MISSING if found is None else found
 
     def part(self, name: str) -> Any:
         if name not in self._parts:
@@ -417,7 +426,13 @@ class _IndexedFolder(_LocalFolder):
         return self._parts[name]
 
     def summary(self) -> Mapping[str, dict[str, Any]]:
-        return loads(self._row["summary"])
+        return self._decoded("summary")
+
+    def _decoded(self, column: str) -> Any:
+        data = self._page.parsed(self._row["name"], column)
+        if isinstance(data, str):
+            return loads(data)
+        return data if is_untagged(self._row[column]) else decode(data)
 
 
 def _moment(text: str) -> datetime:

@@ -117,7 +117,7 @@ def table_of(runs: Sequence[RunRecord], columns: Sequence[str] | None = None) ->
 
 
 def _whole_table(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
-    table: dict[str, list[Any]] = {name: [lookup(record, name) for record in records] for name in LEADING}
+    table: dict[str, list[Any]] = {name: [getattr(record, name) for record in records] for name in LEADING}
     _take_apart([record.config for record in records], "config", table)
     summaries = [record.summary for record in records]
     for name in dict.fromkeys(name for summary in summaries for name in summary):
