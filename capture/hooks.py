@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
     from typing import Any, BinaryIO
 
@@ -287,12 +287,66 @@ class Reader:
     def close(self) -> None:
         """Let go of connections."""
 
+    def used_files(self, progress: Callable[[], Any] = lambda: None) -> UsedFiles | None:
+        """Return what tells which runs had to do with a file; None: all runs have to be read to know.
+
+        `progress` is called once for each run that has to be read for it.
+        """
+        return None
+
+
+class UsedFiles:
+    """Finds the runs that had to do with a file, among those that there were when it was made.
+
+    Runs are numbered in the order in which `Reader.find` yields them: 0 is the newest. Of each run there are the marks
+    that `capture.file_marks.marks_of` makes of its record. More runs than meant may be found, never fewer: who asks
+    looks at their records.
+    """
+
+    def __len__(self) -> int:
+        """Return how many runs there are."""
+        raise NotImplementedError
+
+    def labelled(self, label: str) -> list[int]:
+        """Return the runs with a label, which is one if labels are what they should be."""
+        raise NotImplementedError
+
+    def find(self, marks: Collection[int]) -> list[int]:
+        """Return the runs that have one of these marks, newest first."""
+        raise NotImplementedError
+
+    def between(self, least: int, most: int) -> list[int]:
+        """Return the runs that have a mark between two, or a folder with a file that has; newest first."""
+        raise NotImplementedError
+
+    def folders(self, marks: Collection[int]) -> set[int]:
+        """Return the marks of the folders whose lists of files have one of these marks in them."""
+        raise NotImplementedError
+
+    def always(self) -> list[int]:
+        """Return the runs whose marks are not known, newest first: they have to be looked at in any case."""
+        raise NotImplementedError
+
+    def records(self, places: Sequence[int]) -> Iterator[tuple[int, RunRecord]]:
+        """Yield number and record of some runs, in this order; without what cannot be read any more."""
+        raise NotImplementedError
+
 
 class Curator:
     """Changes what people may change in a store, and nothing else."""
 
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes; None leaves the old ones. One text in place of a list of tags is a TypeError."""
+        raise NotImplementedError
+
+    def revise(
+        self, run: Any, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]
+    ) -> None:
+        """Change tags and notes by what they are at that moment, so that nobody's change is lost to another's.
+
+        ``change(tags, notes)`` returns what they are to be, None for what stays. It is called again if somebody else was
+        faster. A curator without this has `annotate` called with what was read just before.
+        """
         raise NotImplementedError
 
     def bin(self, run: Any) -> None:

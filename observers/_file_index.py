@@ -21,6 +21,7 @@ from capture.observers._folder_record import Folder, FolderRecord
 from capture.observers._pieces import PIECES
 from capture.observers._run_folder import EXTENSION, FILES, read_document
 from capture.observers._series import LINES, read_series, summary_so_far
+from capture.observers._used_files import TABLES
 from capture.observers._writing import log
 from capture.records import RunRecord, summarize
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-VERSION = 4
+VERSION = 5
 NAME = "index.sqlite"
 _BUSY_S = 5.0
 _RACY_NS = 2_000_000_000  #: a folder changed this short ago may change again without a trace in its time
@@ -38,8 +39,8 @@ _ATTEMPTS = 5  #: to get an answer while other processes write into the index
 _SOME = 500  #: names in one question
 _BLOCK = 1 << 16  #: bytes that are read at once
 
-_TABLE = """
-CREATE TABLE runs (
+_COLUMNS_OF_RUNS = """
+(
     name TEXT PRIMARY KEY, stamp TEXT NOT NULL, label TEXT, uid TEXT, status TEXT, command TEXT,
     queue_time INTEGER, start_time INTEGER, stop_time INTEGER, heartbeat INTEGER,
     problem TEXT, config TEXT, summary TEXT, more TEXT, run TEXT, capture TEXT, measured INTEGER,
@@ -125,13 +126,13 @@ class FileIndex:
                     found[row[-1]] = dict(zip(columns, row))
         return found
 
-    def overwritten(self, rows: dict[str, dict[str, Any]]) -> list[str]:
     def all_rows(self) -> dict[str, dict[str, Any]]:
         """Return what tells of each run whether it is as it was indexed, by name."""
         with self._lock:
             rows = self._once_more(partial(self._ask, "SELECT name, marks FROM runs", ()))
         return {name: {"marks": marks} for name, marks in rows}
 
+    def overwritten(self, rows: dict[str, dict[str, Any]]) -> list[str]:
         """Return the names of those rows whose documents were written over in place since they were indexed."""
         return [name for name, row in rows.items() if row["marks"] != marks_of(f"{self._root}/{name}")]
 
@@ -146,6 +147,11 @@ class FileIndex:
             database.execute("BEGIN IMMEDIATE")
             database.executemany("UPDATE runs SET stamp = '' WHERE name = ?", [(name,) for name in names])
         self._version = None  # so that the stamps are read again
+
+    def ask(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Return what ``work(database)`` does; once more with a database in memory if the file cannot be used."""
+        with self._lock:
+            return self._once_more(lambda: work(self._open()))
 
     def _ask(self, query: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
         return self._open().execute(query, values).fetchall()
@@ -487,8 +493,9 @@ def _make(database: sqlite3.Connection) -> None:
     with database:
         database.execute("BEGIN IMMEDIATE")
         if database.execute("PRAGMA user_version").fetchone()[0] != VERSION:  # nobody else made it meanwhile
-            database.execute("DROP TABLE IF EXISTS runs")
-            database.execute(_TABLE)
+            for table, columns in {"runs": _COLUMNS_OF_RUNS, **TABLES}.items():
+                database.execute(f"DROP TABLE IF EXISTS {table}")
+                database.execute(f"CREATE TABLE {table} {columns}")
             database.execute(f"PRAGMA user_version = {VERSION}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capture.codec import decode
+from capture.codec import TAG_PREFIXES, decode
 from capture.errors import RecordError
 from capture.filters import MISSING
 from capture.observers._reading import StoredRecord
@@ -106,6 +106,12 @@ class FolderRecord(StoredRecord):
     def git(self) -> Mapping[str, Any]:
         known = self._folder.known("git")
         return super().git if known is MISSING else known
+
+    def forget_facts_but(self, topic: str) -> None:
+        """Have no other facts than these: it takes long to decode them all, and who reads many runs may need but one."""
+        facts = self._document("capture").get("facts")
+        if isinstance(facts, dict) and not any(key.startswith(TAG_PREFIXES) for key in facts):
+            self.facts = {topic: decode(facts[topic])} if topic in facts else {}
 
     def _load_field(self, name: str) -> Any:
         known = self._folder.known(name)

@@ -50,8 +50,8 @@ def run(arguments: dict[str, Any]) -> int:
         if not labels:
             raise CommandLineError(f"{store.url} holds no runs")
         with progress("reading runs", len(labels)) as shown:
-            lineage = Lineage(store, shown.advance).read()
-        graph = lineage.graph(arguments["WHAT"], up or not down, down or not up, depth, arguments["--all"])
+            lineage = Lineage(store, shown.advance)
+            graph = lineage.graph(arguments["WHAT"], up or not down, down or not up, depth, arguments["--all"])
     for each in lineage.unreadable:
         hint(visible(each))
     _show(graph, arguments)

@@ -307,12 +307,12 @@ class Crate:
         return self.add({"@id": id_, "@type": "PropertyValue", "name": name, "value": _value(value)})
 
     def _inputs(self, exported: ExportedRun, files: dict[int, Entity | None]) -> list[Entity]:
-        from capture.query._file_uses import READ
+        from capture.file_uses import READ
 
         return self._used(exported, files, "resources", READ, "read")
 
     def _outputs(self, exported: ExportedRun, files: dict[int, Entity | None]) -> list[Entity]:
-        from capture.query._file_uses import WROTE
+        from capture.file_uses import WROTE
 
         return self._used(exported, files, "artifacts", WROTE, "wrote")
 
@@ -320,7 +320,7 @@ class Crate:
         self, exported: ExportedRun, files: dict[int, Entity | None], kind: str, role: str, verb: str
     ) -> list[Entity]:
         """Return the files of a kind, and what the run read or wrote besides and is not in the crate."""
-        from capture.query._file_uses import uses_of
+        from capture.file_uses import uses_of
 
         found = [files[id(each)] for each in exported.files if each.kind == kind]
         there = {each.written.digest for each in exported.files if each.kind == kind and each.written is not None}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from capture.query._file_uses import RAN, READ, WROTE
+from capture.file_uses import RAN, READ, WROTE
 from capture.query._lineage_nodes import Edge, FileNode, RunNode, may_precede
 from capture.wording import format_size, visible
 

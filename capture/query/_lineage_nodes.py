@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from capture.file_uses import lineage_of
 from capture.filters import state_of
-from capture.query._file_uses import lineage_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from capture.query._file_uses import Use
+    from capture.file_uses import Use
     from capture.records import RunRecord
 
 

@@ -10,9 +10,23 @@ known not to have seen everything are marked.
 from __future__ import annotations
 
 import os
+from bisect import insort
 
 from capture.errors import CaptureError, RecordError
-from capture.query._file_uses import RAN, READ, WROTE, Use, entries, lineage_of, uses_of
+from capture.file_marks import (
+    FOLDER,
+    INSIDE,
+    KINDS,
+    PATH,
+    beginning_marks,
+    content_marks,
+    folder_marks,
+    mark,
+    name_mark,
+    size_mark,
+    with_kind,
+)
+from capture.file_uses import RAN, READ, WROTE, Use, entries, lineage_of, uses_of
 from capture.query._lineage_nodes import Edge, FileNode, RunNode, may_precede
 
 TYPE_CHECKING = False
@@ -20,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from capture.hooks import Reader
+    from capture.hooks import Reader, UsedFiles
     from capture.records import RunRecord, StoredFile
 
 SHORTEST = 6  #: hexadecimal digits that name a content
@@ -168,9 +182,10 @@ class Lineage:
     Parameters
     ----------
     store : Reader
-        All its runs are read, once, when something is asked first.
+        If it has an index of files, those runs are read that an answer needs; else all of them, once, when something is
+        asked first.
     progress : callable, optional
-        Called after each run.
+        Called after each run of which it has to be found out which files it used.
     """
 
     def __init__(self, store: Reader, progress: Callable[[], Any] = lambda: None) -> None:
@@ -178,12 +193,17 @@ class Lineage:
         self.runs: dict[str, RunNode] = {}
         self.unreadable: list[str] = []  #: what is said of runs that could not be read
         self._uses: dict[str, list[Use]] = {}  # by run
+        self._places: dict[str, int] = {}  # by run: 0 is the newest
+        # lists are in the order in which a store finds its runs, whatever the order in which these were read
         self._of: dict[str, dict[str, list[tuple[str, Use]]]] = {READ: {}, WROTE: {}, RAN: {}}  # by content
         self._paths: dict[str, list[tuple[str, Use]]] = {}
-        self._asides: dict[str, list[tuple[str, str]]] = {}  # by path: what else was seen of it
+        self._asides: dict[str, list[tuple[int, str, str]]] = {}  # by path: what else was seen of it
         self._undigested: dict[int, list[tuple[str, Use]]] = {}  # stored files, by size
-        self._folders: dict[str, frozenset[str]] = {}  # digests of files, by key
+        self._folders: dict[str, tuple[tuple[int, int], frozenset[str]]] = {}  # first use and files' digests, by key
         self._is_read = False
+        self._index: UsedFiles | None = None
+        self._taken: set[int] = set()  # runs that were taken from the index
+        self._asked: set[tuple[str, str]] = set()  # what the index need not be asked again
 
     # ------------------------------------------------------------------------------------------------------- reading
 
@@ -191,55 +211,107 @@ class Lineage:
         """Read all runs, unless that was done; return itself."""
         if not self._is_read:
             self._is_read = True
-            for record in getattr(self.store, "reader", self.store).find():
-                self.add(record)
+            if self._index is not None:
+                self._take(range(len(self._index)))
+                return self
+            for place, record in enumerate(getattr(self.store, "reader", self.store).find()):
+                self.add(record, place)
                 self._progress()
         return self
 
-    def add(self, record: RunRecord) -> None:
-        """Take in one run."""
+    def _prepare(self) -> None:
+        """Have the store's index at hand, or all runs."""
+        if self._is_read or self._index is not None:
+            return
+        make_index = getattr(getattr(self.store, "reader", self.store), "used_files", None)
+        self._index = None if make_index is None else make_index(self._progress)
+        if self._index is None:
+            self.read()
+        else:
+            self._take(self._index.always())
+
+    def _take(self, places: Iterable[int]) -> None:
+        """Read runs that the index names, unless that was done."""
+        new = [place for place in places if place not in self._taken]
+        if new and self._index is not None:
+            self._taken.update(new)
+            for place, record in self._index.records(new):
+                self.add(record, place)
+
+    def _take_marked(self, *marks: int) -> None:
+        """Read the runs that have one of some marks."""
+        if self._index is not None and not self._is_read:
+            self._take(self._index.find(marks))
+
+    def add(self, record: RunRecord, place: int) -> None:
+        """Take in one run; `place` is its number among the runs of the store, of which 0 is the newest."""
         try:
             run, uses, lineage = RunNode(record), uses_of(record), lineage_of(record)
         except RecordError as error:
             self.unreadable.append(f"run {record.label} cannot be read: {error}")
             return
-        self.runs[run.id], self._uses[run.id] = run, uses
-        for use in uses:
+        if self._places.get(run.id, -1) <= place:
+            self.runs[run.id], self._uses[run.id], self._places[run.id] = run, uses, place
+        for number, use in enumerate(uses):
+            use.place = (place, number)
             self._enter(run.id, use)
             for path in use.paths:
-                self._paths.setdefault(path, []).append((run.id, use))
+                _insert(self._paths.setdefault(path, []), (run.id, use))
             if use.stored is not None and use.size:
                 self._undigested.setdefault(use.size, []).append((run.id, use))
             if use.manifest is not None:
                 self._read_manifest(use)
         for entry in entries(lineage.get("nearby")):
             how = f"{entry.get('how') or 'seen'} nearby, perhaps by another process"
-            self._asides.setdefault(entry["path"], []).append((run.id, how))
+            self._asides.setdefault(entry["path"], []).append((place, run.id, how))
         for entry in entries(lineage.get("intermediates")):
-            self._asides.setdefault(entry["path"], []).append((run.id, "written, read and gone at its end"))
+            self._asides.setdefault(entry["path"], []).append((place, run.id, "written, read and gone at its end"))
 
     def _enter(self, run: str, use: Use) -> None:
-        self._of[use.role].setdefault(use.key, []).append((run, use))
+        _insert(self._of[use.role].setdefault(use.key, []), (run, use))
 
     def _read_manifest(self, use: Use) -> None:
-        if use.key in self._folders:
+        known = self._folders.get(use.key)
+        if known is not None and (known[0] <= use.place or known[1]):
+            self._folders[use.key] = (min(known[0], use.place), known[1])
             return
         try:
             files = _files_of(use)
         except (CaptureError, OSError) as error:
             self.unreadable.append(f"the list of the files in {use.path} cannot be read: {error}")
             files = []
-        self._folders[use.key] = frozenset(file["digest"] for file in files if file["digest"] and file["size"])
+        inside = frozenset(file["digest"] for file in files if file["digest"] and file["size"])
+        self._folders[use.key] = (use.place, inside)
 
     def _digest_stored(self, size: int | None) -> None:
         """Compute the digests of stored files that have none, as in records of Sacred, if they are of this size."""
-        for run, use in self._undigested.pop(size, ()) if size else ():
+        if not size:
+            return
+        if self._is_new("stored", str(size)):
+            self._take_marked(size_mark(size, "stored"))
+        for run, use in self._undigested.pop(size, ()):
             entered = self._of[use.role][use.key]
             digest = None if use.stored is None else _digest_of_stored(use.stored)
             if digest is not None:
                 entered[:] = [each for each in entered if each[1] is not use]
                 use.digest = digest
                 self._enter(run, use)
+
+    def _is_new(self, *question: str) -> bool:
+        """Say whether the index has to be asked something, and has not been so far."""
+        if self._index is None or self._is_read or question in self._asked:
+            return False
+        self._asked.add(question)  # type: ignore[arg-type]
+        return True
+
+    def _sorted_paths(self) -> list[tuple[str, list[tuple[str, Use]]]]:
+        """Return paths and what used them, in the order of the store."""
+
+        def place(each: tuple[str, list[tuple[str, Use]]]) -> tuple[tuple[int, int], int]:
+            use = each[1][0][1]
+            return use.place, use.paths.index(each[0])
+
+        return sorted(self._paths.items(), key=place)
 
     # ------------------------------------------------------------------------------------------------------ answering
 
@@ -265,7 +337,7 @@ class Lineage:
         LineageError
             If nothing that is recorded is meant, or several things are.
         """
-        self.read()
+        self._prepare()
         graph = Graph(up, down, depth)
         run = self._run_named(wanted)
         if run is not None:
@@ -285,22 +357,30 @@ class Lineage:
         return graph
 
     def _run_named(self, wanted: str) -> str | None:
-        if f"run:{wanted}" in self.runs:
+        if self._has_run(wanted):
             return f"run:{wanted}"
         if wanted != "latest" and not (wanted[:1] == "-" and wanted[1:].isdecimal()):
             return None
         return self._run(wanted)
 
     def _run(self, named: str) -> str:
-        run = f"run:{self.store.get(named).label}"
-        if run not in self.runs:
+        label = self.store.get(named).label
+        if not self._has_run(str(label)):
             raise LineageError(named, f"run {named} cannot be read:\n  " + "\n  ".join(self.unreadable))
-        return run
+        return f"run:{label}"
+
+    def _has_run(self, label: str) -> bool:
+        if self._index is not None and not self._is_read:
+            self._take(self._index.labelled(label))
+        return f"run:{label}" in self.runs
 
     def _start_at_file(self, graph: Graph, path: str) -> None:
-        known = {id(each[1]): each for name in {path, os.path.realpath(path)} for each in self._paths.get(name, ())}
+        names = dict.fromkeys((path, os.path.realpath(path)))
+        self._take_marked(*(mark(PATH, name) for name in names))
+        known = {id(each[1]): each for name in names for each in self._paths.get(name, ())}
         size = os.stat(path).st_size
         self._digest_stored(size)
+        self._take_marked(size_mark(size, "sampled"), size_mark(size, "whole"))
         candidates = [self._use_now(path, size, digest) for digest in self._digests_now(path, size)]
         now = next((use for use in candidates if self._is_known(use)), candidates[0])
         graph.start = [now.key]
@@ -330,15 +410,21 @@ class Lineage:
         return digests
 
     def _is_known(self, use: Use) -> bool:
-        return any(use.key in uses for uses in self._of.values()) or any(
-            use.digest in digests for digests in self._folders.values()
-        )
+        if any(self.first_using(use.key, role) for role in self._of):
+            return True
+        self._take_overlapping(use.key, READ)
+        self._take_overlapping(use.key, WROTE)
+        return any(use.digest in digests for _, digests in self._folders.values())
 
     def _start_at_folder(self, graph: Graph, folder: str) -> None:
         """Start at what runs knew in a folder, and is there still as they knew it."""
         inside = folder.rstrip(os.sep) + os.sep
+        if folder.rstrip(os.sep):
+            self._take_marked(*folder_marks(folder))
+        else:  # everything lies in there
+            self.read()
         changes: dict[str, str] = {}
-        for path, known in self._paths.items():
+        for path, known in self._sorted_paths():
             if path != folder and not path.startswith(inside):
                 continue
             uses = {use.key: use for _, use in known if use.role != RAN}
@@ -363,7 +449,7 @@ class Lineage:
         ]
 
     def _add_asides(self, graph: Graph, path: str) -> None:
-        for run, how in self._asides.get(path, ()):
+        for _, run, how in sorted(self._asides.get(path, ()), key=lambda aside: aside[0]):
             graph.notes.append(f"for run {self.runs[run].label} it was {how}")
 
     def _recorded(self, wanted: str) -> list[str]:
@@ -386,8 +472,10 @@ class Lineage:
         return self._with_path(wanted)
 
     def _with_digest(self, beginning: str) -> list[str]:
+        if self._index is not None and not self._is_read:
+            self._take(self._index.between(*beginning_marks(beginning)))
         keys = {key[7:] for uses in self._of.values() for key in uses if key.startswith(f"digest:{beginning}")}
-        for digests in self._folders.values():
+        for _, digests in self._folders.values():
             keys.update(digest for digest in digests if digest.startswith(beginning))
         return sorted(keys)
 
@@ -397,11 +485,13 @@ class Lineage:
 
     def _with_path(self, wanted: str) -> list[str]:
         ends = "/" + wanted.replace(os.sep, "/").removeprefix("./")
+        self._take_marked(mark(PATH, wanted), mark(PATH, os.path.abspath(wanted)))
         found = self._paths.get(wanted) or self._paths.get(os.path.abspath(wanted))
         if not found:
+            self._take_marked(name_mark(wanted), name_mark(ends))
             found = [
                 each
-                for path, known in self._paths.items()
+                for path, known in self._sorted_paths()
                 for each in known
                 if path.replace(os.sep, "/").endswith(ends) or each[1].name in (wanted, ends[1:])
             ]
@@ -422,15 +512,32 @@ class Lineage:
 
     def using(self, content: str, role: str) -> list[tuple[str, Use]]:
         """Return the runs that read, wrote or ran a content, and how."""
-        return self._of[role].get(content, [])
+        if self._is_new(role, content):
+            self._take_marked(*content_marks(KINDS[role], content))
+        return list(self._of[role].get(content, ()))
+
+    def first_using(self, content: str, role: str) -> tuple[str, Use] | None:
+        """Return the first of `using`, without having read the others."""
+        question = ("first " + role, content)
+        if self._is_new(*question) and (role, content) not in self._asked:
+            assert self._index is not None
+            for place in self._index.find(content_marks(KINDS[role], content)):
+                self._take([place])
+                known = self._of[role].get(content)
+                # a digest that was computed afterwards comes last
+                if known and not _order(known[0])[0] and known[0][1].place[0] <= place:
+                    return known[0]
+        known = self._of[role].get(content)
+        return known[0] if known else None
 
     def overlapping(self, content: str, role: str) -> Iterator[tuple[str, int]]:
         """Yield what runs read or wrote that shares files with a content, one of them being a folder; and how many."""
+        self._take_overlapping(content, role)
         if not self._folders:
             return
-        known, inside = self._of[role], self._folders.get(content)
+        known, inside = self._of[role], self._folders[content][1] if content in self._folders else None
         digest = content.removeprefix("digest:")
-        for other, digests in self._folders.items():
+        for other, (_, digests) in sorted(self._folders.items(), key=lambda folder: folder[1][0]):
             if other == content or other not in known:
                 continue
             shared = len(digests & inside) if inside is not None else int(digest in digests)
@@ -439,6 +546,30 @@ class Lineage:
         for each in inside or ():
             if f"digest:{each}" in known:
                 yield f"digest:{each}", 1
+
+    def _take_overlapping(self, content: str, role: str) -> None:
+        """Read the runs that `overlapping` tells of."""
+        if not content.startswith("digest:") or not self._is_new(f"overlapping {role}", content):
+            return
+        assert self._index is not None
+        self._take_folder(mark(FOLDER, content))
+        _, inside = self._folders.get(content, (None, frozenset()))
+        files = [f"digest:{each}" for each in inside] or [content]
+        for folder in self._index.folders([mark(INSIDE, each) for each in files]):
+            places = self._index.find([with_kind(folder, KINDS[role])])
+            if places:
+                self._take_folder(folder)
+                self._take(places)
+        if inside:
+            self._take_marked(*(mark(KINDS[role], each) for each in files))
+
+    def _take_folder(self, folder: int) -> None:
+        """Read the first run that had to do with a folder: it says where this stands among others."""
+        if self._index is not None:
+            for place in self._index.find([folder]):
+                self._take([place])
+                if any(first[0] == place and mark(FOLDER, key) == folder for key, (first, _) in self._folders.items()):
+                    return
 
     def settle(self, use: Use) -> None:
         """See to it that all that has the content of a use is known to have it."""
@@ -485,8 +616,8 @@ class _Walk:
 
     def _content(self, key: str, use: Use | None = None) -> None:
         node = self._graph.nodes.setdefault(key, FileNode(key))
-        known = self._lineage.using(key, WROTE) or self._lineage.using(key, READ) or self._lineage.using(key, RAN)
-        for each in (use, *(other for _, other in known[:1])):
+        known = next(filter(None, (self._lineage.first_using(key, role) for role in (WROTE, READ, RAN))), None)
+        for each in (use, known and known[1]):
             if each is not None:
                 node.learn(each)  # type: ignore[union-attr]
         if isinstance(node, FileNode) and node.digest is None and key.startswith("digest:"):
@@ -541,6 +672,19 @@ class _Walk:
                 if run != writer and (writer is None or may_precede(runs[writer], runs[run])):
                     self._connect(run, use)
                     yield run
+
+
+def _insert(entered: list[tuple[str, Use]], entry: tuple[str, Use]) -> None:
+    """Put a use where it belongs: in the order of the store, but those last whose digest was computed afterwards."""
+    if not entered or _order(entered[-1]) <= _order(entry):
+        entered.append(entry)
+    else:
+        insort(entered, entry, key=_order)
+
+
+def _order(entry: tuple[str, Use]) -> tuple[bool, tuple[int, int]]:
+    use = entry[1]
+    return use.stored is not None and use.digest is not None, use.place
 
 
 def sample_digest(path: str) -> str:

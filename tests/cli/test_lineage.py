@@ -127,7 +127,7 @@ def test_what_is_said_of_runs_that_cannot_be_read_moves_no_cursor(pipeline, caps
     """Paths in other people's records may hold control sequences; they are spelt out on stderr, too."""
     from capture.query import lineage
 
-    def add(self, record):
+    def add(self, record, place):
         self.unreadable.append("the list of the files in \x1b[2J cannot be read")
 
     monkeypatch.setattr(lineage.Lineage, "add", add)

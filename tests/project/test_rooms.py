@@ -26,7 +26,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
     (
         "language",
         [
-            *("errors", "codec", "dates", "events", "expressions", "filters", "records"),
+            *("errors", "codec", "dates", "events", "expressions", "file_marks", "file_uses", "filters", "records"),
             *("settings", "hooks", "secrets", "masking", "versions", "wording"),
         ],
         ["ground"],

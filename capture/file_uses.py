@@ -44,11 +44,13 @@ class Use:
     stored : StoredFile or None
         The copy, where its digest is not known but could be computed: records of Sacred.
     is_url : bool
+    place : (int, int)
+        Set by who gathers the uses of many runs: which run it is, and which of its uses.
     """
 
     __slots__ = (
         *("digest", "files", "is_url", "manifest", "mtime"),
-        *("name", "path", "real", "role", "sampled", "size", "stored"),
+        *("name", "path", "place", "real", "role", "sampled", "size", "stored"),
     )
 
     def __init__(
@@ -61,6 +63,7 @@ class Use:
         self.manifest: StoredFile | None = None
         self.stored: StoredFile | None = None
         self.sampled = self.is_url = False
+        self.place = (0, 0)
 
     @property
     def key(self) -> str:
