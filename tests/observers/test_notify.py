@@ -186,7 +186,7 @@ def test_a_url_that_apprise_does_not_know_is_logged_when_the_run_starts(caplog):
     went_on = threading.Event()
 
     def main():
-        for _ in range(400):
+        for _ in range(1200):
             if "no message to nonsense://" in caplog.text:
                 went_on.set()
                 return
