@@ -14,7 +14,7 @@ from capture.observers._writing import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 
@@ -51,6 +51,12 @@ class FileStoreCurator(Curator):
         folder = self.reader.folder(run)
         writer = RunFolder.open(folder, self.basedir, _atomic.is_shared(self.basedir))
         writer.change("annotate", tags, notes)
+        writer.flush()
+
+    def revise(self, run: Any, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
+        """Change tags and notes by what they are at that moment, see `Curator.revise`."""
+        writer = RunFolder.open(self.reader.folder(run), self.basedir, _atomic.is_shared(self.basedir))
+        writer.change("revise", change)
         writer.flush()
 
     def bin(self, run: Any) -> None:

@@ -6,11 +6,11 @@ from capture.errors import ObserverError
 from capture.hooks import Curator, check_tags
 from capture.observers._mongo_labels import Labels
 from capture.observers._mongo_moving import Mover, is_free, is_same_run
-from capture.observers._mongo_reader import MongoReader
+from capture.observers._mongo_reader import MongoReader, tags_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from capture.observers._mongo_place import Place
@@ -45,6 +45,26 @@ class MongoCurator(Curator):
         if change:
             with self.place.explained():
                 self.place.durable_runs.update_one({"_id": label}, {"$set": change})
+
+    def revise(self, run: Any, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
+        """Change tags and notes by what they are at that moment, see `Curator.revise`."""
+        label = self._reader.resolve(run)
+        with self.place.explained():
+            while True:
+                found = self.place.runs.find_one({"_id": label}, {"omniboard": 1})
+                if found is None:
+                    raise Mover(self.url, label).too_late()
+                known = found.get("omniboard")
+                known = known if isinstance(known, dict) else {}
+                tags, notes = change(tags_in(known.get("tags")), str(known.get("notes") or ""))
+                new = {"tags": tags, "notes": notes}
+                wanted = {f"omniboard.{name}": value for name, value in new.items() if value is not None}
+                as_before = [
+                    {"$eq": [{"$ifNull": [f"$omniboard.{name}", None]}, {"$literal": known.get(name)}]} for name in new
+                ]
+                mine = {"_id": label, "$expr": {"$and": as_before}}
+                if not wanted or self.place.durable_runs.update_one(mine, {"$set": wanted}).matched_count:
+                    return
 
     def bin(self, run: Any) -> None:
         """Take a run out of sight: its document moves into the collection ``capture.bin.RUNS``.

@@ -154,6 +154,13 @@ class MongoReader(StoreReader):
 
 
 
+def tags_in(stored: Any) -> list[str]:
+    """Return tags as Omniboard and others store them: a list, or one text with commas."""
+    if isinstance(stored, str):
+        return [tag.strip() for tag in stored.split(",") if tag.strip()]
+    return [str(tag) for tag in stored or ()]
+
+
 class _Group:
     """Runs of a list: who asks for more of one of them will ask for the same of the next."""
 
@@ -324,10 +331,7 @@ class _Stored:
         return [cell_json(each, self._reader.files.read) for each in self._mine["extra"]]
 
     def _tags(self) -> list[str]:
-        tags = self._document["omniboard"]["tags"]
-        if isinstance(tags, str):
-            return [tag.strip() for tag in tags.split(",") if tag.strip()]
-        return [str(tag) for tag in tags or ()]
+        return tags_in(self._document["omniboard"]["tags"])
 
     def _notes(self) -> str:
         return str(self._document["omniboard"]["notes"] or "")

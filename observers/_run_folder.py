@@ -188,6 +188,10 @@ class Documents:
             self.capture["notes"] = encode(notes)
         self.dirty.add("capture")
 
+    def revise(self, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
+        """Set tags and notes to what ``change(tags, notes)`` makes of them."""
+        self.annotate(*change(decode(self.capture.get("tags") or []), decode(self.capture.get("notes") or "")))
+
     def unknown(self, payload: Any) -> None:
         self.capture.setdefault("extra", []).append(payload)
         self.dirty.add("capture")

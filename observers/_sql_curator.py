@@ -10,10 +10,11 @@ from capture.observers import _sql_blobs
 from capture.observers import _sql_tables as tables
 from capture.observers._sql_database import Database
 from capture.observers._sql_reader import SqlReader
-from capture.observers._sql_values import stored_text, to_json
+from capture.observers._sql_values import from_json, stored_text, to_json, told_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from sqlalchemy import Connection
@@ -61,6 +62,38 @@ class SqlCurator(Curator):
             values["notes"] = stored_text(notes)
         if values:
             self._set(self._reader.resolve(run), values)
+
+    def revise(self, run: Any, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
+        """Change tags and notes by what they are at that moment, see `Curator.revise`."""
+        from sqlalchemy import select
+        from sqlalchemy.exc import IntegrityError
+
+        label, own = self._reader.resolve(run), tables.capture_run
+        try:
+            self._make_row(label)
+        except IntegrityError:  # somebody else did at the same moment
+            pass
+        with self._writing() as statements:
+            connection = statements.connection
+            mine = own.c.run == _number_of(connection, label)
+            row = connection.execute(select(own.c.tags, own.c.notes).where(mine).with_for_update()).one()
+            tags, notes = change(from_json(row.tags, []), told_text(row.notes or ""))
+            values = {} if tags is None else {"tags": to_json(list(tags))}
+            if notes is not None:
+                values["notes"] = stored_text(notes)
+            if values:
+                connection.execute(own.update().where(mine).values(values))
+
+    def _make_row(self, label: str) -> None:
+        """Give a run that Sacred wrote a row of `capture_run`."""
+        from sqlalchemy import select
+
+        own = tables.capture_run
+        with self._writing() as statements:
+            connection = statements.connection
+            number = _number_of(connection, label)
+            if connection.execute(select(own.c.run).where(own.c.run == number)).first() is None:
+                connection.execute(own.insert(), {"run": number, "layout": "sacred", "binned": False, "indexed": False})
 
     def bin(self, run: Any) -> None:
         """Take a run out of sight; `restore` brings it back.

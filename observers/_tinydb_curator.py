@@ -18,7 +18,7 @@ from capture.observers._writing import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 #: a stored file's handle, as it stands in the JSON text of an entry
@@ -46,13 +46,22 @@ class TinyDbCurator(Curator):
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes; None leaves the old ones."""
         tags = check_tags(tags)
-        label = self._reader.resolve(run)
-        self._make()
-        name, entry_id = self._place_of(label)
-        writer = TinyRun.open(self._store, name, entry_id)
-        assert writer is not None, "`resolve` found it"
+        writer = self._writer_of(run)
         writer.annotated(tags, notes)
         writer.flush()
+
+    def revise(self, run: Any, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
+        """Change tags and notes by what they are at that moment, see `Curator.revise`."""
+        writer = self._writer_of(run)
+        writer.change("revise", change)
+        writer.flush()
+
+    def _writer_of(self, run: Any) -> TinyRun:
+        label = self._reader.resolve(run)
+        self._make()
+        writer = TinyRun.open(self._store, *self._place_of(label))
+        assert writer is not None, "`resolve` found it"
+        return writer
 
     def bin(self, run: Any) -> None:
         """Take a run out of sight: its entry moves from ``metadata.json`` into ``_capture/bin``.

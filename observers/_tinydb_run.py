@@ -23,6 +23,7 @@ from capture.records import KEPT, experiment_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from typing import Any
 
@@ -127,6 +128,10 @@ class Entry:
         if notes is not None:
             self.own["notes"] = encode(notes)
 
+    def revise(self, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
+        """Set tags and notes to what ``change(tags, notes)`` makes of them."""
+        self.annotate(*change(decode(self.own.get("tags") or []), decode(self.own.get("notes") or "")))
+
     def unknown(self, payload: Any) -> None:
         self.own.setdefault("extra", []).append(payload)
 
@@ -193,10 +198,10 @@ class TinyRun(DocumentWriter):
         Of the run's folder.
     entry : Entry
     written : tuple of int
-        The signature of the file that `entry` was read from; () if it is new.
+        The signature of the file that `entry` was read from; () if it lies in ``metadata.json``, None if it is new.
     """
 
-    def __init__(self, store: TinyStore, name: str, entry: Entry, written: tuple[int, ...] = ()) -> None:
+    def __init__(self, store: TinyStore, name: str, entry: Entry, written: tuple[int, ...] | None = None) -> None:
         own = entry.own
         super().__init__(decode(entry.data["_id"]), decode(own.get("uid", "")), own.get("seqs"), own.get("missed"))
         self.store, self.name, self.documents = store, name, entry
@@ -289,7 +294,8 @@ class TinyRun(DocumentWriter):
 
     def _write(self) -> None:
         place = self.store.place(self.name)
-        if _atomic.signature(place) != self._written:
+        now = _atomic.signature(place)
+        if now != (self._written or ()) or self._written == ():  # metadata.json may have changed in any case
             self._merge()
         entry, streams, ended = self.documents, self._streams, has_ended(self.documents.data)
         streams.write()

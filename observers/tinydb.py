@@ -219,7 +219,7 @@ class TinyDbObserver(StoreObserver):
         if replaces:
             store.clear(name)
             entry = Entry.new(run.label, uid or "", run.documents.own.get("created") or _now())
-            run = TinyRun(store, name, entry, _atomic.signature(store.place(name)))
+            run = TinyRun(store, name, entry, _atomic.signature(store.place(name)) or None)
         else:
             run.adopt(uid)
         return run

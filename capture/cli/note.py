@@ -9,7 +9,7 @@ from capture.cli._arguments import chosen_store
 from capture.cli._console import hint, say
 from capture.cli._runs import can_ask, label_of
 from capture.errors import CaptureError, CommandLineError
-from capture.query.keeping import append_note, only_one
+from capture.query.keeping import append_note, revise
 from capture.wording import visible
 
 TYPE_CHECKING = False
@@ -97,15 +97,17 @@ def _content(path: str) -> bytes:
 
 def _replace(run: StoredRun, before: str, after: str) -> None:
     """Set the notes unless somebody else has changed them while they were edited."""
-    with only_one(run.store):
-        run.refresh()
-        if run.notes != before:
+
+    def change(_tags: list[str], notes: str) -> tuple[None, str]:
+        if notes != before:
             raise CaptureError(
                 f"the notes of run {run.label} were changed by somebody else meanwhile, and stay as they are now"
                 "\n  what to do:  capture note RUN shows them; add what is missing there",
                 print_traceback=False,
             )
-        run.note(after)
+        return None, after
+
+    revise(run, change)
 
 
 def edit(path: str) -> None:

@@ -10,7 +10,7 @@ from capture.records import FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from capture.filters import Filter
@@ -94,8 +94,7 @@ def _from_bin(store: Store, label: Any) -> StoredRun:
 def change_tags(run: StoredRun, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[str]:
     """Add tags to a run and take others away; return those that it has then.
 
-    The tags are read anew just before they are written. Processes of one user on one machine do that one after the
-    other, so that none loses what another has added; between machines the later writer wins.
+    What another adds or takes away at the same moment stays so, see `revise`.
 
     Parameters
     ----------
@@ -111,22 +110,45 @@ def change_tags(run: StoredRun, add: Sequence[str] = (), remove: Sequence[str] =
     """
     if not all(tag.strip() for tag in (*add, *remove)):
         raise ValueError("a tag is at least one character that is no blank")
-    with only_one(run.store):
-        run.refresh()
-        kept = [tag for tag in run.tags if tag in add or tag not in remove]
-        tags = list(dict.fromkeys((*kept, *add)))
-        if tags != run.tags:
-            run.annotate(tags=tags)
-    return tags
+
+    def change(tags: list[str], _notes: str) -> tuple[list[str] | None, None]:
+        kept = [tag for tag in tags if tag in add or tag not in remove]
+        changed = list(dict.fromkeys((*kept, *add)))
+        return (changed if changed != tags else None), None
+
+    revise(run, change)
+    return run.tags
 
 
 def append_note(run: StoredRun, text: str) -> str:
     """Add a paragraph to the notes of a run; return all of them."""
+    revise(run, lambda _tags, notes: (None, f"{notes.rstrip()}\n\n{text}" if notes.strip() else text))
+    return run.notes
+
+
+def revise(run: StoredRun, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
+    """Change tags and notes of a run by what they are at that moment, and read the run anew.
+
+    A store does that in one step, or again if somebody else was faster, whoever and wherever that is. Where it cannot,
+    tags and notes are read just before they are written, and processes of one user on one machine do that one after the
+    other.
+
+    Parameters
+    ----------
+    run : StoredRun
+    change : callable
+        ``change(tags, notes) -> (tags, notes)``: what they are to be, None for what stays. It may be called several
+        times; if it raises, nothing is changed.
+    """
     with only_one(run.store):
+        try:
+            run.store.curator.revise(run.label, change)
+        except NotImplementedError:
+            run.refresh()
+            tags, notes = change(list(run.tags), run.notes)
+            if tags is not None or notes is not None:
+                run.store.curator.annotate(run.label, tags, notes)
         run.refresh()
-        notes = f"{run.notes.rstrip()}\n\n{text}" if run.notes.strip() else text
-        run.annotate(notes=notes)
-    return notes
 
 
 def tag_counts(runs: Iterable[RunRecord]) -> dict[str, int]:
