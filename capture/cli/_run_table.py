@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from capture.query.client import StoredRun
+    from capture.query.stored_run import StoredRun
 
 #: what every run has, in the order in which it is shown
 STANDARD = ("label", "start_time", "status", "name", "duration")

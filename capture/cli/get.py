@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from capture.query.client import StoredRun
     from capture.query.files import RunFile
+    from capture.query.stored_run import StoredRun
 
 USAGE = """\
 Fetch files of a run, or list those that it has.

@@ -17,9 +17,9 @@ from capture.cli._console import (
 )
 from capture.errors import CommandLineError
 from capture.filters import MISSING
-from capture.query.client import StoredRun
 from capture.query.columns import order
 from capture.query.grouping import Spread, group, is_number, is_seed, spread
+from capture.query.stored_run import StoredRun
 from capture.wording import format_value, visible
 
 TYPE_CHECKING = False

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from capture.query.client import StoredRun
+    from capture.query.stored_run import StoredRun
     from capture.records import StoredFile
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from capture.query.client import StoredRun
+    from capture.query.stored_run import StoredRun
 
 
 class Group:

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from capture.query.client import Runs, Store, StoredRun
+    from capture.query.client import Store
     from capture.query.files import RunFile
+    from capture.query.runs import Runs
+    from capture.query.stored_run import StoredRun
     from capture.records import Series
 
 ROWS = 20  #: of a table of runs

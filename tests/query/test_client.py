@@ -21,10 +21,11 @@ from capture.errors import CaptureError, RecordError, RunNotFoundError
 from capture.expressions import ExpressionError
 from capture.filters import field
 from capture.query.asking import NotAConditionError
-from capture.query.client import NoSuchValueError, Runs, Store, StoredRun
+from capture.query.client import Runs, Store, StoredRun
 from capture.query.files import FileNotInRunError, RunFile, RunFiles, SavedAlreadyError, safe_parts
 from capture.query.grouping import spread
 from capture.query.reprs import shown
+from capture.query.stored_run import NoSuchValueError
 from capture.records import RunRecord, StoredFile, bytes_opener
 from capture.registry import make_observer
 from capture.testing.contract import uid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capture.query.client import StoredRun
+from capture.query.stored_run import StoredRun
 from capture.records import RunRecord
 
 #: what the client tells of a run on purpose as the record does, with the store's help or from its record

@@ -9,7 +9,7 @@ import pytest
 
 from capture import Experiment, open_store
 from capture.query import reprs, signs
-from capture.query.client import StoredRun
+from capture.query.stored_run import StoredRun
 from capture.records import RunRecord
 
 BEAT = datetime(2026, 1, 1, 12, 5, tzinfo=timezone.utc)
