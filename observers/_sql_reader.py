@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from capture import plainjson
 from capture.codec import decode, is_untagged
 from capture.errors import StoreNotFoundError
+from capture.file_marks import marks_of
 from capture.filters import MISSING, TIMES, fields_of
 from capture.observers import _sql_blobs, _sql_schema
 from capture.observers import _sql_tables as tables
@@ -19,17 +20,18 @@ from capture.observers._sql_query import condition
 from capture.observers._sql_values import aware_utc, from_json, key_of, stored_text, told_moment, told_text
 from capture.observers._sql_version import HEAD
 from capture.observers._writing import log
-from capture.records import KEPT, StoredFile, bytes_opener
+from capture.records import KEPT, RunRecord, StoredFile, bytes_opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from sqlalchemy import Connection
 
+    from capture.file_marks import Marked
     from capture.filters import Filter
-    from capture.records import RunRecord
+    from capture.hooks import UsedFiles
 
 _PAGE, _LARGE_PAGE = 2_000, 10_000  #: runs that are fetched at once, and where these were not all
 #: runs of a page of which more is read together, where it is asked for of one; then as many as the last says
@@ -90,6 +92,12 @@ class SqlReader(StoreReader):
                 if answer != "ok":
                     path = self._database.url.path
                     yield "problem", f"SQLite says that {path} is damaged: {answer}", f"sqlite3 {path} .recover"
+
+    def copy_problems(self, label: Any) -> Iterator[tuple[str, str, str]]:
+        """Yield kind, name and what is wrong of each copy in Sacred's tables that is not what was recorded."""
+        from capture.observers._sql_copies import copy_problems
+
+        return copy_problems(self._database, str(label))
 
     # ------------------------------------------------------------------------------------------------------ names
 
@@ -195,6 +203,37 @@ class SqlReader(StoreReader):
             if len(rows) < page:
                 return
             below, page = rows[-1].id, _PAGE if page < _PAGE else _LARGE_PAGE
+
+    def used_files(self, progress: Callable[[], Any] = lambda: None) -> UsedFiles:
+        """Return what tells which runs had to do with a file, from all that is listed of files."""
+        from capture.observers._used_files import MarkedFiles
+
+        runs: list[tuple[int, str]] = []
+        marked: list[Marked | None] = []
+        for some in _groups_of(self.candidates(None, None), _PAGE):
+            with self._database.reading() as connection:
+                own = [record._load for record in some if isinstance(record._load, _OurRun)]
+                files = _about_files(connection, own)
+            for record in some:
+                progress()
+                number = record._load.number  # type: ignore[attr-defined]
+                runs.append((number, record.label))
+                try:
+                    marked.append(marks_of(files.get(number, record)))
+                except DAMAGE as error:
+                    log().debug("the files of the run %s are not known: %s", record.label, error)
+                    marked.append(None)
+
+        def read(places: Sequence[int]) -> Iterator[tuple[int, RunRecord]]:
+            for at in range(0, len(places), 500):
+                numbered = {runs[place][0]: place for place in places[at : at + 500]}
+                query = self._base().where(tables.run.c.id.in_(list(numbered)))
+                rows = {row.id: row for row in self._rows(query)}
+                for number, place in numbered.items():
+                    if number in rows:
+                        yield place, self._record(rows[number])
+
+        return MarkedFiles([label for _, label in runs], marked, read)
 
     def _all_indexed(self) -> bool:
         """Say whether each run has its config in `capture_config`, where the database profits from knowing.
@@ -318,6 +357,34 @@ def _read_users(connection: Connection, records: list[StoredRecord]) -> None:
         name = user.get("name") if isinstance(user, dict) else None
         if name is None or isinstance(name, str):
             record.__dict__["_user"] = name
+
+
+def _groups_of(records: Iterable[StoredRecord], size: int) -> Iterator[list[StoredRecord]]:
+    from itertools import islice
+
+    records = iter(records)
+    while some := list(islice(records, size)):
+        yield some
+
+
+def _about_files(connection: Connection, runs: list[_OurRun]) -> dict[int, RunRecord]:
+    """Return records that know of files alone, and of these no more than what identifies them, by the runs' numbers."""
+    facts, files = tables.capture_fact, tables.capture_file
+    found: dict[int, RunRecord] = {run.number: RunRecord(label=run.row.run_id) for run in runs}
+    query = facts.select().with_only_columns(facts.c.run, facts.c.facts).where(facts.c.name_key == key_of("lineage"))
+    for row in _of_runs(connection, query, facts.c.run, list(found)):
+        found[row.run].facts["lineage"] = from_json(row.facts)
+    columns = files.c.run, files.c.kind, files.c.name, files.c.digest, files.c.size
+    query = files.select().with_only_columns(*columns).order_by(files.c.id)
+    databases = {run.number: run.database for run in runs}
+    for row in _of_runs(connection, query, files.c.run, list(found)):
+        record, open_blob = found[row.run], partial(_sql_blobs.open_blob, databases[row.run], row.digest)
+        stored = StoredFile(told_text(row.name), row.digest, row.size, open=open_blob)
+        if row.kind == "source":
+            record.put_source(stored)
+        else:
+            (record.resources if row.kind == "resource" else record.artifacts).append(stored)
+    return found
 
 
 def _located(path: str) -> Callable[[Any], Any]:

@@ -28,7 +28,8 @@ class Problem:
     name : str
         Of the file, or what refers to it.
     what : str
-        "changed", "size", "missing", "unreadable" or "refers to nothing".
+        "changed", "size", "missing", "unreadable" or "refers to nothing"; "copy" where the file is what it was, and its
+        copy in Sacred's tables is not.
     text : str
         The same as a sentence.
     expected, found : object
@@ -109,6 +110,7 @@ def verify(
         for kind in FILES:
             for stored in getattr(run, kind):
                 _check_file(kind, stored, found, progress, passing)
+        found.problems += _copies(run, passing)
         found.problems += _loose_references(run)
         _check_streams(run, found, passing)
     except CaptureError as error:
@@ -203,6 +205,20 @@ def _check_file(
         found.problems.append(problem)
     elif digests.expected is None:
         found.unknown.append(stored.name)
+
+
+def _copies(run: RunRecord, passing: Callable[[BaseException], bool]) -> list[Problem]:
+    """Return what is wrong with copies of files that a store keeps for tools of others, where its reader can tell."""
+    reader = getattr(getattr(run, "store", None), "reader", None)
+    if not hasattr(reader, "copy_problems"):
+        return []
+    try:
+        return [Problem(kind, name, "copy", text) for kind, name, text in reader.copy_problems(run.label)]
+    except Exception as error:  # as above
+        if passing(error):
+            raise
+        text = f"its copies for other tools cannot be read: {type(error).__name__}: {error}"
+        return [Problem("record", "", "unreadable", text)]
 
 
 def _loose_references(run: RunRecord) -> list[Problem]:

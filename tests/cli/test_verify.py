@@ -85,6 +85,44 @@ def test_missing_and_cut_files_are_found(pattern, problem, tmp_path):
     assert found(url) == [(*problem[:2], "missing")]
 
 
+@pytest.mark.parametrize(("table", "kind", "name"), [
+    ("artifact", "artifacts", "plots/loss.png"), ("resource", "resources", "/project/data/in.csv"),
+    ("source", "sources", "train.py"),
+])  # fmt: skip
+@pytest.mark.parametrize(("change", "said"), [
+    ("UPDATE {0} SET content = 'other' WHERE filename = '{1}'", "has changed"),
+    ("UPDATE {0} SET content = NULL WHERE filename = '{1}'", "has no content"),
+    ("DELETE FROM {0} WHERE filename = '{1}'", "is missing"),
+], ids=["changed", "emptied", "deleted"])  # fmt: skip
+def test_copies_in_sacreds_tables_are_compared(tmp_path, table, kind, name, change, said):
+    """Sacred's tools read them: whoever believes `verify` believes what these tools show, too."""
+    url = fill(f"sqlite:///{tmp_path}/runs.db", tmp_path, "01")
+    assert found(url) == []
+    with sqlite3.connect(tmp_path / "runs.db") as database:
+        assert database.execute(change.format(table, name)).rowcount == 1
+    [problem] = verify(open_store(url).get("1")).problems
+    assert (problem.kind, problem.name, problem.what) == (kind, name, "copy")
+    assert f"its copy in Sacred's table {table}" in problem.text and said in problem.text
+
+
+def test_files_that_sacreds_tables_do_not_hold_are_no_damage(tmp_path):
+    """Large ones are stored once."""
+    from capture.observers._sql_sacred import MAX_CONTENT
+
+    made = story(tmp_path, "01", end=False).artifact("large.bin", b"x" * (MAX_CONTENT + 1)).artifact("none", b"")
+    made.source("odd.py", "print('\x00 ä')".encode("latin-1")).complete()
+    url = f"sqlite:///{tmp_path}/runs.db"
+    tell(make_observer(url), made)
+    assert found(url) == []
+
+
+@pytest.mark.parametrize("kind", each_kind("postgres", "mariadb"))
+def test_copies_are_compared_on_servers(request, tmp_path, kind):
+    """Each has its own types for bytes and text."""
+    url = fill(request.getfixturevalue(f"{kind}_url"), tmp_path, "01")
+    assert found(url) == []
+
+
 def test_a_flipped_byte_in_sqlite_is_found(tmp_path):
     """There the bytes lie in a table."""
     url = fill(f"sqlite:///{tmp_path}/runs.db", tmp_path, "01")
@@ -97,7 +135,7 @@ def test_a_flipped_byte_in_sqlite_is_found(tmp_path):
                     flipped += changed.rowcount
     database.close()
     assert flipped, "Sacred's tables have a copy, and ours"
-    assert found(url) == [("artifacts", "plots/loss.png", "changed")]
+    assert found(url) == [("artifacts", "plots/loss.png", "changed"), ("artifacts", "plots/loss.png", "copy")]
 
 
 def test_a_flipped_byte_in_tinydb_is_found(tmp_path):
@@ -154,7 +192,7 @@ def test_a_flipped_byte_in_a_database_is_found(kind, tmp_path, request):
                     flipped += connection.execute(changed).rowcount
     database.close()
     assert flipped, "Sacred's tables have a copy, and ours"
-    assert found(url) == [("artifacts", "plots/loss.png", "changed")]
+    assert found(url) == [("artifacts", "plots/loss.png", "changed"), ("artifacts", "plots/loss.png", "copy")]
 
 
 def test_what_facts_refer_to_must_be_there(tmp_path):
