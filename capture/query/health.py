@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 
 from capture.errors import CaptureError
-from capture.wording import counted
+from capture.wording import counted, format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def _space(area: str, folder: str) -> Iterator[Finding]:
     if not os.access(folder, os.W_OK | os.X_OK):
         yield Finding("problem", area, f"{folder} cannot be written", "give yourself the right to, or name another")
     free = shutil.disk_usage(folder).free
-    text = f"{folder} has {free / 1e9:.1f} GB of free space"
+    text = f"{folder} has {format_size(free)} of free space"
     level = "problem" if free < NONE_BYTES else "warning" if free < LITTLE_BYTES else "ok"
     yield Finding(level, area, text, "make room there" if level != "ok" else "")
 
@@ -326,7 +326,7 @@ def _journal(path: str, waiting: dict[tuple[str, ...], list[str]]) -> Iterator[F
 
     name, size = os.path.basename(path), _size_of(path)
     writer = probe(path)
-    about = f"journal {name} ({size:,} bytes, writer {writer})"
+    about = f"journal {name} ({format_size(size)}, writer {writer})"
     if writer in ("alive", "missing"):
         yield Finding("ok", "state", f"{about}: a run is writing it, or it was delivered just now")
         return
@@ -363,7 +363,7 @@ def _waiting(stores: tuple[str, ...], paths: list[str]) -> Finding:
     size = sum(map(_size_of, paths))
     names = ", ".join(os.path.basename(path).removesuffix(".journal") for path in paths[:_SHOWN])
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-    what = f"{counted(len(paths), 'journal')} ({size:,} bytes, writer dead) with"
+    what = f"{counted(len(paths), 'journal')} ({format_size(size)}, writer dead) with"
     age = max(time() - _changed_at(path) for path in paths)
     old = f", for {age / 86_400:.0f} days" if age > OLD_S else ""
     runs = f" {Report(paths[0]).uid[-8:]}" if len(paths) == 1 else ""

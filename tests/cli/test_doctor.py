@@ -192,7 +192,7 @@ def test_places_without_room_or_locks_are_found(here, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(100, 99, 1_000_000))
     monkeypatch.setattr("capture.locks.try_lock", none)
-    assert any("has 0.0 GB of free space" in text for _, text in findings("store", "problem"))
+    assert any("has 1.0 MB of free space" in text for _, text in findings("store", "problem"))
     assert any("has no locks: whether a run lives" in text for _, text in findings("state", "warning"))
     assert any("has no locks" in text for _, text in findings("store", "warning"))
 
