@@ -45,7 +45,7 @@ def test_a_run_that_returns_is_completed_with_its_result_and_all_output(folder):
     assert (run["status"], run["result"]) == ("COMPLETED", {"accuracy": 0.75})
     output = folder.text()
     assert "to stdout\n" in output
-    assert output.rstrip().splitlines()[-1].startswith("INFO - script - Completed after 0:00:0")
+    assert output.rstrip().splitlines()[-1].startswith("INFO - script - Completed after 0:0")
     assert "to stdout" in done.stdout
     assert folder.json(name="metrics.json")["loss"]["values"] == [0.5]
 

@@ -388,7 +388,7 @@ def test_an_end_that_meets_a_dead_disk_is_not_waited_for(experiment, tmp_path, m
         released.set()
     for thread in threading.enumerate():
         if thread.name == "capture-watching":
-            thread.join(10)
+            thread.join(60)
     assert experiment.observers[0].names == told  # nothing comes behind the ending
 
 

@@ -444,13 +444,17 @@ def test_many_runs_leave_no_thread_and_no_descriptor(program):
         capture = start_capture(MODE, OutputLog(lambda text, offset: None))
         print(i)
         capture.stop()
-    time.sleep(0.2)
+    until = time.monotonic() + 60
+    while threading.active_count() > 1 and time.monotonic() < until:
+        time.sleep(0.01)
     assert threading.active_count() == 1, threading.enumerate()
     before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
     for i in range(50):
         capture = start_capture(MODE, OutputLog(lambda text, offset: None))
         capture.stop()
-    time.sleep(0.2)
+    until = time.monotonic() + 60
+    while threading.active_count() > 1 and time.monotonic() < until:
+        time.sleep(0.01)
     assert threading.active_count() == 1, threading.enumerate()
     if before:
         assert len(os.listdir("/proc/self/fd")) == before

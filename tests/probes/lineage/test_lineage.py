@@ -285,7 +285,7 @@ def test_watching_again_and_again_leaves_nothing_behind(here, begin):
     while time.monotonic() < deadline and threading.active_count() > before[0]:
         time.sleep(0.01)
     after = threading.active_count(), len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    assert after == before
+    assert after[0] <= before[0] and after[1] <= before[1]  # what other tests had left may have ended meanwhile
 
 
 def test_responses_that_were_not_understood_are_in_the_statement(here, begin, monkeypatch):
