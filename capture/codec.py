@@ -51,6 +51,7 @@ _SMALL_ARRAY = 1_000  #: arrays up to this many elements are stored as readable 
 _INT_MIN, _INT_MAX = -(2**63), 2**64
 #: how a key of a stored dict begins that is no key of the user's, or stands for one that is not a string
 TAG_PREFIXES = ("py/", "capture/", "json://")
+_CONTAINERS = frozenset({dict, list})
 _TAG_MARKS = ("\\", *(f'"{prefix}' for prefix in TAG_PREFIXES))  #: JSON text without one of these has no tag
 _TAG_MARKS_ENCODED = tuple(mark.encode() for mark in _TAG_MARKS)
 
@@ -457,17 +458,25 @@ def decode(data: Any, classes: Mapping[str, type] | None = None) -> Any:
     """
     kind = type(data)
     if kind is dict:
-        for key in data:
-            if key.startswith(TAG_PREFIXES):
-                return _decode_tagged(data, classes)
-        # Most values are leaves, and to call for each is what the time of reading many runs would go into.
+        if has_tag(data):
+            return _decode_tagged(data, classes)
+        # Most values are leaves, and to look at each is what the time of reading many runs would go into.
+        if _CONTAINERS.isdisjoint(map(type, data.values())):
+            return data.copy()
         return {
             key: decode(item, classes) if type(item) is dict or type(item) is list else item
             for key, item in data.items()
         }
     if kind is list:
+        if _CONTAINERS.isdisjoint(map(type, data)):
+            return data.copy()
         return [decode(item, classes) if type(item) is dict or type(item) is list else item for item in data]
     return data
+
+
+def has_tag(data: dict[str, Any]) -> bool:
+    """Say whether one of the keys of a stored dict is a tag, or stands for a key that is no text."""
+    return "/" in "".join(data) and any(key.startswith(TAG_PREFIXES) for key in data)
 
 
 def is_untagged(text: str | bytes) -> bool:

@@ -22,7 +22,7 @@ DAMAGE = (ValueError, TypeError, AttributeError, LookupError)
 
 #: what a record holds, besides its label
 FIELDS = tuple(name for name in vars(RunRecord()) if name != "label")
-_LOADED = frozenset(FIELDS)
+_EMPTY = {name: value for name, value in vars(RunRecord()).items() if name != "label"}
 
 
 class StoredRecord(RunRecord):
@@ -42,12 +42,14 @@ class StoredRecord(RunRecord):
         self._load = load
 
     def __getattr__(self, name: str) -> Any:
-        if name not in _LOADED:
+        if name not in _EMPTY:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         try:
             value = self._load(name)
         except KeyError:
-            value = getattr(RunRecord(), name)
+            value = _EMPTY[name]
+            if isinstance(value, (list, dict)):
+                value = value.copy()
         except DAMAGE as error:
             if isinstance(error, CaptureError):
                 raise

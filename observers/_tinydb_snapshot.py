@@ -21,6 +21,8 @@ _BEGINNING = re.compile(
     rb'\{"_id":[^{}]*?,"format":"[^"]*","capture":\{"format":\d+,"version":"[^"]*","uid":"([^"\\]*)","created":(\d+)[,}]'
 )
 
+_TOGETHER = 500  #: entries that are parsed at once
+
 _GONE: Any = object()  # in place of the entry in a file that is not there any more
 
 
@@ -73,6 +75,16 @@ class Row:
         return entry
 
     @property
+    def unparsed(self) -> str:
+        """The entry as it is stored; "" if it was parsed."""
+        return self._data.decode("utf-8", "replace") if self._entry is None else ""
+
+    def take(self, parsed: Any) -> None:
+        """Take what somebody has parsed."""
+        if self._entry is None and isinstance(parsed, dict):
+            self._entry, self._data = parsed, b""
+
+    @property
     def own(self) -> dict[str, Any]:
         """What is under ``capture``."""
         own = self.entry.get("capture")
@@ -115,8 +127,11 @@ class Snapshot:
         was_enabled = gc.isenabled()
         gc.disable()
         try:
-            for row in self.rows():
-                row.entry  # noqa: B018 - parses
+            rows = self.rows()
+            for start in range(0, len(rows), _TOGETHER):
+                waiting = [(row, text) for row in rows[start : start + _TOGETHER] if (text := row.unparsed)]
+                for (row, _), entry in zip(waiting, plainjson.loads_each([text for _, text in waiting])):
+                    row.take(entry)
         finally:
             if was_enabled:
                 gc.enable()

@@ -7,7 +7,7 @@ stored file. We write these where they say all there is to say, and `capture.cod
 from __future__ import annotations
 
 from capture import plainjson
-from capture.codec import TAG_PREFIXES, decode, encode
+from capture.codec import decode, encode, has_tag
 from capture.errors import RecordError
 
 TYPE_CHECKING = False
@@ -93,9 +93,10 @@ def from_stored(data: Any, open_file: Callable[[str], Any] | None = None) -> Any
     """
     kind = type(data)
     if kind is dict:
-        for key in data:
-            if key.startswith(TAG_PREFIXES):
-                return decode(_resolve(data, open_file))
+        if has_tag(data):
+            return decode(_resolve(data, open_file))
+        if _THEMSELVES.issuperset(map(type, data.values())):
+            return data.copy()
         # Most values are leaves that stand for themselves, and to call for each would take most of the time.
         return {
             key: item
@@ -104,6 +105,8 @@ def from_stored(data: Any, open_file: Callable[[str], Any] | None = None) -> Any
             for key, item in data.items()
         }
     if kind is list:
+        if _THEMSELVES.issuperset(map(type, data)):
+            return data.copy()
         return [item if type(item) in _THEMSELVES else from_stored(item, open_file) for item in data]
     if kind is str and data.startswith(_MARK):
         return decode(_resolve(data, open_file))
