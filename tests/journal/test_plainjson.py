@@ -110,3 +110,14 @@ def test_mistakes_are_named_when_json_was_not_loaded_before(text):
     code = f"import sys; sys.path[:0] = {sys.path!r}\nfrom capture import plainjson\nplainjson.loads({text!r})"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
     assert "json.decoder.JSONDecodeError: " in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("odd", ["", "{", "1,2", "nonsense", '"', "[", "]", "1],[2"])
+def test_many_texts_are_read_as_each_alone(odd):
+    """What is damaged in one must not move the values of the others."""
+    good = ['{"a": 1, "b": [1.5, null]}', " 1 ", '"],["', '{"a": 2}', "NaN", "[]"]
+    assert repr(plainjson.loads_each(good)) == repr([plainjson.loads(text) for text in good])
+    for place in range(len(good) + 1):
+        texts = [*good[:place], odd, *good[place:]]
+        assert repr(plainjson.loads_each(texts)) == repr([odd if text is odd else plainjson.loads(text) for text in texts])
+    assert plainjson.loads_each([]) == []

@@ -359,3 +359,14 @@ json_like = st.recursive(
 def test_any_nesting_of_plain_values_comes_back(value):
     """Whatever users nest, strange keys included."""
     assert loads(dumps(value)) == value
+
+
+def test_what_is_decoded_is_a_copy():
+    """Who changes a configuration that was read must not change what the store's reader keeps in memory."""
+    stored = {"flat": {"a": 1}, "list": [1, 2], "nested": [[1], {"b": [2]}], "tagged": {"py/tuple": [1]}, "a/b": {"c": 3}}
+    before = dumps(stored)
+    found = decode(stored)
+    assert found == {**stored, "tagged": (1,)}
+    found["flat"]["a"] = found["list"][0] = found["nested"][0][0] = found["nested"][1]["b"][0] = found["a/b"]["c"] = "changed"
+    found["new"] = 1
+    assert dumps(stored) == before

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from capture.filters import MISSING, lookup
 from capture.query.columns import (
@@ -18,6 +20,8 @@ from capture.query.columns import (
     varying,
 )
 from capture.records import RunRecord, Series
+
+ODD = [0, -1, 1.5, float("nan"), float("inf"), -0.0, 2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), 10**30, True, None, MISSING, "a", [1]]
 
 
 def record(config: dict, result: object = None, **metrics: list) -> RunRecord:
@@ -174,3 +178,22 @@ def test_types_of_columns_are_those_of_their_values():
     assert frame["text"].isna().tolist() == [False, True, False]
     assert (frame.index.name, list(frame.index)) == ("label", ["1", "2", "3"])
     assert frame_of({"a": []}, []).empty
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(ODD), min_size=1, max_size=4))
+def test_no_value_is_another_in_a_frame(values):
+    """Whatever stands beside it: a type that holds most values of a column must not bend the others."""
+    pytest.importorskip("pandas")
+    from capture.query.frames import frame_of
+
+    found = frame_of({"x": values}, range(len(values)))["x"]
+    whole, numbers = {type(each) for each in values} == {int}, found.dtype.kind in "if"
+    assert (found.dtype.kind == "i") is (whole and all(abs(each) < 2**63 for each in values))
+    for given_value, told in zip(values, found.tolist()):
+        if given_value is None or given_value is MISSING:
+            assert told is None or told != told
+        elif given_value != given_value:
+            assert told != told
+        else:
+            assert told == given_value and (numbers or type(told) is type(given_value))
