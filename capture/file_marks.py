@@ -122,12 +122,15 @@ def _add(found: Marked, use: Use) -> None:
     marks, key = found.marks, use.key
     # of what has no digest, only the path: see `content_marks`
     content = f"path:{use.path}" if key.startswith("path:") else key
-    marks.add(mark(KINDS[use.role], content))
-    marks.add(name_mark(use.name))
+    marks.add(_number(content) << 4 | KINDS[use.role])
     for path in use.paths:
-        marks.add(mark(PATH, path))
-        marks.add(name_mark(path))
-        marks.update(_above_marks(path[: max(_end_of_folder(path), 0)]))
+        end = _end_of_folder(path)
+        marks.add(_number(path) << 4 | PATH)
+        marks.add(_number(path[end + 1 :]) << 4 | NAME)
+        if end > 0:
+            marks |= _above_marks(path[:end])
+    if use.name != use.path and not use.path.endswith(f"/{use.name}"):  # else that is the mark of the path's last part
+        marks.add(name_mark(use.name))
     if use.size is not None:
         if use.stored is not None:
             marks.add(size_mark(use.size, "stored"))
@@ -152,7 +155,8 @@ def _above_marks(folder: str) -> frozenset[int]:
 
 def _end_of_folder(path: str) -> int:
     """Return where the last divider of a path is, in whatever system; -1 if it has none."""
-    return max(path.rfind("/"), path.rfind("\\"))
+    end = path.rfind("/")
+    return max(end, path.rfind("\\")) if "\\" in path else end
 
 
 def folder_marks(folder: str) -> set[int]:
