@@ -70,7 +70,7 @@ def test_a_preempted_run_keeps_its_small_outputs(folder):
     process = folder.start(stdout=subprocess.DEVNULL)
     folder.wait_for("ready")
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=200)
     record = folder.record(1)
     assert record.status == "PREEMPTED"
     assert [(artifact.name, artifact.read()) for artifact in record.artifacts] == [("checkpoint.txt", b"step 17")]

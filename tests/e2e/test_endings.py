@@ -112,7 +112,7 @@ def test_ctrl_c_keeps_all_output(folder):
     process = folder.start()
     folder.wait_for("line 20")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=200)
     run = folder.json()
     assert run["status"] == "INTERRUPTED"
     told = numbers(out)
@@ -129,7 +129,7 @@ def test_a_batch_systems_signal_is_recorded_as_preempted_and_passed_on(folder, n
     process = folder.start()
     folder.wait_for("line 5")
     process.send_signal(getattr(signal, name))
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=200)
     assert process.returncode == -getattr(signal, name)
     assert folder.json()["status"] == "PREEMPTED"
     assert numbers(folder.text()) == numbers(out)
@@ -151,7 +151,7 @@ def test_a_signal_that_the_user_handles_is_left_to_the_user(folder):
     process = folder.start()
     folder.wait_for("ready")
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=200)
     assert process.returncode == 0
     assert folder.json()["result"] == "checkpoint saved"
 
@@ -189,7 +189,7 @@ def test_after_kill_9_everything_older_than_half_a_second_is_there(folder):
     process = folder.start(stdout=subprocess.DEVNULL)
     folder.wait_for("line 60")
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=200)
     record = folder.record()
     assert record.status == "RUNNING"
     last = int((folder.path / "clock").read_text().split()[-1])

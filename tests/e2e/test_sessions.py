@@ -85,7 +85,7 @@ class Terminal:
                     self.text += os.read(self.master, 65536).decode("utf-8", "replace").replace("\r\n", "\n")
                 except OSError:
                     break
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=200)
 
     def close(self):
         if self.process.poll() is None:
@@ -398,7 +398,7 @@ def notebook(folder, *cells):
     before = dict(os.environ)
     os.environ.update(environment)
     try:
-        client = nbclient.NotebookClient(book, timeout=60, allow_errors=True, resources={"metadata": {"path": str(folder.path)}})
+        client = nbclient.NotebookClient(book, timeout=200, allow_errors=True, resources={"metadata": {"path": str(folder.path)}})
         client.execute()
     finally:
         os.environ.clear()

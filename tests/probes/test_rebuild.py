@@ -639,7 +639,7 @@ def test_a_run_that_ends_earlier_leaves_no_git_behind(repo, tmp_path, fake_git):
 def _ends(pid):
     """Say whether a process is about to be over."""
     try:
-        psutil.Process(pid).wait(10)
+        psutil.Process(pid).wait(60)
     except psutil.NoSuchProcess:
         pass
     except psutil.TimeoutExpired:

@@ -60,14 +60,14 @@ def test_a_probe_that_hangs_does_not_hold_up_the_end():
         return "too late"
 
     reporting = Reporting(lambda: [FunctionProbe("hanging", hang, timeout_s=60)], reports)
-    assert started.wait(10)
+    assert started.wait(60)
     reporting.close(0.01)
     assert reports == [("hanging", Unavailable("the run ended before there was an answer"))]
     release.set()
     reporting.close(0.01)
     for thread in threading.enumerate():
         if thread.name == "capture-probe":
-            thread.join(10)
+            thread.join(60)
     assert len(reports) == 1, "something was reported after the end"
 
 
@@ -139,7 +139,7 @@ def test_a_store_of_facts_that_is_gone_does_not_break_the_end(caplog):
         release.wait(60)
 
     reporting = Reporting(lambda: [FunctionProbe("hanging", hang, timeout_s=60)], report)
-    assert started.wait(10)
+    assert started.wait(60)
     reporting.close(0.01)
     release.set()
     assert "no space left" in caplog.text

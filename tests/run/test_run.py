@@ -279,12 +279,12 @@ def test_runs_in_threads_do_not_mix(store):
 
     @ex.main
     def main(k, _run):
-        barrier.wait(10)
+        barrier.wait(60)
         for _ in range(50):
             assert get() == k
             print("I am", k)
             _run.log_scalar("k", k)
-        barrier.wait(10)
+        barrier.wait(60)
 
     errors = []
 
@@ -366,7 +366,7 @@ def test_an_intermediate_result_and_info_are_stored_before_the_end(ex, store):
     def main(_run):
         _run.result = 0.5
         _run.info["epoch"] = 3
-        assert seen.wait(20)
+        assert seen.wait(60)
         return 1.0
 
     ex.run()

@@ -19,7 +19,7 @@ def run_script(folder, text):
     """Run a script in a process of its own; return its output, and the record that it left."""
     script = folder / "script.py"
     script.write_text(text)
-    done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True, timeout=200, check=False)
     return done, json.loads((folder / "store" / "1" / "run.json").read_text())
 
 
@@ -114,6 +114,6 @@ def test_a_part_of_the_background_work_that_fails_does_not_hold_up_the_rest(capl
 
         monkeypatch.setattr(run._recorder.journal, "tick", ticked)
         run._recorder.start_ticker(0, lambda due: None, lambda: None)
-        assert written.wait(20)
+        assert written.wait(60)
         monkeypatch.undo()
     assert caplog.text.count("writing in the background failed") == 1

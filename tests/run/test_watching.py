@@ -297,7 +297,7 @@ def test_the_system_is_measured_on_request(experiment):
         return store.record(store.uids[-1]).metrics.get("system/process_memory_bytes", ())
 
     def main():
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while len(measured()) < 2:
             assert time.monotonic() < until, "nothing was measured"
             time.sleep(0.05)
@@ -466,7 +466,7 @@ def test_what_is_told_while_the_run_goes_on_is_short_and_not_told_twice(experime
     def main(_run):
         for number in range(10):
             open(f"{number}.csv").close()
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while "lineage" not in facts_of(experiment) and time.monotonic() < until:
             time.sleep(0.05)
 

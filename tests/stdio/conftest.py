@@ -54,7 +54,7 @@ class Program:
 
     def run(self, code, mode="fd", end=True, **kwargs):
         """Run it to its end; stdout and stderr are pipes unless said otherwise."""
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 60, **kwargs}
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 200, **kwargs}
         done = subprocess.run(
             self.write(code, mode, end), cwd=self.folder, env=self.environment, check=False, **options
         )

@@ -251,10 +251,10 @@ def test_concurrent_runs_in_threads_do_not_mix(streams):
 
     def run(index):
         with start_capture("sys", logs[index]):
-            barrier.wait(10)
+            barrier.wait(60)
             for i in range(200):
                 print(f"run {index} line {i}")
-            barrier.wait(10)
+            barrier.wait(60)
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(2)]
     for thread in threads:

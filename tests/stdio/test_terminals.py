@@ -41,7 +41,7 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
-    def read_until(self, text, seconds=20):
+    def read_until(self, text, seconds=60):
         """Read what is shown up to and with `text`; return it."""
         deadline = time.monotonic() + seconds
         while text.encode() not in self.seen:
@@ -57,7 +57,7 @@ class Terminal:
         with contextlib.suppress(OSError):  # EIO: no one is left on the other side
             while chunk := os.read(self.master, 65536):
                 self.seen += chunk
-        return self.seen.decode(), self.process.wait(20)
+        return self.seen.decode(), self.process.wait(60)
 
 
 def run_in_terminal(program, code, mode="fd"):
@@ -85,7 +85,7 @@ def test_what_is_shown_is_what_was_written(program):
         with contextlib.suppress(OSError):
             while chunk := os.read(terminal.master, 65536):
                 terminal.seen += chunk
-        assert terminal.process.wait(20) == 0
+        assert terminal.process.wait(60) == 0
     assert terminal.seen == b"\x1b[31mred\x1b[0m\r\n\r10%\r20%\r\n\ttab\x00\xff\r\n"
     assert program.record() == b"\x1b[31mred\x1b[0m\n20%\n\ttab\x00\\xff\n"
 
@@ -145,7 +145,7 @@ def test_a_resized_window_is_followed(program):
 
     code = """\
     print("ready")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while os.get_terminal_size().columns != 60 and time.monotonic() < deadline:
         time.sleep(0.05)
     print("columns", os.get_terminal_size().columns)
@@ -181,7 +181,7 @@ def test_a_terminal_that_is_closed_does_not_end_the_recording(program):
     terminal.read_until("before")
     os.close(terminal.master)
     (program.folder / "closed").touch()
-    assert terminal.process.wait(20) in (0, 120)
+    assert terminal.process.wait(60) in (0, 120)
     assert (program.folder / "done").exists()
     assert b"\nafter 999\n" in program.record()  # the warning comes when the first block cannot be passed on
 
@@ -197,7 +197,7 @@ def test_a_terminal_for_stdout_and_a_file_for_stderr(program):
             cwd=program.folder, env=program.environment, stdout=slave, stderr=errors,
         )  # fmt: skip
         os.close(slave)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert os.read(master, 100) == b"True False\r\n"
         os.close(master)
     assert (program.folder / "errors").read_bytes() == b"e\n"

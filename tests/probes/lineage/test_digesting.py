@@ -662,7 +662,7 @@ def test_small_files_do_without_sqlite(tmp_path):
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
