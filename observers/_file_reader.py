@@ -12,7 +12,7 @@ from capture.observers import _labels
 from capture.observers._folder_record import Folder, FolderRecord
 from capture.observers._pieces import PIECES, read_copied
 from capture.observers._query import by_part_of_uid
-from capture.observers._reading import StoreReader
+from capture.observers._reading import StoreReader, end_of_file
 from capture.observers._run_folder import EXTENSION, FILES, naive, read_document
 from capture.observers._series import LINES, StoredSeries, summary_so_far
 from capture.observers._store import PRIVATE, check_format, find_uid
@@ -246,6 +246,18 @@ class FileStoreReader(StoreReader):
 
         names = [name for name in self._listed(root) if self._has_run(os.path.join(root, name))]
         if all(_labels.is_number(name) for name in names):
+    def output_from(self, label: Any, start: int) -> tuple[int, bytes] | None:
+        folder = os.path.join(self.basedir, _labels.folder_of(label))
+        if os.path.isdir(os.path.join(folder, PIECES)):
+            return None  # the output lies in several files
+        return end_of_file(os.path.join(folder, "cout.txt"), start)
+
+    def indexed(self) -> FileIndex:
+        """Bring the index up to date with all runs, and return it."""
+        index = self._open_index()
+        index.answer(self._listed(self.basedir), None)
+        return index
+
             return sorted(names, key=int)
         return sorted(names, key=lambda name: self._age(root, name))
 

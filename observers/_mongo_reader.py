@@ -93,6 +93,10 @@ class MongoReader(StoreReader):
             document = self._document(label)
         return StoredRecord(label, _Stored(self, label, document).load)
 
+    def output_from(self, label: Any, start: int) -> tuple[int, bytes] | None:
+        with self.place.explained():
+            return output_from(self.place, label, start)
+
     def candidates(self, wanted: Filter | None, limit: int | None) -> Iterable[RunRecord]:
         query, runs = query_of(wanted), self.place.runs
         with self.place.explained():
@@ -152,6 +156,24 @@ class MongoReader(StoreReader):
 
         raise not_found(self.url, label, self.all_labels())
 
+
+
+def output_from(place: Place, label: Any, start: int) -> tuple[int, bytes] | None:
+    """Return long output from a place on; None where all of it lies in the document, or the beginning is asked for."""
+    from capture.observers._mongo_files import CHUNK
+
+    document = place.runs.find_one({"_id": label}, {"capture.output": 1}) or {}
+    known = (document.get("capture") or {}).get("output") or {}
+    size, head, file = known.get("size"), known.get("head"), known.get("file")
+    if file is None or not isinstance(size, int) or not isinstance(head, int):
+        return None
+    begin = min(start, size) if start >= 0 else max(size + start, 0)
+    if begin < head:
+        return None
+    first = (begin - head) // CHUNK
+    chunks = place.chunks.find({"files_id": file, "n": {"$gte": first}}).sort("n", 1)
+    data = b"".join(bytes(each["data"]) for each in chunks)[: size - head - first * CHUNK]
+    return begin, data[begin - head - first * CHUNK :]
 
 
 def tags_in(stored: Any) -> list[str]:

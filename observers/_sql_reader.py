@@ -93,6 +93,26 @@ class SqlReader(StoreReader):
                     path = self._database.url.path
                     yield "problem", f"SQLite says that {path} is damaged: {answer}", f"sqlite3 {path} .recover"
 
+    def output_from(self, label: Any, start: int) -> tuple[int, bytes] | None:
+        from sqlalchemy import func, select
+
+        if not self._has_ours():
+            return None
+        run, part = tables.run, tables.capture_output
+        number = select(run.c.id).where(run.c.run_id == stored_text(str(label))).scalar_subquery()
+        mine = part.c.run == number
+        with self._database.reading() as connection:
+            last = select(part.c.start, part.c.data).where(mine).order_by(part.c.start.desc()).limit(1)
+            end = connection.execute(last).first()
+            if end is None:
+                return None  # nothing was printed, or Sacred wrote the run
+            size = end.start + len(end.data)
+            begin = min(start, size) if start >= 0 else max(size + start, 0)
+            first = select(func.max(part.c.start)).where(mine, part.c.start <= begin).scalar_subquery()
+            rows = connection.execute(part.select().where(mine, part.c.start >= first).order_by(part.c.start)).all()
+        data = b"".join(bytes(row.data) for row in rows)
+        return begin, data[begin - rows[0].start :]
+
     def copy_problems(self, label: Any) -> Iterator[tuple[str, str, str]]:
         """Yield kind, name and what is wrong of each copy in Sacred's tables that is not what was recorded."""
         from capture.observers._sql_copies import copy_problems
@@ -216,7 +236,7 @@ class SqlReader(StoreReader):
                 files = _about_files(connection, own)
             for record in some:
                 progress()
-                number = record._load.number  # type: ignore[attr-defined]
+                number = record._load.number
                 runs.append((number, record.label))
                 try:
                     marked.append(marks_of(files.get(number, record)))

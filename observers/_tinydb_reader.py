@@ -19,12 +19,12 @@ from capture.observers._raw_filter import (
     scalar,
     texts,
 )
-from capture.observers._reading import DAMAGE, StoredRecord, StoreReader
+from capture.observers._reading import DAMAGE, StoredRecord, StoreReader, end_of_file
 from capture.observers._series import LINES, StoredSeries
 from capture.observers._streams import OUTPUT
 from capture.observers._tinydb_run import FACTS
 from capture.observers._tinydb_snapshot import Row, Snapshot
-from capture.observers._tinydb_store import TinyStore, read_json
+from capture.observers._tinydb_store import TinyStore, name_of, read_json
 from capture.observers._tinydb_values import FILE, from_stored, moment
 from capture.observers._writing import opener
 from capture.records import StoredFile
@@ -117,6 +117,10 @@ class TinyDbReader(StoreReader):
     @property
     def unreadable(self) -> dict[str, str]:
         return {**self._snapshot.unreadable, **super().unreadable}
+
+    def output_from(self, label: Any, start: int) -> tuple[int, bytes] | None:
+        path = os.path.join(self._store.runs, name_of(self.row(label).entry.get("_id")), OUTPUT)
+        return end_of_file(path, start) if os.path.exists(path) else None
 
     # Records.
 

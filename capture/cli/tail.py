@@ -44,7 +44,7 @@ def run(arguments: dict[str, Any]) -> int:
         found = store.get(arguments["RUN"])
         if arguments["--follow"]:
             return _follow(store, found, lines, arguments)
-        text = last_lines(found.output, lines)
+        text = last_lines(Followed(store, found, lines).text(found), lines)
         say(escape_output(text) if is_terminal() else text, end="" if not text or text.endswith("\n") else "\n")
     return 0
 
@@ -69,8 +69,9 @@ def last_lines(text: str, count: int) -> str:
 
 def _follow(store: Store, found: StoredRun, lines: int, arguments: dict[str, Any]) -> int:
     """Print what is added until the run ends; return 0 if it completed."""
-    text = found.output
     printer = TerminalPrinter() if is_terminal() else PipePrinter()
+    followed = Followed(store, found, lines, printer)
+    text = followed.text(found)
     printer.skip(text[: len(text) - len(last_lines(text, lines))])
     is_silent, is_fresh = False, True
     problems = _Problems()
@@ -79,10 +80,10 @@ def _follow(store: Store, found: StoredRun, lines: int, arguments: dict[str, Any
         try:
             state = found.state  # before the output, so that all of it is there when the run has ended
             if state in _GOING_ON:
-                printer.show(found.output)
+                followed.show(found)
                 is_silent = is_silent or _say_silence(store, found)
             else:
-                return _end(found, state, printer, arguments)
+                return _end(found, state, followed, arguments)
         except RunNotFoundError:
             raise
         except (CaptureError, OSError) as error:
@@ -129,13 +130,14 @@ def _again(store: Store, found: StoredRun, problems: _Problems) -> StoredRun | N
         return None
 
 
-def _end(found: StoredRun, state: str, printer: PipePrinter, arguments: dict[str, Any]) -> int:
+def _end(found: StoredRun, state: str, followed: Followed, arguments: dict[str, Any]) -> int:
     if state == "DIED":  # what its process left behind is delivered when the store is opened
         with chosen_store(arguments) as store:
             found = store.get(found.label if found.label is not None else found.uid)
-            printer.show(found.output, is_last=True)
+            followed.store = store
+            followed.show(found, is_last=True)
     else:
-        printer.show(found.output, is_last=True)
+        followed.show(found, is_last=True)
     after = f" after {format_duration(found.duration)}" if found.duration is not None else ""
     hint(f"run {format_value(found.label)}: {visible(state)}{after}")
     return 0 if state == "COMPLETED" else 1
@@ -155,6 +157,81 @@ def _say_silence(store: Store, found: StoredRun) -> bool:
     return True
 
 
+class Followed:
+    """The end of a run's output: what was shown long ago is not read again, where the store can tell the rest.
+
+    What a terminal still writes over lies at the end of the output. So of a long one the last `WINDOW` bytes are read
+    again at least, from the beginning of a line on.
+
+    Parameters
+    ----------
+    store : Store
+    found : StoredRun
+    lines : int
+        How many of the last lines are wanted at first.
+    printer : PipePrinter, optional
+        Shows them.
+    """
+
+    WINDOW = 1 << 16  #: bytes
+
+    def __init__(self, store: Store, found: StoredRun, lines: int, printer: PipePrinter | None = None) -> None:
+        self.store, self._printer = store, printer
+        self._base = self._start(found, lines)
+
+    def text(self, found: StoredRun) -> str:
+        """Return the output from where it is followed."""
+        return self._read(found).decode("utf-8", "replace")
+
+    def show(self, found: StoredRun, is_last: bool = False) -> None:
+        """Print what is new."""
+        assert self._printer is not None
+        data = self._read(found)
+        self._printer.show(data.decode("utf-8", "replace"), is_last)
+        end = data.rfind(b"\n", 0, len(data) - self.WINDOW) + 1 if len(data) > 2 * self.WINDOW else 0
+        if end and self._base is None:  # a store may keep what is long in another way
+            told = self._from(found, end)
+            self._base = 0 if told is not None and told[0] == end else None
+        if end and self._base is not None:
+            self._printer.forget(data[:end].decode("utf-8", "replace"))
+            self._base += end
+
+    def _start(self, found: StoredRun, lines: int) -> int | None:
+        """Return where to begin, in bytes; None if the store gives the whole output only."""
+        size = self.WINDOW
+        while True:
+            told = self._from(found, -size)
+            if told is None:
+                return None
+            start, data = told
+            if start == 0:
+                return 0
+            end = data.find(b"\n") + 1
+            if end and data.count(b"\n", end) > lines:
+                return start + end
+            size *= 4
+
+    def _read(self, found: StoredRun) -> bytes:
+        if self._base is not None:
+            told = self._from(found, self._base)
+            if told is not None and told[0] == self._base:
+                return told[1]
+        whole = found.output.encode("utf-8", "replace")
+        if self._base:  # it lies elsewhere now; or it is shorter, and all of it is new
+            if self._printer is not None and len(whole) < self._base:
+                self._printer.skip("")
+            elif self._printer is not None:
+                self._printer.recall(whole[: self._base].decode("utf-8", "replace"))
+            self._base = None
+        return whole
+
+    def _from(self, found: StoredRun, start: int) -> tuple[int, bytes] | None:
+        told: tuple[int, bytes] | None = None
+        if hasattr(self.store.reader, "output_from"):
+            told = self.store.reader.output_from(found.label, start)
+        return told
+
+
 class PipePrinter:
     """Prints output as it grows, line by line: a line that may still be written over waits until it is finished."""
 
@@ -164,6 +241,14 @@ class PipePrinter:
     def skip(self, text: str) -> None:
         """Take a text for printed."""
         self._seen = text
+
+    def forget(self, text: str) -> None:
+        """Take it that the beginning of what was printed will not come any more."""
+        self._seen = self._seen[len(text) :]
+
+    def recall(self, text: str) -> None:
+        """Put something before what was printed: the opposite of `forget`."""
+        self._seen = text + self._seen
 
     def show(self, text: str, is_last: bool = False) -> None:
         """Print what is new in the whole text so far; from the first line on that has changed."""

@@ -209,7 +209,7 @@ def _check_file(
 
 def _copies(run: RunRecord, passing: Callable[[BaseException], bool]) -> list[Problem]:
     """Return what is wrong with copies of files that a store keeps for tools of others, where its reader can tell."""
-    reader = getattr(getattr(run, "store", None), "reader", None)
+    reader: Any = getattr(getattr(run, "store", None), "reader", None)
     if not hasattr(reader, "copy_problems"):
         return []
     try:

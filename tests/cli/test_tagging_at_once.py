@@ -45,7 +45,7 @@ def together(*actions) -> None:
         try:
             start.wait()
             action()
-        except Exception as error:  # noqa: BLE001 - told below
+        except Exception as error:
             wrong.append(error)
 
     threads = [threading.Thread(target=act, args=(action,)) for action in actions]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,6 +133,7 @@ def test_a_store_that_is_away_for_a_while_is_asked_again(ended, monkeypatch, cap
             raise error
         return self.record.output
 
+    monkeypatch.setattr(type(open_store("runs").reader), "output_from", lambda self, label, start: None)
     states = iter(["RUNNING", "RUNNING", "COMPLETED"])
     monkeypatch.setattr(StoredRun, "state", property(lambda self: next(states)))
     monkeypatch.setattr(tail, "_wait", lambda seconds: None)
@@ -255,3 +257,116 @@ def test_ctrl_c_ends_it_quietly(tmp_path, state_dir):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert process.returncode == 130 and out == "" and "Traceback" not in err
+
+
+def grown(url, tmp_path, monkeypatch, texts, at_end=lambda told: told.complete()):
+    """Follow a run that prints these texts one after the other; return the bytes that were read each time."""
+    told = story(tmp_path, 1, {})
+    teller, sent, size = Teller(make_observer(url), told), 0, 0
+    reads: list[int] = []
+
+    def deliver() -> None:
+        nonlocal sent
+        teller.tell(told.lines()[sent:])
+        teller.flush()
+        sent = len(told.lines())
+
+    waiting = iter(texts)
+
+    def add(text: str) -> None:
+        nonlocal size
+        told.add(events.Output(text=text, offset=size))
+        size += len(text.encode())
+
+    add(next(waiting))
+    deliver()
+
+    def meanwhile(seconds) -> None:
+        text = next(waiting, None)
+        if text is None:
+            at_end(told)
+        else:
+            add(text)
+        deliver()
+
+    reader = type(open_store(url).reader)
+    output_from = reader.output_from
+
+    def counted(self, label, start):
+        found = output_from(self, label, start)
+        reads.append(-1 if found is None else len(found[1]))
+        return found
+
+    monkeypatch.setattr(reader, "output_from", counted)
+    monkeypatch.setattr(tail, "_wait", meanwhile)
+    monkeypatch.setattr(reader, "is_alive", lambda self, record: True)
+    return reads
+
+
+LONG = [f"line {number:05d} of {part}: {'x' * 80}" for part in range(8) for number in range(4000)]
+LONG_TEXTS = ["\n".join(LONG[at : at + 4000]) + "\n" for at in range(0, len(LONG), 4000)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["file", "sqlite", "tinydb", "memory", *each_kind("mongo", "postgres", "mariadb")])
+def test_long_output_is_not_read_again(kind, request, tmp_path, monkeypatch, capsys):
+    """A run that has printed gigabytes is followed for a day: each second what is new is read, and no line is lost."""
+    kinds = {"file": "{}", "sqlite": "sqlite:///{}.db", "tinydb": "tinydb://{}", "memory": "memory://{}"}
+    url = kinds[kind].format(tmp_path / "db") if kind in kinds else request.getfixturevalue(f"{kind}_url")
+    reads = grown(url, tmp_path, monkeypatch, LONG_TEXTS)
+    assert main(["tail", "-f", "-n", "3", f"--store={url}", "1"]) == 0
+    assert capsys.readouterr().out.splitlines() == LONG[3997:]
+    if kind == "memory":
+        return
+    largest = len(LONG_TEXTS[0]) + 4 * tail.Followed.WINDOW
+    read = [size for size in reads if size >= 0]
+    assert max(read) < largest and len(read) > 3
+    assert reads[-1] >= 0, "a store that keeps long output in another way is asked again"
+
+
+def test_the_end_of_long_output_is_read_alone(tmp_path, monkeypatch, capsys):
+    """Ten lines of 200 MB, without -f."""
+    url = str(tmp_path / "runs")
+    told = story(tmp_path, 1, {}).add(events.Output(text="".join(LONG_TEXTS), offset=0)).complete()
+    tell(FileStorageObserver(url), told)
+    from capture.query.client import StoredRun
+
+    monkeypatch.setattr(StoredRun, "output", property(lambda self: pytest.fail("all of it was read")), raising=False)
+    assert main(["tail", "-n", "2", f"--store={url}", "1"]) == 0
+    assert capsys.readouterr().out.splitlines() == LONG[-2:]
+    assert main(["tail", "-n", "3000", f"--store={url}", "1"]) == 0
+    assert capsys.readouterr().out.splitlines() == LONG[-3000:]
+
+
+def test_output_that_is_shortened_is_followed_on(tmp_path, monkeypatch, capsys):
+    """The middle of very long output is left out: what comes after is shown all the same."""
+    url = str(tmp_path / "runs")
+    reads = grown(url, tmp_path, monkeypatch, LONG_TEXTS[:3])
+    path = tmp_path / "runs" / "1" / "cout.txt"
+    whole = tail._wait
+    calls = []
+
+    def shortened(seconds):
+        whole(seconds)
+        calls.append(seconds)
+        if len(calls) == 2:
+            path.write_bytes(b"[left out]\nnew end\n")
+
+    monkeypatch.setattr(tail, "_wait", shortened)
+    assert main(["tail", "-f", "-n", "1", f"--store={url}", "1"]) == 0
+    assert capsys.readouterr().out.endswith("[left out]\nnew end\n") and reads
+
+
+@pytest.mark.parametrize(("end", "said"), [
+    (lambda store: store.curator.bin("1"), "is in the bin: restore it first"),
+    (lambda store: shutil.rmtree(store.reader.folder("1")), "holds no run '1'"),
+], ids=["binned", "deleted"])  # fmt: skip
+def test_a_run_that_goes_away_ends_it(ended, end, said, monkeypatch, capsys):
+    """Somebody bins it, or deletes its folder: to wait for it would be to wait for ever."""
+    from capture.query.client import StoredRun
+
+    monkeypatch.setattr(StoredRun, "state", property(lambda self: "RUNNING"))
+    monkeypatch.setattr(tail, "_wait", lambda seconds: end(open_store("runs")))
+    assert main(["tail", "-f", "1"]) == 1
+    captured = capsys.readouterr()
+    assert said in captured.err and captured.out.count("line 19") == 1
