@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 DAMAGE = (ValueError, TypeError, AttributeError, LookupError)
 
 #: what a record holds, besides its label
-FIELDS = tuple(name for name in vars(RunRecord()) if name != "label")
 _EMPTY = {name: value for name, value in vars(RunRecord()).items() if name != "label"}
+FIELDS = tuple(_EMPTY)
 
 
 class StoredRecord(RunRecord):
