@@ -50,7 +50,8 @@ class MariaDB(DatabaseServer):
         command += [f"--port={self.port}", "--bind-address=127.0.0.1", f"--socket={self.path('socket')}"]
         command += ["--skip-name-resolve", "--max-connections=300", "--performance-schema=OFF"]
         command += ["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M"]
-        command += ["--max-allowed-packet=64M"]
+        # a server that starts deletes what others, too, have put under certain names into its folder for temporary files
+        command += ["--max-allowed-packet=64M", f"--tmpdir={self.path('data')}"]
         if not self.fsync:
             command += ["--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync"]
         if self.tls:
