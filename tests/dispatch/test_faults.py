@@ -181,6 +181,7 @@ def hanging_run(tmp_path, *observers, **options):
     return dispatcher
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", ["output_event", "completed_event", "flush", "join"])
 def test_an_observer_that_hangs_delays_neither_the_others_nor_the_exit(tmp_path, hook):
     """In Sacred a hanging observer held the process for ever, and the others with it."""
