@@ -159,7 +159,7 @@ def test_shells_are_named_by_what_they_run(run):
     facts = run("""
         subprocess.run("wc a", shell=True, stdout=subprocess.DEVNULL)
         os.system("cat b > /dev/null")
-        os.posix_spawn("/bin/ls", ["ls", "/dev/null"], {})
+        os.waitpid(os.posix_spawn("/bin/ls", ["ls", "/dev/null"], {}), 0)
         os.spawnv(os.P_WAIT, "/bin/echo", ["echo"])
         subprocess.run(["uname"], stdout=subprocess.DEVNULL)
     """)
