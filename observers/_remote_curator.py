@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import contextmanager
 
+from capture import plainjson
 from capture.errors import ObserverError, RecordError
 from capture.hooks import Curator, check_tags
+from capture.liveness import is_alive, machine_identity
 from capture.observers import _labels, _names
-from capture.observers._remote_files import chunks_of
+from capture.observers._remote_files import Changed, chunks_of
 from capture.observers._remote_reader import RemoteFolderReader
 from capture.observers._remote_run import RemoteRun
 from capture.observers._remote_store import BIN, CHANGED, PRIVATE, RESOURCES, SOURCES, RemoteStore
@@ -18,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
+
+CLAIM_S = 86_400.0  #: a claim of another machine that is older has been left
 
 _LAST = ("run.json", EXTENSION)  #: what makes a folder that of a run
 
@@ -77,13 +83,51 @@ class RemoteFolderCurator(Curator):
         if self._reader.is_alive(self._reader.read(label)):
             raise ObserverError(f"run {run} of {self._store.name} is still going on: stop it first")
         self._store.make()
-        self._store.keep_name(name)
-        self._move(name, f"{BIN}/{name}")
+        with self._claimed(name):
+            self._reader.resolve(label)  # it may have gone just before
+            self._store.keep_name(name)
+            self._move(name, f"{BIN}/{name}")
 
     def restore(self, run: Any) -> None:
         """Bring a binned run back under its label."""
-        name = _labels.folder_of(self._reader.resolve(run, binned=True))
-        self._move(f"{BIN}/{name}", name)
+        label = self._reader.resolve(run, binned=True)
+        name = _labels.folder_of(label)
+        with self._claimed(name):
+            self._reader.resolve(label, binned=True)
+            self._move(f"{BIN}/{name}", name)
+
+    @contextmanager
+    def _claimed(self, name: str) -> Iterator[None]:
+        """Keep others from moving or deleting a run meanwhile: of several, one makes a file, which no other can then.
+
+        A file whose process is known to be dead is taken over; so is one of another machine that is older than
+        `CLAIM_S`, which no move takes.
+
+        Raises
+        ------
+        ObserverError
+            If somebody else is at it.
+        """
+        key = f"{PRIVATE}/moving/{name}"
+        mine = plainjson.dumps({**machine_identity(), "since": time.time(), "token": os.urandom(8).hex()}).encode()
+        if self._files.create(key, mine) is None:
+            try:
+                found, version = self._files.read_version(key)
+                is_mine = _is_left(found) and self._files.replace(key, mine, version) is not None
+            except (Changed, FileNotFoundError):
+                is_mine = False
+            if not is_mine:
+                path = self._files.path(key)
+                raise ObserverError(
+                    f"run {name} of {self._store.name} is moved or deleted by somebody else at this moment"
+                    f"\n  what to do:  try again; if their process died on another machine: delete {path}",
+                    print_traceback=False,
+                )
+        try:
+            self._reader.forget()
+            yield
+        finally:
+            self._files.delete([key])
 
     def _move(self, old: str, new: str) -> None:
         if self._files.read_many(f"{new}/{file}" for file in _LAST):
@@ -97,17 +141,19 @@ class RemoteFolderCurator(Curator):
 
     def purge(self, run: Any) -> None:
         """Delete a binned run for good, and the shared files that no other run uses. Its label is never given again."""
-        name = _labels.folder_of(self._reader.resolve(run, binned=True))
+        label = self._reader.resolve(run, binned=True)
+        name = _labels.folder_of(label)
         folder = f"{BIN}/{name}"
-        record = self._reader.read(name, binned=True)
-        used = self._shared_files(self._documents([folder])[folder])
         self._store.make()
-        self._store.bury(name)
-        self._files.delete_folder(folder)
-        self._files.delete([f"{CHANGED}/{name}"])
-        if record.uid:
-            self._files.delete([f"{PRIVATE}/uids/{_names.safe_component(record.uid)}"])
-        self._reader.forget()
+        with self._claimed(name):
+            record = self._reader.read(self._reader.resolve(label, binned=True), binned=True)
+            used = self._shared_files(self._documents([folder])[folder])
+            self._store.bury(name)
+            self._files.delete_folder(folder)
+            self._files.delete([f"{CHANGED}/{name}"])
+            if record.uid:
+                self._files.delete([f"{PRIVATE}/uids/{_names.safe_component(record.uid)}"])
+            self._reader.forget()
         self._sweep(used)
 
     def _sweep(self, candidates: set[str]) -> None:
@@ -185,6 +231,16 @@ class RemoteFolderCurator(Curator):
                 self._files.write(f"{CHANGED}/{folder.rpartition('/')[2]}", os.urandom(8).hex().encode())
         self._reader.forget()
         return eraser.count
+
+
+def _is_left(claim: bytes) -> bool:
+    """Say whether the process that made a claim is known to be gone, or must be."""
+    try:
+        host = plainjson.loads(claim)
+        alive, since = is_alive(host), float(host["since"])
+    except (ValueError, KeyError, TypeError):  # half of one, or not one of ours
+        return False
+    return alive is False or (alive is None and time.time() - since > CLAIM_S)
 
 
 class _Copy:

@@ -8,7 +8,7 @@ from capture.cli._console import hint, paged, print_json
 from capture.errors import CommandLineError
 from capture.query.columns import is_more_better, source_of
 from capture.query.grouping import is_number
-from capture.wording import format_value, visible
+from capture.wording import counted, format_value, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def run(arguments: dict[str, Any]) -> int:
             return 1
         path = _path(by, rows)
         numbers = [row for row in rows if is_number(row[path])]
+        lost = _tell_lost(path, rows)
         if not numbers:
             hint(f"no run has a number at {visible(path)}; {_possible(rows)}")
             return 1
@@ -61,7 +62,7 @@ def run(arguments: dict[str, Any]) -> int:
         if arguments["--json"]:
             every = list(dict.fromkeys(["label", "uid", path, *table.all_columns(ranked)]))
             print_json([{column: table.readable(row[column]) for column in every} for row in ranked])
-            return 0
+            return int(lost)
         from capture.cli.ls import Listing, print_listing
         from capture.cli.show import print_config
 
@@ -71,7 +72,16 @@ def run(arguments: dict[str, Any]) -> int:
         without = len(rows) - len(numbers)
         if without:
             hint(f"{without} of {len(rows)} runs have no number at {visible(path)}")
-    return 0
+    return int(lost)
+
+
+def _tell_lost(path: str, rows: Sequence[Row]) -> bool:
+    """Say of which runs cannot be read what they have at a path, one of which may be the best; return whether any are."""
+    lost = [visible(str(row["label"])) for row in rows if isinstance(row[path], table.Unreadable)]
+    if lost:
+        shown = ", ".join(lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
+        hint(f"{visible(path)} cannot be read of {counted(len(lost), 'run')}, which may be better: {shown}")
+    return bool(lost)
 
 
 def _path(by: str, rows: Sequence[Row]) -> str:

@@ -55,7 +55,8 @@ def run(arguments: dict[str, Any]) -> int:
     for each in lineage.unreadable:
         hint(visible(each))
     _show(graph, arguments)
-    return 0 if graph.edges or any(node.startswith("run:") for node in graph.start) else 1
+    is_found = graph.edges or any(node.startswith("run:") for node in graph.start)
+    return 0 if is_found and not lineage.unreadable else 1  # a run that cannot be read may belong there
 
 
 def _show(graph: Graph, arguments: dict[str, Any]) -> None:

@@ -127,6 +127,19 @@ def test_a_damaged_value_in_a_database_is_left_out_like_a_damaged_file(tmp_path,
         assert "config" in store.unreadable["2"] or "2" in store.unreadable
 
 
+def test_what_cannot_be_read_of_a_run_may_be_the_best(tmp_path, capsys):
+    """The rest of its record is there, and so it is listed; what counts is not."""
+    pytest.importorskip("sqlalchemy")
+    path = str(tmp_path / "runs.db")
+    url = fill(f"sqlite:///{path}", tmp_path, *MARKS)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE run SET config = '{' WHERE run_id = '2'")
+    for options in ([], ["--json"]):
+        assert main(["best", f"--store={url}", "--max", "--by=config.number", *options]) == 1
+        assert "config.number cannot be read of 1 run, which may be better: 2" in capsys.readouterr().err
+    assert main(["best", f"--store={url}", "--max"]) == 0, "the result of each is known"
+
+
 def test_a_damaged_entry_of_tinydb_is_counted(tmp_path, capsys):
     """A power cut may leave an empty file among those of runs that go on."""
     url = fill(f"tinydb://{tmp_path / 'db'}", tmp_path, *MARKS)
