@@ -76,7 +76,7 @@ def run(arguments: dict[str, Any]) -> int:
 
 
 def _tell_lost(path: str, rows: Sequence[Row]) -> bool:
-    """Say of which runs cannot be read what they have at a path, one of which may be the best; return whether any are."""
+    """Say which runs cannot be read at a path, since one of them may be the best; return whether there are any."""
     lost = [visible(str(row["label"])) for row in rows if isinstance(row[path], table.Unreadable)]
     if lost:
         shown = ", ".join(lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
