@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from tests.bench.environments import python_with_peer, python_with_wheel
 from tests.bench.measuring import Bench, Row
 
-NAMES = ("import", "hello", "inject", "metrics", "output", "config", "files", "concurrent", "runs", "kill", "facts", "lock", "lineage", "stores", "query")
+NAMES = ("import", "hello", "inject", "metrics", "output", "config", "files", "concurrent", "runs", "kill", "facts", "lock", "lineage", "stores", "query", "following")
 HEAD = Row("what", "floor", "ours", "ratio", "goal", None)
 
 
