@@ -202,6 +202,18 @@ class FileStoreReader(StoreReader):
             start = int(changed) // 1000 if changed else int(_changed_at(path) * 1e6)
         return start, int(name) if _labels.is_number(name) else 0, name
 
+    def output_from(self, label: Any, start: int) -> tuple[int, bytes] | None:
+        folder = os.path.join(self.basedir, _labels.folder_of(label))
+        if os.path.isdir(os.path.join(folder, PIECES)):
+            return None  # the output lies in several files
+        return end_of_file(os.path.join(folder, "cout.txt"), start)
+
+    def indexed(self) -> FileIndex:
+        """Bring the index up to date with all runs, and return it."""
+        index = self._open_index()
+        index.answer(self._listed(self.basedir), None)
+        return index
+
     def _open_index(self) -> FileIndex:
         if self._index is None:
             from capture.observers._file_index import FileIndex
@@ -238,26 +250,8 @@ class FileStoreReader(StoreReader):
 
     def _names(self, root: str) -> list[str]:
         """Return the names of the folders of runs, oldest run first."""
-    def indexed(self) -> FileIndex:
-        """Bring the index up to date with all runs, and return it."""
-        index = self._open_index()
-        index.answer(self._listed(self.basedir), None)
-        return index
-
         names = [name for name in self._listed(root) if self._has_run(os.path.join(root, name))]
         if all(_labels.is_number(name) for name in names):
-    def output_from(self, label: Any, start: int) -> tuple[int, bytes] | None:
-        folder = os.path.join(self.basedir, _labels.folder_of(label))
-        if os.path.isdir(os.path.join(folder, PIECES)):
-            return None  # the output lies in several files
-        return end_of_file(os.path.join(folder, "cout.txt"), start)
-
-    def indexed(self) -> FileIndex:
-        """Bring the index up to date with all runs, and return it."""
-        index = self._open_index()
-        index.answer(self._listed(self.basedir), None)
-        return index
-
             return sorted(names, key=int)
         return sorted(names, key=lambda name: self._age(root, name))
 
