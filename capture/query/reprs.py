@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from capture.records import Series
 
 ROWS = 20  #: of a table of runs
+_STATES_UP_TO = 500  #: runs of a store up to which each is asked for its state
 _COLUMNS = 14  #: of a table of runs, of those that vary
 _ALWAYS = ("name", "state", "start_time")
 _LONGEST = 120  #: characters of a value in a table
@@ -164,14 +165,18 @@ def runs_table(runs: Sequence[StoredRun]) -> tuple[list[str], list[list[Any]]]:
 
 
 def store_html(store: Store) -> str:
-    """Return where a store is, and how many runs of which state it has; what keeps it from being read, if it cannot."""
+    """Return where a store is, how many runs it has, and of few how many are in which state; or why it cannot be read.
+
+    A notebook shows this unasked, so that records, which may be many and large, are not read for it.
+    """
     where = f"store <b>{escape(store.url)}</b>"
     try:
-        states = states_of(store)
+        count = len(store.labels())
+        states = states_of(store) if count <= _STATES_UP_TO else {}
     except (OSError, CaptureError) as error:
         return f"<div>{where}</div><div>{escape(error)}</div>"
-    counts = " · ".join(f"{state_html(state)} {count:,}" for state, count in states.items())
-    return f"<div>{where} · {counted(sum(states.values()), 'run')}</div><div>{counts}</div>"
+    told = " · ".join(f"{state_html(state)} {number:,}" for state, number in states.items())
+    return f"<div>{where} · {counted(count, 'run')}</div>" + (f"<div>{told}</div>" if told else "")
 
 
 def runs_html(runs: Runs) -> str:

@@ -84,6 +84,18 @@ def test_a_store_says_what_is_in_it(store):
     assert str(store.url) in told and "2 runs" in told and "COMPLETED</span> 1" in told and "FAILED</span> 1" in told
 
 
+def test_a_store_of_many_runs_is_not_read_to_be_shown(store, monkeypatch):
+    """A notebook shows the store unasked: reading ten thousand records for four numbers would take its time and memory."""
+
+    def is_read(*_):
+        raise AssertionError("the records are read")
+
+    monkeypatch.setattr(reprs, "_STATES_UP_TO", 1)
+    monkeypatch.setattr(store.reader, "find", is_read)
+    told = store._repr_html_()
+    assert "2 runs" in told and "COMPLETED" not in told
+
+
 def test_a_store_that_cannot_be_read_says_why(store, monkeypatch):
     """A notebook that shows nothing but a traceback of its own display machinery helps nobody."""
 
