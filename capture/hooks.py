@@ -344,8 +344,8 @@ class Curator:
     ) -> None:
         """Change tags and notes by what they are at that moment, so that nobody's change is lost to another's.
 
-        ``change(tags, notes)`` returns what they are to be, None for what stays. It is called again if somebody else was
-        faster. A curator without this has `annotate` called with what was read just before.
+        ``change(tags, notes)`` returns what they are to be, None for what stays. It is called again if somebody else
+        was faster. A curator without this has `annotate` called with what was read just before.
         """
         raise NotImplementedError
 
