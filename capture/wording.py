@@ -234,6 +234,7 @@ def format_duration(seconds: Any) -> str:
         return f"{seconds:.1f} s"
     if seconds < 3599.5:
         return _in_two(round(seconds), 60, "min", "s")
+    seconds = max(seconds, 3600)  # the last half second of an hour is a whole one
     if seconds < 86_400:
         return _in_two(int(seconds) // 60, 60, "h", "min")
     return _in_two(int(seconds) // 3600, 24, "d", "h")

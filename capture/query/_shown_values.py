@@ -19,11 +19,14 @@ _DIGITS = 12  #: of a digest or a commit
 def shown_values(difference: Difference, longest: int | None = None) -> list[str]:
     """Return the values of a difference as short texts that differ where the values do.
 
+    What a run took differs always, and counts for nothing: there, two texts may be equal.
+
     Parameters
     ----------
     difference : Difference
     longest : int, optional
-        Characters of a text, without those that say that it is cut: it is cut around the place where the texts part.
+        Characters of a text, without those that say that it is cut: it is cut around the place where it parts from the
+        others.
 
     Returns
     -------
@@ -38,12 +41,16 @@ def shown_values(difference: Difference, longest: int | None = None) -> list[str
     ['0.3', '0.30000000000000004']
     >>> shown_values(Difference("config", "n", [10, 10.0]))
     ['10', '10.0']
+    >>> shown_values(Difference("config", "x", ["aaaaaaaa1", "aaaaaaaa2", "b"]), longest=4)
+    ['…a1', '…a2', 'b']
     >>> shown_values(Difference("usage", "peak_memory_bytes", [207273984, 2048]))
     ['207.3 MB', '2.0 kB']
     """
     values, unit = difference.values, _unit(difference)
     if unit is not None and all(value is MISSING or isinstance(value, (int, float)) for value in values):
-        return [unit(value) for value in values]
+        told = [unit(value) for value in values]
+        if difference.kind == "usage" or _tell_apart(values, told):
+            return told
     texts: list[str] = []
     for precision in (None, 8, 12, EXACT):
         texts = [_text(value, precision) for value in values]
@@ -70,16 +77,28 @@ def _text(value: Any, precision: int | None) -> str:
 
 
 def _tell_apart(values: Sequence[Any], texts: Sequence[str]) -> bool:
-    return all(
-        text != texts[0] or same(value, values[0], typed=True) for value, text in zip(values[1:], texts[1:])
-    )  # fmt: skip
+    """Say whether values that read the same are the same."""
+    first: dict[str, Any] = {}
+    return all(same(value, first.setdefault(text, value), typed=True) for value, text in zip(values, texts))
 
 
 def _cut(texts: Sequence[str], longest: int) -> list[str]:
     if max(map(len, texts), default=0) <= longest:
         return list(texts)
-    shortest = min(map(len, texts))
-    parting = next((i for i in range(shortest) if len({text[i] for text in texts}) > 1), shortest)
-    start = max(0, parting - longest // 3) if parting > longest // 2 else 0
+    from itertools import pairwise
+
+    ordered = sorted(set(texts))  # each parts last from one that stands beside it
+    common = [_length_of_common_start(*pair) for pair in pairwise(ordered)]
+    partings = {text: max(around) for text, *around in zip(ordered, [0, *common], [*common, 0])}
+    return [_window(text, partings[text], longest) for text in texts]
+
+
+def _length_of_common_start(one: str, other: str) -> int:
+    shorter = min(len(one), len(other))
+    return next((place for place in range(shorter) if one[place] != other[place]), shorter)
+
+
+def _window(text: str, parting: int, longest: int) -> str:
+    start = max(0, parting - longest // 3) if parting > longest // 2 and len(text) > longest else 0
     end = start + longest
-    return [f"{'…' if start else ''}{text[start:end]}{'…' if len(text) > end else ''}" for text in texts]
+    return f"{'…' if start else ''}{text[start:end]}{'…' if len(text) > end else ''}"

@@ -102,6 +102,7 @@ def test_sizes_and_durations_never_round_up_to_a_thousand():
         "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "1.0 MB"
     ]  # fmt: skip
     assert format_duration(59.99) == "1 min" and format_duration(0.9999) == "1.0 s" and format_duration(-2) == "-2.0 s"
+    assert [format_duration(each) for each in (3599.4, 3599.5, 3599.99, 3600)] == ["59 min 59 s", "1 h", "1 h", "1 h"]
 
 
 @pytest.mark.parametrize("value", [None, "12", {"unavailable": "why"}, float("nan"), float("inf"), 10**400, MISSING])

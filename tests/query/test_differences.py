@@ -983,6 +983,10 @@ def test_values_are_shown_so_that_they_differ_where_they_do():
         (False, True, True),
     ]
     assert shown(*long) == long
+    assert shown(1.0, 0.3, 0.1 + 0.2) == ["1.0", "0.3", "0.30000000000000004"], "not only the first against the others"
+    assert len(set(shown("b", *long, longest=60))) == 3
+    host = Difference("host", "memory.total_bytes", [16_000_000_000, 16_000_100_000])
+    assert shown_values(host) == ["16000000000", "16000100000"]
 
 
 def test_what_a_run_took_is_shown_with_its_unit_where_a_run_lacks_it_too():
