@@ -8,6 +8,8 @@ everything is left to `json`.
 
 from __future__ import annotations
 
+import os
+
 try:
     from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
 except ImportError:
@@ -145,12 +147,13 @@ def loads_each(texts: Iterable[str]) -> list[Any]:
     [{'lr': 0.1}, None, '{']
     """
     listed = list(texts)
+    mark = os.urandom(8).hex()  # so that no text can, with its neighbours, pass for several of them
     try:
-        values = loads(f"[{','.join(listed)}]")
-        if len(values) == len(listed):
-            return list(values)
+        values = loads("[" + f',"{mark}",'.join(listed) + "]")
     except (ValueError, RecursionError):
-        pass
+        values = []
+    if len(values) == max(2 * len(listed) - 1, 0) and values[1::2] == [mark] * (len(listed) - 1):
+        return list(values[::2])
     return [_loads_if_json(text) for text in listed]
 
 

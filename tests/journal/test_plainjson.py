@@ -121,3 +121,10 @@ def test_many_texts_are_read_as_each_alone(odd):
         texts = [*good[:place], odd, *good[place:]]
         assert repr(plainjson.loads_each(texts)) == repr([odd if text is odd else plainjson.loads(text) for text in texts])
     assert plainjson.loads_each([]) == []
+
+
+def test_damaged_texts_that_would_complete_each_other_do_not():
+    """Three that make three values together are none by themselves."""
+    texts = ["[1", "2]", "3,4"]
+    assert plainjson.loads_each(texts) == texts
+    assert plainjson.loads_each(["[1", "2]", "3", "4,5"]) == ["[1", "2]", 3, "4,5"]
