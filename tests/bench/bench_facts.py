@@ -83,8 +83,8 @@ print(ours, again, naive)
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    yield from _on_the_path(bench, python_with_science(), python_with_science(peer=True) if bench.peer else None)
-    yield from _mapping(bench, python_with_science())
+    yield from _on_the_path(bench, python_with_science(lent=bench.quick), python_with_science(peer=True) if bench.peer else None)
+    yield from _mapping(bench, python_with_science(lent=bench.quick))
 
 
 def _on_the_path(bench: Bench, python: str, peer: str | None) -> Iterator[Row]:

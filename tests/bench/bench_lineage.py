@@ -107,7 +107,7 @@ def _opening(bench: Bench) -> Iterator[Row]:
 
 
 def _training(bench: Bench) -> Iterator[Row]:
-    python = python_with_science()
+    python = python_with_science(lent=bench.quick)
     peer = python_with_science(peer=True) if bench.peer else None
     scripts = {"plain": TRAIN_PLAIN, "ours": TRAIN_OURS, "peer": TRAIN_SACRED}
     folder = bench.new_repository({f"{name}.py": text for name, text in scripts.items()})

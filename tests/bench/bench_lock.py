@@ -38,7 +38,7 @@ print((time.perf_counter() - begun) * 1e3, len(found))
 
 def rows(bench: Bench) -> Iterator[Row]:
     ours, floor = bench.write("ours.py", OURS), bench.write("floor.py", FLOOR)
-    python, cache = python_with_science(), bench.new_folder()
+    python, cache = python_with_science(lent=bench.quick), bench.new_folder()
 
     def figure(*arguments: str) -> float:
         took, count = bench.figures(*arguments, python=python)

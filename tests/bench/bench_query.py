@@ -176,7 +176,7 @@ print(figures[0], sorted(figures)[1])
 
 def rows(bench: Bench) -> Iterator[Row]:
     yield from _help(bench)
-    python = python_with_frames()
+    python = python_with_frames(lent=bench.quick)
     with contextlib.ExitStack() as stack:
         stores = Stores(bench, stack)
         for name, reason in stores.left_out.items():

@@ -293,7 +293,7 @@ class Stores:
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    python = python_with_stores()
+    python = python_with_stores(lent=bench.quick)
     with contextlib.ExitStack() as stack:
         stores = Stores(bench, stack)
         for name, reason in stores.left_out.items():

@@ -48,51 +48,80 @@ def python_with_peer() -> str:
 _PEER_KEY = "-".join(PEER).replace("=", "").replace("<", "")
 
 
-def python_with_science(peer: bool = False) -> str:
+def python_with_science(peer: bool = False, lent: bool = False) -> str:
     """Return the Python of an environment with pandas, scikit-learn and 150 distributions in all.
 
-    It holds the wheel, or Sacred. The real packages are installed once and linked from there into each environment.
+    It holds the wheel, or Sacred. The real packages are installed once and linked from there into each environment;
+    if they are `lent`, they are those of this Python, which is enough to see that a benchmark works.
     """
-    base = _environment("science", "-".join(SCIENCE), lambda folder: _install(folder, SCIENCE))
+    base = _base("science", SCIENCE, lent)
 
     def fill(folder: str) -> None:
         packages = _packages_of(_python(folder))
-        shutil.copytree(_packages_of(base), packages, copy_function=os.link, dirs_exist_ok=True)
+        _link_packages(base, folder)
         if peer:
             _install(folder, PEER)
         else:
-            _install_wheel(folder)
+            _link_packages(python_with_wheel(), folder)
         number = 0
         while sum(name.endswith(".dist-info") for name in os.listdir(packages)) < DISTRIBUTIONS:
             _make_up(packages, f"made_up_{number:03}")
             number += 1
         compileall.compile_dir(packages, maxlevels=2, quiet=2)
 
-    key = _PEER_KEY if peer else _fingerprint(PROJECT)
+    key = _lent(lent) + (_PEER_KEY if peer else _fingerprint(PROJECT))
     return _environment("science-peer" if peer else "science-wheel", key, fill)
 
 
-def python_with_stores() -> str:
+def python_with_stores(lent: bool = False) -> str:
     """Return the Python of an environment with the drivers of databases, which are installed once, and the wheel."""
-    return _python_with("drivers", DRIVERS, "stores")
+    return _python_with("drivers", DRIVERS, "stores", lent)
 
 
-def python_with_frames() -> str:
+def python_with_frames(lent: bool = False) -> str:
     """Return the Python of an environment with drivers of databases, NumPy and pandas, and the wheel."""
-    return _python_with("frame-drivers", FRAMES, "frames")
+    return _python_with("frame-drivers", FRAMES, "frames", lent)
 
 
-def _python_with(base_name: str, what: Sequence[str], name: str) -> str:
+def _python_with(base_name: str, what: Sequence[str], name: str, lent: bool) -> str:
     """Return the Python of an environment with the wheel, and others' packages, which are linked from one without it."""
-    key = hashlib.sha256("".join(what).encode()).hexdigest()[:8]
-    base = _environment(base_name, key, lambda folder: _install(folder, what))
+    base = _base(base_name, what, lent)
 
     def fill(folder: str) -> None:
-        packages = _packages_of(_python(folder))
-        shutil.copytree(_packages_of(base), packages, copy_function=os.link, dirs_exist_ok=True)
-        _install_wheel(folder)
+        _link_packages(base, folder)
+        _link_packages(python_with_wheel(), folder)
 
-    return _environment(name, f"{key}-{_fingerprint(PROJECT)}", fill)
+    return _environment(name, f"{_lent(lent)}{_key_of(what)}-{_fingerprint(PROJECT)}", fill)
+
+
+def _base(name: str, what: Sequence[str], lent: bool) -> str:
+    """Return the Python of an environment with packages of others, installed there or lent by this Python."""
+    return _environment(name, _lent(lent) + _key_of(what), lambda folder: _lend(folder) if lent else _install(folder, what))
+
+
+def _lend(folder: str) -> None:
+    """Let an environment find the packages of this Python, after its own."""
+    with open(os.path.join(_packages_of(_python(folder)), "lent.pth"), "w", encoding="utf-8") as stream:
+        stream.write(_packages_of(sys.executable) + "\n")
+
+
+def _lent(lent: bool) -> str:
+    return "lent-" if lent else ""
+
+
+def _key_of(what: Sequence[str]) -> str:
+    return hashlib.sha256("".join(what).encode()).hexdigest()[:8]
+
+
+def _link_packages(source: str, folder: str) -> None:
+    """Link what is installed for the Python `source` into the environment in `folder`."""
+    packages = _packages_of(_python(folder))
+    shutil.copytree(_packages_of(source), packages, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    if not os.path.exists(target):  # a package that both have
+        os.link(source, target)
 
 
 def _packages_of(python: str) -> str:
