@@ -20,11 +20,12 @@ from capture.observers._writing import opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
     from datetime import datetime
     from typing import Any, BinaryIO
 
     from capture.filters import Filter
+    from capture.hooks import UsedFiles
     from capture.observers._file_index import FileIndex
     from capture.records import RunRecord, Series
 
@@ -105,6 +106,14 @@ class FileStoreReader(StoreReader):
         """
         root = self._root(binned)
         noted = self._noted_uids(part, root)
+        if not noted and not binned:
+            query = "SELECT name, label, uid, problem FROM runs"
+            rows = self.indexed().ask(lambda database: database.execute(query).fetchall())
+            return [
+                (uid if problem is None else self._uid(root, name), label)
+                for name, label, uid, problem in rows
+                if uid or problem is not None
+            ]
         return noted or [(uid, self._label(root, name)) for name in self._names(root) if (uid := self._uid(root, name))]
 
     def _noted_uids(self, part: str, root: str) -> list[tuple[str, str]]:
@@ -148,10 +157,7 @@ class FileStoreReader(StoreReader):
     ) -> Iterator[RunRecord]:
         index = self._open_index()
         found = index.answer(names, wanted, every)
-        if are_numbers:
-            found.sort(key=lambda each: int(each[0]), reverse=True)
-        else:
-            found.sort(key=lambda each: self._start(*each[:3]), reverse=True)
+        self._sort(found, are_numbers)
         at, size = 0, _FIRST if limit is None else max(1, min(limit, _PAGE))
         while at < len(found):
             page = _Page(index, [name for name, *_ in found[at : at + size]])
@@ -160,6 +166,44 @@ class FileStoreReader(StoreReader):
                 if record is not None:
                     yield record
             at, size = at + size, _PAGE
+
+    def used_files(self, progress: Callable[[], Any] = lambda: None) -> UsedFiles:
+        """Return what tells which runs had to do with a file, from the index."""
+        from capture.observers._used_files import IndexedFiles
+
+        check_format(self.basedir)
+        index, listed = self._open_index(), self._listed(self.basedir)
+        found = index.answer(listed, None)
+        known = index.rows(listed, ("name", "marks"))
+        overwritten = index.overwritten(known)
+        if overwritten:
+            index.forget(overwritten)
+            found = index.answer(listed, None)
+            known = index.rows(listed, ("name", "marks"))
+        self._sort(found, all(_labels.is_number(name) for name in listed))
+        stamps = {name: stamp for name, stamp, *_ in found}
+        states = [
+            (name, f"{stamp} {known[name]['marks']}" if stamp and name in known else "")
+            for name, stamp in stamps.items()
+        ]
+
+        def records(names: Sequence[str]) -> Iterator[tuple[str, RunRecord]]:
+            for at in range(0, len(names), _PAGE):
+                some = names[at : at + _PAGE]
+                page = _Page(index, list(some))
+                for name in some:
+                    record = self._indexed(name, stamps[name], True, page, None)
+                    if record is not None:
+                        yield name, record
+
+        return IndexedFiles(index, states, records, progress)
+
+    def _sort(self, found: list[tuple[str, str, int | None, bool]], are_numbers: bool) -> None:
+        """Sort what the index found, newest first."""
+        if are_numbers:
+            found.sort(key=lambda each: int(each[0]), reverse=True)
+        else:
+            found.sort(key=lambda each: self._start(*each[:3]), reverse=True)
 
     def _indexed(self, name: str, stamp: str, is_sure: bool, page: _Page, wanted: Filter | None) -> RunRecord | None:
         """Return a record that the index has, if it fulfils `wanted`."""
