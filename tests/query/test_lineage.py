@@ -13,11 +13,11 @@ import pytest
 
 from capture import events, open_store
 from capture.errors import RunNotFoundError
+from capture.file_uses import EMPTY, uses_of
 from capture.hooks import Reader
 from capture.observers import FileStorageObserver
 from capture.probes.lineage.digesting import SAMPLE_BYTES, Digester
 from capture.probes.lineage.manifests import manifest_of
-from capture.file_uses import EMPTY, uses_of
 from capture.query.lineage import Lineage, LineageError, sample_digest
 from capture.records import RunRecord, StoredFile, bytes_opener
 from capture.registry import make_observer
