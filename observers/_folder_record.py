@@ -108,7 +108,7 @@ class FolderRecord(StoredRecord):
         return super().git if known is MISSING else known
 
     def forget_facts_but(self, topic: str) -> None:
-        """Have no other facts than these: it takes long to decode them all, and who reads many runs may need but one."""
+        """Have no other facts than these: to decode them all takes long, and who reads many runs may need but one."""
         facts = self._document("capture").get("facts")
         if isinstance(facts, dict) and not any(key.startswith(TAG_PREFIXES) for key in facts):
             self.facts = {topic: decode(facts[topic])} if topic in facts else {}
