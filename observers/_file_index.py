@@ -38,6 +38,8 @@ _RACY_NS = 2_000_000_000  #: a folder changed this short ago may change again wi
 _ATTEMPTS = 5  #: to get an answer while other processes write into the index
 _SOME = 500  #: names in one question
 _BLOCK = 1 << 16  #: bytes that are read at once
+_MARKED = ("run", "config", "capture")  #: documents that an edit by hand may change without a trace in their folder
+_NO_FILE = "-"
 
 _COLUMNS_OF_RUNS = """
 (
@@ -289,9 +291,10 @@ class FileIndex:
 
     def _row(self, name: str, stamp: str, measured: tuple[int, dict[str, Any]]) -> tuple[Any, ...]:
         folder = os.path.join(self._root, name)
-        marks = marks_of(folder)  # before the documents: what is written meanwhile is seen later
         try:
-            texts = {part: _text(f"{folder}/{file}") for part, file in FILES.items()}
+            found = {part: _marked_text(f"{folder}/{file}") for part, file in FILES.items()}
+            texts = {part: text for part, (text, _) in found.items()}
+            marks = " ".join([found[part][1] for part in _MARKED])
             documents = {part: _parsed(text, f"{folder}/{FILES[part]}") for part, text in texts.items()}
             run, capture = documents["run"], documents["capture"]
             if run is None:
@@ -299,7 +302,7 @@ class FileIndex:
             summary, end = _summary(folder, capture is not None, measured)
             times, more = _more(FolderRecord(name, _Documents(folder, documents)), run, capture or {})
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one run is told to who reads it
-            unknown = [None] * len(TIMES)
+            unknown, marks = [None] * len(TIMES), marks_of(folder)
             return (name, stamp, name, "", "", "", *unknown, str(error), "{}", "{}", "{}", "{}", None, 0, marks)
         parts = {key: value for key, value in (capture or {}).items() if key in _SMALL_PARTS}
         lists = [key for key in ("resources", "artifacts") if run.get(key)]
@@ -390,14 +393,16 @@ class _BusyError(Exception):
 def marks_of(folder: str) -> str:
     """Return what changes when one of a run's small documents is written over in place, which no folder shows."""
     marks = []
-    for file in ("run.json", "config.json", EXTENSION):
+    for part in _MARKED:
         try:
-            found = os.stat(f"{folder}/{file}")
+            marks.append(_mark(os.stat(f"{folder}/{FILES[part]}")))
         except OSError:
-            marks.append("-")
-        else:
-            marks.append(f"{found.st_mtime_ns}/{found.st_size}")
+            marks.append(_NO_FILE)
     return " ".join(marks)
+
+
+def _mark(found: os.stat_result) -> str:
+    return f"{found.st_mtime_ns}/{found.st_size}"
 
 
 def _is_settled(row: tuple[Any, ...], settled: int) -> bool:
@@ -427,19 +432,23 @@ def _finite(value: Any) -> Any:
     return encode(value) if isinstance(value, float) else value
 
 
-def _text(path: str) -> bytes | None:
-    """Return the bytes of a file, None if it is missing; past Python's files, which take longer than to parse it."""
+def _marked_text(path: str) -> tuple[bytes | None, str]:
+    """Return the bytes of a file, None if it is missing, and its mark as it was before they were read.
+
+    Past Python's files, which take longer than to parse it.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        return None
+        return None, _NO_FILE
     try:
+        mark = _mark(os.fstat(descriptor))  # first: what is written meanwhile is seen later
         blocks = [os.read(descriptor, _BLOCK)]
         while len(blocks[-1]) == _BLOCK:
             blocks.append(os.read(descriptor, _BLOCK))
     finally:
         os.close(descriptor)
-    return b"".join(blocks)
+    return b"".join(blocks), mark
 
 
 def _parsed(text: bytes | None, path: str) -> Any:
