@@ -54,8 +54,11 @@ def ensure_folder(path: str, shared: bool = False) -> None:
     try:
         make_folder(path, shared)
     except FileExistsError:
-        if not os.path.isdir(path):
+        if os.path.isdir(path):
+            return
+        if os.path.lexists(path):
             raise
+        ensure_folder(path, shared)  # somebody has deleted it just now
     except FileNotFoundError:
         above = os.path.dirname(path)
         if os.path.isdir(above):  # a place where no folder can be made, such as /proc

@@ -172,7 +172,7 @@ class FileStoreCurator(Curator):
         places = [name for name in (SOURCES, RESOURCES) if os.path.isdir(os.path.join(held, name))]
         files = [f"{place}/{name}" for place in places for name in os.listdir(os.path.join(held, place))]
         try:
-            used: set[str] | None = set().union(*[shared_files(folder) for folder in self._folders()])
+            used: set[str] | None = self._used()
         except RecordError as error:
             log().warning("No shared file was deleted, since a run that may use them cannot be read: %s", error)
             used = None
@@ -180,6 +180,21 @@ class FileStoreCurator(Curator):
             if used is None or stored in used:
                 os.replace(os.path.join(held, stored), os.path.join(self.basedir, stored))
         shutil.rmtree(held)
+
+    def _used(self) -> set[str]:
+        """Return the shared files that runs use, also those which go into the bin or come back at this moment."""
+        # A run that comes back between two looks is in neither place: so what is in sight is looked at once more.
+        folders = [path for binned in (False, True, False) for path in self.reader.folders(binned)]
+        return set().union(*map(self._used_by, set(map(os.path.basename, folders))))
+
+    def _used_by(self, name: str) -> set[str]:
+        for root in (self.basedir, self._bin, self.basedir):
+            folder = os.path.join(root, name)
+            if os.path.isdir(folder):
+                used = shared_files(folder)
+                if os.path.isdir(folder):  # else it may have moved before all was read
+                    return used
+        return set()  # it was purged
 
     def _folders(self) -> list[str]:
         """Return the folders of all runs, those in the bin too."""

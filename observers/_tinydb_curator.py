@@ -94,7 +94,10 @@ class TinyDbCurator(Curator):
         name, entry_id = self._place_of(label, binned=True)
         store = self._store
         with store.lock(), _atomic.Lock(os.path.join(store.runs, name)):
-            entry, number = _unnumbered(read_json(self._bin_file(name)))
+            binned = read_json(self._bin_file(name))
+            if binned is None:
+                raise ObserverError(f"run {run} of {self.root} is not in the bin any more: it is not restored")
+            entry, number = _unnumbered(binned)
             settled = store.settled(entry_id)
             if settled is not None and not _is_same_run(settled, entry):
                 raise ObserverError(f"{self.root} has another run {label}; remove that one first")
@@ -112,11 +115,15 @@ class TinyDbCurator(Curator):
         label = self._reader.resolve(run, binned=True)
         name, entry_id = self._place_of(label, binned=True)
         store, path = self._store, self._bin_file(name)
-        with open(path, "rb") as stream:
-            data = stream.read()
-        used, (entry, _) = _addresses(data), _unnumbered(plainjson.loads(data))
-        _labels.bury(store.private, store.shared, name)
         with store.lock():
+            try:
+                with open(path, "rb") as stream:
+                    data = stream.read()
+            except FileNotFoundError:
+                message = f"run {run} of {self.root} is not in the bin any more: it is not deleted"
+                raise ObserverError(message) from None
+            used, (entry, _) = _addresses(data), _unnumbered(plainjson.loads(data))
+            _labels.bury(store.private, store.shared, name)
             settled = store.settled(entry_id)
             if settled is not None and _is_same_run(settled, entry):  # a process died while it binned or restored it
                 store.rewrite({key_of(entry_id): None})
