@@ -71,4 +71,7 @@ class Difference:
         return {**told, "detail": self.detail, "same": self.same}
 
     def __repr__(self) -> str:
-        return f"<Difference {self.kind} {self.name}: {' | '.join(map(repr, self.values))}, weight {self.weight:g}>"
+        from capture.wording import visible
+
+        values = " | ".join(map(repr, self.values))
+        return f"<Difference {self.kind} {visible(self.name)}: {values}, weight {self.weight:g}>"

@@ -7,6 +7,7 @@ import os
 from capture.errors import CaptureError, RecordError
 from capture.query.saving import SavedAlreadyError, fetch
 from capture.records import StoredFile
+from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -199,9 +200,9 @@ class FileNotInRunError(CaptureError, KeyError):
 
         self.name, self.known = name, tuple(known)
         close = suggest(name, self.known)
-        hint = f"\n  did you mean:  {close}" if close else ""
+        hint = f"\n  did you mean:  {visible(close)}" if close else ""
         more = f", and {len(self.known) - 20} more" if len(self.known) > 20 else ""
-        shown = ", ".join(self.known[:20]) + more or "none"
+        shown = ", ".join(map(visible, self.known[:20])) + more or "none"
         text = f"there is no file {name!r} among these.{hint}\n  there are:     {shown}"
         super().__init__(text, print_traceback=False)
 

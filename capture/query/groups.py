@@ -5,7 +5,7 @@ from __future__ import annotations
 from capture.filters import MISSING
 from capture.query.columns import path_of, short_names, table_of, varying
 from capture.query.grouping import Spread, group, is_number, is_seed, spread
-from capture.wording import format_number
+from capture.wording import format_number, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Group:
         return len(self.runs)
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{path}={value!r}" for path, value in self.values.items())
+        values = ", ".join(f"{visible(path)}={value!r}" for path, value in self.values.items())
         return f"<Group of {len(self)} runs: {values}>"
 
 

@@ -197,7 +197,7 @@ def _of(runs: Runs) -> str:
 
 def text_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return an aligned table as text."""
-    return "\n".join(aligned(headings, ([shown(value, 40) for value in row] for row in rows)))
+    return "\n".join(aligned([*map(visible, headings)], ([shown(value, 40) for value in row] for row in rows)))
 
 
 # ----------------------------------------------------------------------------------------------------------- a run

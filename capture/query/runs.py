@@ -9,6 +9,7 @@ from capture.filters import MISSING, Every, as_filter
 from capture.query.columns import is_more_better, label_keys, order, path_of, source_of, table_of
 from capture.query.files import RunFiles
 from capture.query.stored_run import closest
+from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,10 +131,10 @@ class Runs:
                 raise self._none()
             known = dict.fromkeys(path for run in runs[:50] for path in run.paths() if is_number(run.get(path)))
             close = closest(metric, known)
-            hint = f"\n  did you mean:  {close}" if close else ""
+            hint = f"\n  did you mean:  {visible(close)}" if close else ""
             raise RunNotFoundError(
                 f"none of these {len(runs)} runs has a number at {metric!r}.{hint}"
-                f"\n  there are:     {', '.join(list(known)[:30]) or 'none'}",
+                f"\n  there are:     {', '.join(map(visible, list(known)[:30])) or 'none'}",
                 print_traceback=False,
             )
         if smallest is None:
@@ -360,7 +361,7 @@ def _warn_of_nowhere(path: str, runs: Sequence[StoredRun]) -> None:
 
 
 def _warn(text: str) -> None:
-    """Warn whoever called this library, however deep in it we are."""
+    """Warn whoever called this library, however deep in it we are; what a record holds is made visible."""
     import sys
     import warnings
 
@@ -368,7 +369,7 @@ def _warn(text: str) -> None:
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(own + os.sep):
         frame, level = frame.f_back, level + 1
-    warnings.warn(text, stacklevel=level)
+    warnings.warn(visible(text), stacklevel=level)
 
 
 class _Uncollected:

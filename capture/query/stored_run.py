@@ -7,6 +7,7 @@ from capture.filters import MISSING, lookup
 from capture.query.columns import flat
 from capture.query.files import RunFiles, fits, named, wrapped
 from capture.records import FILES, RunRecord
+from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ class NoSuchValueError(CaptureError, KeyError):
     def __init__(self, path: str, run: object, known: Iterable[str] = ()) -> None:
         self.path, self.run, self.known = path, run, tuple(known)
         close = closest(path, self.known)
-        hint = f"\n  did you mean:  {close}" if close else ""
+        hint = f"\n  did you mean:  {visible(close)}" if close else ""
         more = f", and {len(self.known) - 30} more" if len(self.known) > 30 else ""
+        listed = ", ".join(map(visible, self.known[:30])) + more or "nothing"
         super().__init__(
-            f"run {run} has nothing at {path!r}.{hint}\n  it has:        {', '.join(self.known[:30])}{more}",
-            print_traceback=False,
+            f"run {visible(str(run))} has nothing at {path!r}.{hint}\n  it has:        {listed}", print_traceback=False
         )
 
     def __reduce__(self) -> Any:
@@ -279,7 +280,8 @@ class StoredRun(RunRecord):
 
     def __repr__(self) -> str:
         state = self.state if self.state == self.status else f"{self.state}, recorded as {self.status}"
-        return f"<StoredRun {self.label or self.uid[-8:]} of {self.experiment.get('name', '?')!r}: {state}>"
+        label = self.label if self.label is not None else self.uid[-8:]
+        return visible(f"<StoredRun {label} of {self.experiment.get('name', '?')!r}: {state}>")
 
     def _repr_html_(self) -> str:
         from capture.query.reprs import run_html

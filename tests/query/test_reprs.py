@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from capture import Experiment, open_store
+from capture.errors import CaptureError
 from capture.query import reprs, signs
 from capture.query.stored_run import StoredRun
 from capture.records import RunRecord
@@ -120,3 +121,43 @@ def test_a_long_configuration_is_folded(store):
     assert "<details open><summary>config (" in short[1]
     headings = long.partition("</thead>")[0]
     assert headings.index(">fails<") < headings.index(">many.k0<"), "what all runs have comes first"
+
+
+def test_what_a_record_calls_things_steers_no_terminal(tmp_path):
+    """A prompt prints tables, reprs, errors and warnings: a key of somebody's configuration is not to colour or hide them."""
+    odd = "\x1b]0;title\x07\x1b[31m\u202e\nlast"
+    ex = Experiment("tiny", save_git_info=False, observers=[str(tmp_path / "runs")])
+    ex.add_config({odd: {"in": 1}})
+
+    @ex.main
+    def main(_run):
+        _run.log_scalar(odd, 1.0)
+        _run.info["n"] = 1
+        (tmp_path / "file.txt").write_text("x")
+        _run.add_artifact(str(tmp_path / "file.txt"), name="file" + odd)
+
+    for number in (1, 2):
+        ex.run(config_updates={odd: {"in": number}})
+    runs = open_store(tmp_path / "runs").runs()
+    run, groups = runs[0], runs.group_by()
+    said = [str(runs), repr(groups), repr(list(groups)), str(runs.compare().causes)]
+    record = RunRecord("0" * 32, odd)
+    record.status = odd
+    said.append(repr(StoredRun(record, SimpleNamespace(is_alive=lambda _: None, url="memory"))))
+    for fails in (
+        lambda: run["config.nothing"],
+        lambda: run[f"config.{odd}.on"],
+        lambda: run.artifact("nothing"),
+        lambda: run.metrics_frame("nothing"),
+        lambda: runs.best("nothing"),
+    ):
+        with pytest.raises(CaptureError) as caught:
+            fails()
+        said.append(str(caught.value))
+    with pytest.warns(UserWarning) as warned:
+        list(open_store(tmp_path / "runs").runs("config.lasting == 3"))
+        runs.group_by(f"config.{odd}.on")
+    said += [str(each.message) for each in warned]
+    for text in said:
+        assert not any(sign in text for sign in "\x1b\x07\u202e") and "\nlast" not in text
+        assert "\\nlast" in text, text
