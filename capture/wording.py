@@ -4,7 +4,7 @@ A number must look the same in a terminal, in a notebook and on a page. What a m
 escaping, is added where it is written; text from here is plain text, in which nothing is hidden.
 
 Numbers are short where they are looked at (`format_value`), and whole where people copy them, as of a configuration
-(`format_exact`).
+(`format_exact`). In a table of configurations they have the digits that tell them apart (`digits_apart`).
 """
 
 from __future__ import annotations
@@ -190,6 +190,21 @@ def format_number(value: float, precision: int | None = None) -> str:
     if 10.0**digits <= abs(value) < 1e15:
         return f"{value:.0f}"
     return f"{value:.{max(digits, 1)}g}"
+
+
+def digits_apart(values: Iterable[Any]) -> int:
+    """Return with how many significant digits floats that differ read differently: mostly `PRECISION` is enough.
+
+    Examples
+    --------
+    >>> digits_apart([0.1, 0.2, "adam"]), digits_apart([0.1234567, 0.1234568]), digits_apart([0.3, 0.1 + 0.2])
+    (5, 8, 17)
+    """
+    numbers = {value for value in values if isinstance(value, float) and value == value}
+    precisions = (PRECISION, 8, 12)
+    return next(
+        (each for each in precisions if len({format_number(value, each) for value in numbers}) == len(numbers)), EXACT
+    )
 
 
 def _is_amount(value: Any) -> bool:

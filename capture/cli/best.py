@@ -34,7 +34,8 @@ Options:
   --max             The greatest is best.
   -n N, --number=N  Show so many runs [default: 5].
   --mine            Only runs of my own.
-  --precision=N     Significant digits of numbers [default: 5].
+  --precision=N     Significant digits of numbers; 5 if left out, and of a configuration so many more as tell apart
+                    what differs.
   --json            As JSON: the runs, the best first, with all columns.
   --no-pager        Print at once what is longer than the screen.
   --store=URL       The store to look into.

@@ -20,7 +20,7 @@ from capture.filters import MISSING
 from capture.query.columns import order
 from capture.query.grouping import Spread, group, is_number, is_seed, spread
 from capture.query.stored_run import StoredRun
-from capture.wording import format_value, visible
+from capture.wording import digits_apart, format_value, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ Options:
   --json                 As a list of objects: full paths, all columns; what is no finite number is null.
   --csv                  As comma-separated values: full paths, all columns.
   --md                   As a Markdown table.
-  --precision=N          Significant digits of numbers [default: 5].
+  --precision=N          Significant digits of numbers; 5 if left out, and of a configuration so many more as tell
+                         apart what differs.
   --no-pager             Print at once what is longer than the screen.
   --store=URL            The store to look into.
 """
@@ -177,9 +178,19 @@ class Listing:
 
     def cells(self, brief: bool) -> list[list[str]]:
         """Return what stands in the cells."""
+        digits = self._digits()
         return [
-            [table.cell(column, value, self.precision, brief) for column, value in zip(self.columns, row)]
+            [table.cell(column, value, precision, brief) for column, value, precision in zip(self.columns, row, digits)]
             for row in self.values
+        ]
+
+    def _digits(self) -> list[int | None]:
+        """Return the significant digits of each column."""
+        if self.precision is not None:
+            return [self.precision] * len(self.columns)
+        return [
+            digits_apart(row[place] for row in self.values) if column.startswith("config.") else None
+            for place, column in enumerate(self.columns)
         ]
 
     def alignment(self) -> list[str]:
@@ -199,13 +210,13 @@ class Groups(Listing):
         self.columns, self.values, self.precision, self.note = columns, values, precision, note
 
     def cells(self, brief: bool) -> list[list[str]]:
-        runs = self.columns.index("n")
+        runs, digits = self.columns.index("n"), self._digits()
         return [
             [
                 _spread_text(value, row[runs], self.precision)
                 if isinstance(value, Spread)
-                else table.cell(column, value, self.precision, brief)
-                for column, value in zip(self.columns, row)
+                else table.cell(column, value, precision, brief)
+                for column, value, precision in zip(self.columns, row, digits)
             ]
             for row in self.values
         ]

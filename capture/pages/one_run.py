@@ -63,12 +63,12 @@ def notes_of(run: RunRecord, budget: Budget) -> Html | None:
     return element("p", as_words(run.notes, budget.notes), class_="note") if run.notes else None
 
 
-def cell_of(value: Any) -> Cell:
+def cell_of(value: Any, digits: int | None = None) -> Cell:
     """Return a value for a table of many: a number with a few digits, that is sorted by all of them."""
     if value is MISSING:
         return Cell(element("span", NOTHING, class_="missing"), "")
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return Cell(cut(format_value(value), 80), as_text(value) if is_number else None)
+    return Cell(cut(format_value(value, digits), 80), as_text(value) if is_number else None)
 
 
 # ------------------------------------------------------------------------------------------------------------- one run

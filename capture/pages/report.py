@@ -26,7 +26,7 @@ from capture.pages.one_run import (
 )
 from capture.pages.states import badge, remark_in_short, remark_on
 from capture.pages.values import as_words, cut
-from capture.wording import NOTHING, counted, format_duration, format_utc
+from capture.wording import NOTHING, counted, digits_apart, format_duration, format_utc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _most_frequent(columns: list[str], runs: Sequence[RunRecord]) -> list[str]:
 
 def _overview(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
     """Return a table of the runs: what varies of their configuration, and the last value of each metric."""
-    from capture.query.columns import columns_of, rows_of, short_names, varying
+    from capture.query.columns import columns_of, rows_of, short_names, table_of, varying
 
     columns = [column for column in columns_of(runs) if column != "result"]
     differing = varying(columns, rows_of(runs, columns))
@@ -187,6 +187,7 @@ def _overview(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
     shown = [*config, *metrics]
     short = short_names(shown)
     several = len({run.name for run in runs}) > 1
+    digits = [digits_apart(told) if column in config else None for column, told in table_of(runs, shown).items()]
     rows = []
     cells = rows_of(runs, shown) if shown else [[] for _ in runs]  # a table of no columns has no rows either
     for place, (run, name, values) in enumerate(zip(runs, names, cells)):
@@ -200,7 +201,7 @@ def _overview(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
                     run.start_time.timestamp() if run.start_time else "",
                 ),
                 Cell(format_duration(run.duration), run.duration if run.duration is not None else ""),
-                *(cell_of(value) for value in values),
+                *map(cell_of, values, digits),
                 cell_of(run.result if run.result is not None else MISSING),
             ]
         )

@@ -117,8 +117,13 @@ class Groups:
         taken = {"n", *(f"{short[column]}_{what}" for column in self.outcomes for what in ("mean", "std"))}
         return {column: column if name in taken else name for column, name in short.items()}
 
-    def _shown(self) -> tuple[list[str], list[list[Any]]]:
-        """Return a table to look at, with mean and spread in one cell, and of how many runs where not of all."""
+    def _shown(self) -> tuple[list[str], list[list[Any]], dict[int, int]]:
+        """Return a table to look at, with mean and spread in one cell, and of how many runs where not of all.
+
+        The third are the digits of numbers by which the runs were grouped.
+        """
+        from capture.query.reprs import config_digits
+
         short = self._headings()
         rows = []
         for each in self._groups:
@@ -129,7 +134,8 @@ class Groups:
                 count = f" ({told.n})" if told.n != len(each) else ""
                 cells.append("" if told.mean is None else f"{format_number(told.mean)}{apart}{count}")
             rows.append([*each.values.values(), len(each), *cells])
-        return [*(short[column] for column in self.by), "n", *(short[column] for column in self.outcomes)], rows
+        headings = [*(short[column] for column in self.by), "n", *(short[column] for column in self.outcomes)]
+        return headings, rows, config_digits(self.by, rows)
 
     def __repr__(self) -> str:
         from capture.query.reprs import text_table

@@ -18,6 +18,7 @@ from capture.wording import (
     EXACT,
     aligned,
     counted,
+    digits_apart,
     fitted,
     format_duration,
     format_exact,
@@ -53,6 +54,8 @@ _POINTS = 120  #: of a sparkline
 _ENTRIES, _METRICS, _FILES = 500, 30, 100  #: that a run shows; the others are counted
 _OPEN = 40  #: entries of a configuration; a longer one is folded
 
+NO_DIGITS: Mapping[int, int] = {}  #: of no column
+
 _COLOURS = {
     "COMPLETED": "#1a7f37",
     "FAILED": "#cf222e",
@@ -72,8 +75,8 @@ def escape(value: object) -> str:
     return html.escape(visible(str(value), lines=True))
 
 
-def shown(value: Any, longest: int = _LONGEST) -> str:
-    """Return a value as a short text on one line; nothing for what is missing."""
+def shown(value: Any, longest: int = _LONGEST, digits: int | None = None) -> str:
+    """Return a value as a short text on one line, numbers with so many digits; nothing for what is missing."""
     if value is MISSING or value is None:
         return ""
     if isinstance(value, str):  # the beginning of a long one: all of it would be looked through
@@ -83,21 +86,26 @@ def shown(value: Any, longest: int = _LONGEST) -> str:
     elif isinstance(value, list) and all(isinstance(each, str) for each in value):
         text = ", ".join(value)
     else:
-        text = format_value(value)
+        text = format_value(value, digits)
     return fitted(visible(text[: 10 * longest]), longest)
 
 
 # ---------------------------------------------------------------------------------------------------------- tables
 
 
-def table_html(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a table that scrolls where it is wider than the notebook; cells are values, or `Markup`."""
+def table_html(headings: Sequence[str], rows: Iterable[Sequence[Any]], digits: Mapping[int, int] = NO_DIGITS) -> str:
+    """Return a table that scrolls where it is wider than the notebook; cells are values, or `Markup`.
+
+    `digits` are those of the numbers in some columns.
+    """
     rows = list(rows)
     top = "".join(
         f'<th scope="col" style="{_NUMBER if _are_numbers(rows, place) else _CELL};{_HEADING}">{escape(heading)}</th>'
         for place, heading in enumerate(headings)
     )
-    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    body = "".join(
+        f"<tr>{''.join(_cell(value, digits.get(place)) for place, value in enumerate(row))}</tr>" for row in rows
+    )
     head = f"<thead><tr>{top}</tr></thead>" if headings else ""
     return f'<div style="overflow-x:auto"><table>{head}<tbody>{body}</tbody></table></div>'
 
@@ -123,10 +131,10 @@ def _code(text: str) -> Markup:
     return Markup(f"<code>{escape(text)}</code>")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, digits: int | None = None) -> str:
     if isinstance(value, Markup):
         return f'<td style="{_CELL}">{value}</td>'
-    text = shown(value)
+    text = shown(value, digits=digits)
     style = _NUMBER if _is_number(value) else f"{_CELL};white-space:nowrap" if len(text) <= _WHOLE else _CELL
     return f'<td style="{style}">{escape(text)}</td>'
 
@@ -156,12 +164,22 @@ def _is_nothing(value: Any) -> bool:
     return value is MISSING or value is None or isinstance(value, (dict, list))
 
 
-def runs_table(runs: Sequence[StoredRun]) -> tuple[list[str], list[list[Any]]]:
-    """Return headings and rows of a table of runs."""
+def config_digits(columns: Sequence[str], rows: Sequence[Sequence[Any]], first: int = 0) -> dict[int, int]:
+    """Return the digits of the numbers in columns of the configuration, of which the first stands in place `first`."""
+    return {
+        place: digits_apart(row[place] for row in rows)
+        for place, column in enumerate(columns, first)
+        if column.startswith("config.")
+    }
+
+
+def runs_table(runs: Sequence[StoredRun]) -> tuple[list[str], list[list[Any]], dict[int, int]]:
+    """Return headings, rows, and digits of numbers of a table of runs."""
     columns = chosen_columns(runs)
     short = short_names(columns)
     rows = [[str(run.label), *(lookup(run, path) for path in (*_ALWAYS, *columns))] for run in runs]
-    return ["label", "name", "status", "start_time", *(short[column] for column in columns)], rows
+    headings = ["label", "name", "status", "start_time", *(short[column] for column in columns)]
+    return headings, rows, config_digits(columns, rows, len(headings) - len(columns))
 
 
 def store_html(store: Store) -> str:
@@ -184,20 +202,22 @@ def runs_html(runs: Runs) -> str:
     first, count = runs[:ROWS], len(runs)
     if not count:
         return f"<div>no runs{escape(_of(runs))}</div>"
-    headings, rows = runs_table(list(first))
+    headings, rows, digits = runs_table(list(first))
     for row in rows:
         row[2] = state_html(row[2])
     more = f", the first {ROWS}:" if count > ROWS else ""
-    return f'<div style="{_SOFT}">{counted(count, "run")}{escape(_of(runs))}{more}</div>{table_html(headings, rows)}'
+    said = f"{counted(count, 'run')}{escape(_of(runs))}{more}"
+    return f'<div style="{_SOFT}">{said}</div>{table_html(headings, rows, digits)}'
 
 
 def _of(runs: Runs) -> str:
     return f" of {runs.store.url}"
 
 
-def text_table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return an aligned table as text."""
-    return "\n".join(aligned([*map(visible, headings)], ([shown(value, 40) for value in row] for row in rows)))
+def text_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], digits: Mapping[int, int] = NO_DIGITS) -> str:
+    """Return an aligned table as text; `digits` are those of the numbers in some columns."""
+    cells = ([shown(value, 40, digits.get(place)) for place, value in enumerate(row)] for row in rows)
+    return "\n".join(aligned([*map(visible, headings)], cells))
 
 
 # ----------------------------------------------------------------------------------------------------------- a run

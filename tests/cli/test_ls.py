@@ -14,6 +14,7 @@ from capture import Experiment, events, open_store
 from capture.cli import _run_table as table
 from capture.cli import main
 from capture.observers import FileStorageObserver
+from capture.pages.report import report
 from capture.testing import tell
 from tests.cli.looking import ROOT, on_a_terminal, plain, story, write_runs
 from tests.cli.test_console import on_unix
@@ -292,6 +293,25 @@ def test_numbers_have_all_digits_where_all_are_asked_for(six_runs, ls):
     """A precision beyond that of floats is no error, and no made-up digits."""
     for digits in ("17", "400", "99999999999999999999"):
         assert ls("--precision", digits, "--cols=lr", "-n1")[1].split() == ["6", "0.5"]
+
+
+def test_settings_that_differ_read_differently(tmp_path, ls, monkeypatch):
+    """A column is there since it varies: two rows of 0.12346 would say that it does not, and hide which run was which."""
+    store = FileStorageObserver(str(tmp_path / "runs"))
+    for number, rate in enumerate((0.1234561, 0.1234562), 1):
+        told = story(tmp_path, number, {"lr": rate, "seed": number})
+        told.metrics(loss=[0.123456789])
+        tell(store, told.complete())
+    monkeypatch.chdir(tmp_path)
+    assert [line.split()[-3:] for line in ls("--cols=lr,seed,loss")[1:]] == [
+        ["0.1234562", "2", "0.12346"],
+        ["0.1234561", "1", "0.12346"],
+    ]
+    assert [line.split()[0] for line in ls("--group-by=lr")[2:]] == ["0.1234562", "0.1234561"]
+    assert [line.split()[1] for line in ls("--cols=lr", "--precision=3")[1:]] == ["0.123", "0.123"]
+    runs = open_store(tmp_path / "runs").runs()
+    for shown in (str(runs), runs._repr_html_(), repr(runs.group_by("lr")), report(list(runs))):
+        assert "0.1234561" in shown and "0.1234562" in shown
 
 
 def test_headings_are_told_apart(tmp_path, ls, monkeypatch):
