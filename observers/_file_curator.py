@@ -48,16 +48,22 @@ class FileStoreCurator(Curator):
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes; None leaves the old ones."""
         tags = check_tags(tags)
-        folder = self.reader.folder(run)
-        writer = RunFolder.open(folder, self.basedir, _atomic.is_shared(self.basedir))
-        writer.change("annotate", tags, notes)
-        writer.flush()
+        self._change(run, "annotate", tags, notes)
 
     def revise(self, run: Any, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
         """Change tags and notes by what they are at that moment, see `Curator.revise`."""
-        writer = RunFolder.open(self.reader.folder(run), self.basedir, _atomic.is_shared(self.basedir))
-        writer.change("revise", change)
-        writer.flush()
+        self._change(run, "revise", change)
+
+    def _change(self, run: Any, name: str, *args: Any) -> None:
+        folder = self.reader.folder(run)
+        try:
+            writer = RunFolder.open(folder, self.basedir, _atomic.is_shared(self.basedir))
+            writer.change(name, *args)
+            writer.flush()
+        except FileNotFoundError:
+            if os.path.isdir(folder):
+                raise
+            raise ObserverError(f"{folder} was moved or deleted by somebody else just now") from None
 
     def bin(self, run: Any) -> None:
         """Take a run out of sight: its folder moves into ``_capture/bin``.

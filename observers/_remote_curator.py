@@ -57,18 +57,22 @@ class RemoteFolderCurator(Curator):
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes; None leaves the old ones."""
         tags = check_tags(tags)
-        writer = RemoteRun.open(self._store, _labels.folder_of(self._reader.resolve(run)))
-        writer.change("annotate", tags, notes)
-        writer.flush()
+        self._change(run, "annotate", tags, notes)
 
     def revise(self, run: Any, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
         """Change tags and notes by what they are at that moment, see `Curator.revise`.
 
         On S3 nobody's change is lost; elsewhere that of one of two who do it within milliseconds may be.
         """
+        self._change(run, "revise", change)
+
+    def _change(self, run: Any, name: str, *args: Any) -> None:
         writer = RemoteRun.open(self._store, _labels.folder_of(self._reader.resolve(run)))
-        writer.change("revise", change)
-        writer.flush()
+        if writer.documents.run:  # else there is nothing in the folder any more
+            writer.change(name, *args)
+            writer.flush()
+        if writer.gone or not writer.documents.run:
+            raise ObserverError(f"run {run} of {self._store.name} was moved or deleted by somebody else just now")
 
     def bin(self, run: Any) -> None:
         """Take a run out of sight: its folder moves into ``_capture/bin``, file by file where there is no rename.

@@ -178,7 +178,11 @@ def _number_of(connection: Connection, label: str) -> int:
     rows = connection.execute(
         select(tables.run.c.id, tables.run.c.run_id).where(tables.run.c.run_id == stored_text(label))
     )
-    return next(row.id for row in rows if row.run_id == stored_text(label))
+    for row in rows:
+        if row.run_id == stored_text(label):  # a server may take other texts for the same
+            number: int = row.id
+            return number
+    raise ObserverError(f"run {label} was purged by somebody else just now", print_traceback=False)
 
 
 def _delete_run(connection: Connection, number: int, label: str) -> None:

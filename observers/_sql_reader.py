@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 
 from capture import plainjson
 from capture.codec import decode, is_untagged
-from capture.errors import StoreNotFoundError
+from capture.errors import RunNotFoundError, StoreNotFoundError
 from capture.file_marks import marks_of
 from capture.filters import MISSING, TIMES, fields_of
 from capture.observers import _sql_blobs, _sql_schema
@@ -180,7 +180,9 @@ class SqlReader(StoreReader):
         query = self._base()
         with self._database.reading() as connection:
             rows = connection.execute(query.where(tables.run.c.run_id == stored_text(str(label))))
-            row = next(row for row in rows if told_text(row.run_id) == str(label))
+            row = next((row for row in rows if told_text(row.run_id) == str(label)), None)
+        if row is None:
+            raise RunNotFoundError(f"run {label} of {self.url} was purged by somebody else just now")
         return self._record(row)
 
     def matching(self, wanted: Filter | None, limit: int | None) -> Iterator[RunRecord]:

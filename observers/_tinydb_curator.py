@@ -46,22 +46,21 @@ class TinyDbCurator(Curator):
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes; None leaves the old ones."""
         tags = check_tags(tags)
-        writer = self._writer_of(run)
-        writer.annotated(tags, notes)
-        writer.flush()
+        self._change(run, "annotate", tags, notes)
 
     def revise(self, run: Any, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
         """Change tags and notes by what they are at that moment, see `Curator.revise`."""
-        writer = self._writer_of(run)
-        writer.change("revise", change)
-        writer.flush()
+        self._change(run, "revise", change)
 
-    def _writer_of(self, run: Any) -> TinyRun:
+    def _change(self, run: Any, name: str, *args: Any) -> None:
         label = self._reader.resolve(run)
         self._make()
         writer = TinyRun.open(self._store, *self._place_of(label))
-        assert writer is not None, "`resolve` found it"
-        return writer
+        if writer is not None:
+            writer.change(name, *args)
+            writer.flush()
+        if writer is None or writer.gone:
+            raise ObserverError(f"run {run} of {self.root} was purged by somebody else just now")
 
     def bin(self, run: Any) -> None:
         """Take a run out of sight: its entry moves from ``metadata.json`` into ``_capture/bin``.

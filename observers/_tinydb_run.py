@@ -207,6 +207,7 @@ class TinyRun(DocumentWriter):
         self.store, self.name, self.documents = store, name, entry
         self.path = os.path.join(store.runs, name)
         self._written = written
+        self.gone = False  #: whether somebody has purged the run
         self._own: set[str] = set()  # the writers that speak through this object
         ahead = [(each[0], each[1]) for each in own.get("metrics_ahead", ())]
         self._streams = Streams(self.path, store.shared, own.get("metrics_end", 0), self.seqs, ahead)
@@ -286,7 +287,7 @@ class TinyRun(DocumentWriter):
             self._blobs.clear()
             self._changes.clear()
             self._missed_changed = False
-            self._unsettled = has_ended(self.documents.data)
+            self._unsettled = has_ended(self.documents.data) and not self.gone
         if self._unsettled:
             if not self.store.settle_in_time():  # then it lies in `live` alone
                 _atomic.sync(self.store.place(self.name))
@@ -297,6 +298,8 @@ class TinyRun(DocumentWriter):
         now = _atomic.signature(place)
         if now != (self._written or ()) or self._written == ():  # metadata.json may have changed in any case
             self._merge()
+        if self.gone:
+            return
         entry, streams, ended = self.documents, self._streams, has_ended(self.documents.data)
         streams.write()
         self._note_places()
@@ -333,6 +336,7 @@ class TinyRun(DocumentWriter):
     def _merge(self) -> None:
         """Another writer stored something, or settled the run: take over its entry and make our changes again."""
         data = self.store.load(self.name, self.documents.data["_id"])
+        self.gone = data is None and self.store.is_purged(self.name)
         if data is not None:
             self.documents = Entry(data, _read_facts(self.store, self.name))
             for name, args, kwargs in self._changes:

@@ -193,6 +193,10 @@ class TinyStore:
         taken = _labels.take_name(self.runs, self.private, self.shared, name)
         return (name, label) if taken else None
 
+    def is_purged(self, name: str) -> bool:
+        """Say whether the run with this folder name was deleted for good."""
+        return os.path.exists(os.path.join(self.private, "purged", name))
+
     def _reserve_foreign(self) -> None:
         """Take the ids of runs that others put into ``metadata.json`` since we looked last: no run gets them."""
         now = _atomic.signature(self.metadata)

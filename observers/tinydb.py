@@ -225,7 +225,7 @@ class TinyDbObserver(StoreObserver):
         return run
 
     def is_gone(self, run: Any) -> bool:
-        return not os.path.isdir(run.path)
+        return run.gone or not os.path.isdir(run.path)
 
 
 def _new_run(store: TinyStore, name: str, label: Any, uid: str | None) -> TinyRun:

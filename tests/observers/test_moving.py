@@ -136,3 +136,58 @@ def test_files_of_a_run_that_moves_while_another_is_purged_are_seen_to_be_used(k
         if not had_step:
             assert at > 4, "the steps were not seen"
             return
+
+
+def meets(monkeypatch, curator, by):
+    """Let somebody else act when a curator has found the run that it is to do something with."""
+    reader = getattr(curator, "reader", None) or curator._reader
+    found = reader.resolve
+
+    def resolve(run, binned=False):
+        label = found(run, binned)
+        monkeypatch.setattr(reader, "resolve", found)
+        by()
+        return label
+
+    monkeypatch.setattr(reader, "resolve", resolve)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["file", "tinydb", "sqlite", "memory"])
+@pytest.mark.parametrize("what", ["bin", "purge"])
+@pytest.mark.parametrize("action", ["annotate", "revise", "revise late", "bin"])
+def test_a_run_that_goes_away_while_it_is_tagged_stays_away(kind, what, action, tmp_path, monkeypatch):
+    """Who tags it is told, or the tag is on it in the bin; nothing comes back of what was deleted."""
+    url = f"sqlite:///{tmp_path}/runs.db" if kind == "sqlite" else url_of(kind, tmp_path / "store")
+    tell(make_observer(url), a_run(tmp_path, "01"))
+
+    def goes_away():
+        assert done(url, "bin", "01") and (what == "bin" or done(url, "purge", "01"))
+
+    curator, was_told, late = open_curator(url), False, []
+
+    def change(tags, notes):
+        if action == "revise late" and not late and kind != "sqlite":  # which keeps others out then
+            late.append(1)
+            goes_away()
+        return [*tags, "mine"], None
+
+    if action != "revise late" or kind == "sqlite":
+        meets(monkeypatch, curator, goes_away)
+    try:
+        if action == "bin":
+            curator.bin("01")
+        elif action == "annotate":
+            curator.annotate("01", tags=["mine"])
+        else:
+            curator.revise("01", change)
+    except CaptureError:
+        was_told = True
+    with open_store(url) as store:
+        assert [run.label for run in store.find()] == [] and store.reader.unreadable == {}
+        assert store.curator.binned() == (["01"] if what == "bin" else [])
+        if what == "bin":
+            store.curator.restore("01")
+            assert was_told or action == "bin" or store.get("01").tags == ["mine"]
+    assert was_told or what == "bin"
+    assert what == "purge" or state(url, "01") == "in sight"
