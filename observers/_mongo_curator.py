@@ -5,7 +5,7 @@ from __future__ import annotations
 from capture.errors import ObserverError
 from capture.hooks import Curator, check_tags
 from capture.observers._mongo_labels import Labels
-from capture.observers._mongo_moving import Mover, is_free, is_same_run
+from capture.observers._mongo_moving import Mover, free, is_free, is_same_run
 from capture.observers._mongo_reader import MongoReader, tags_in
 
 TYPE_CHECKING = False
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from capture.observers._mongo_place import Place
+
+
+_PATIENCE_S = 10.0  #: how long one waits for another who moves the run that is to be tagged
 
 
 class MongoCurator(Curator):
@@ -36,19 +39,19 @@ class MongoCurator(Curator):
     def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
         """Set tags or notes, in the fields in which Omniboard keeps those that people write there."""
         tags = check_tags(tags)
-        label = self._reader.resolve(run)
-        change: dict[str, Any] = {}
-        if tags is not None:
-            change["omniboard.tags"] = tags
-        if notes is not None:
-            change["omniboard.notes"] = notes
-        if change:
-            with self.place.explained():
-                self.place.durable_runs.update_one({"_id": label}, {"$set": change})
+        self.revise(run, lambda _tags, _notes: (tags, notes))
 
     def revise(self, run: Any, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
-        """Change tags and notes by what they are at that moment, see `Curator.revise`."""
-        label = self._reader.resolve(run)
+        """Change tags and notes by what they are at that moment, see `Curator.revise`.
+
+        Raises
+        ------
+        ObserverError
+            If the run is in the bin by then, or somebody is moving it and does not end.
+        """
+        from time import monotonic, sleep
+
+        label, until = self._reader.resolve(run), monotonic() + _PATIENCE_S
         with self.place.explained():
             while True:
                 found = self.place.runs.find_one({"_id": label}, {"omniboard": 1})
@@ -62,9 +65,14 @@ class MongoCurator(Curator):
                 as_before = [
                     {"$eq": [{"$ifNull": [f"$omniboard.{name}", None]}, {"$literal": known.get(name)}]} for name in new
                 ]
-                mine = {"_id": label, "$expr": {"$and": as_before}}
+                # what is written into a document that moves would be lost: it was copied already
+                mine = {"_id": label, "$and": [free(), {"$expr": {"$and": as_before}}]}
                 if not wanted or self.place.durable_runs.update_one(mine, {"$set": wanted}).matched_count:
                     return
+                if monotonic() > until:
+                    raise Mover(self.url, label).too_late()
+                if not is_free(self.place.runs, label):
+                    sleep(0.02)
 
     def bin(self, run: Any) -> None:
         """Take a run out of sight: its document moves into the collection ``capture.bin.RUNS``.

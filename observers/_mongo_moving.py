@@ -22,14 +22,14 @@ CLAIM_S = 60  #: on the server's clock
 MARK = "capture_moving"  #: key of a document
 
 
-def _free() -> dict[str, Any]:
+def free() -> dict[str, Any]:
     """Return the condition that nobody moves a document; a mark that is missing is less than any time."""
     return {"$expr": {"$lt": [f"${MARK}.since", {"$subtract": ["$$NOW", CLAIM_S * 1000]}]}}
 
 
 def is_free(collection: Any, label: Any) -> bool:
     """Say whether a document is there and nobody moves it at this moment."""
-    return collection.find_one({"_id": label, **_free()}, {"_id": 1}) is not None
+    return collection.find_one({"_id": label, **free()}, {"_id": 1}) is not None
 
 
 def is_same_run(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
@@ -75,7 +75,7 @@ class Mover:
             If somebody else has claimed it.
         """
         mark = [{"$set": {MARK: {"by": self._token, "since": "$$NOW"}}}]
-        if collection.find_one_and_update({"_id": self._label, **_free()}, mark, {"_id": 1}) is not None:
+        if collection.find_one_and_update({"_id": self._label, **free()}, mark, {"_id": 1}) is not None:
             return True
         if collection.find_one({"_id": self._label}, {"_id": 1}) is None:
             return False
@@ -84,7 +84,7 @@ class Mover:
     def take(self, collection: Any) -> dict[str, Any] | None:
         """Delete a document that nobody moves, and return it without what the run printed; None if there is none."""
         found: dict[str, Any] | None = collection.find_one_and_delete(
-            {"_id": self._label, **_free()}, {"captured_out": 0}
+            {"_id": self._label, **free()}, {"captured_out": 0}
         )
         return found
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from capture.errors import ObserverError, RunNotFoundError
-from capture.observers import _mongo_moving
+from capture.observers import _mongo_curator, _mongo_moving
 from tests.observers.mongo_parts import Store
 from tests.observers.test_mongo import check, whole
 
@@ -111,6 +111,39 @@ def test_a_run_is_whole_in_one_place_whoever_comes_in_between(store, tmp_path, m
         if not had_step:
             assert at > 3, "the steps were not seen"
             return
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["bin", "restore", "purge"])
+def test_a_tag_that_somebody_sets_while_the_run_moves_is_kept_or_refused(store, tmp_path, monkeypatch, first):
+    """The document is copied, then deleted: what is written into it in between would be gone, and nobody told."""
+    monkeypatch.setattr(_mongo_curator, "_PATIENCE_S", 0.0)
+    story, at, had_step = whole(tmp_path), 0, True
+    while had_step:
+        at += 1
+        for name in store.db.list_collection_names():
+            store.db.drop_collection(name)
+        store.tell(story)
+        if first != "bin":
+            store.curator.bin(1)
+        said: list[str] = []
+
+        def tags(said=said) -> None:
+            for name, act in (("annotated", "annotate"), ("revised", "revise")):
+                given = {"notes": name} if act == "annotate" else {"change": lambda tags, _: ([*tags, "revised"], None)}
+                try:
+                    getattr(store.curator, act)(1, **given)
+                except (ObserverError, RunNotFoundError):
+                    continue
+                said.append(name)
+
+        had_step = interrupted(store, first, at, tags)
+        found = store.db.runs.find_one({"_id": 1}) or store.db["capture.bin.runs"].find_one({"_id": 1})
+        if found is not None:
+            written = found.get("omniboard") or {}
+            assert ("annotated" in said) == (written.get("notes") == "annotated"), f"at step {at}"
+            assert ("revised" in said) == ("revised" in (written.get("tags") or [])), f"at step {at}"
+    assert at > 3, "the steps were not seen"
 
 
 def test_one_of_many_who_purge_and_restore_at_once_is_right(store, tmp_path):
