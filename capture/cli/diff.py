@@ -17,6 +17,7 @@ from capture.cli._console import (
 )
 from capture.errors import CommandLineError, RunNotFoundError
 from capture.filters import MISSING
+from capture.query._grounds import LITTLE
 from capture.query._shown_values import shown_values
 from capture.wording import aligned, cell_width, format_duration, format_time, visible
 
@@ -71,9 +72,9 @@ SECTIONS = {
 MOST_DETAIL_LINES = 40  #: of one difference; --all lifts it
 MOST_DATA_LINES = 10  #: of the same for data, which few people read
 LONGEST_LINE = 160  #: characters of such a line
+RARELY = "What differs, none of which is likely to explain anything"
 MOST_SHOWN = 40  #: differences of one list
 MOST_TOGETHER = 5  #: unlikely causes of one kind and reason
-LITTLE = 0.15  #: causes that weigh no more are gathered at the end, in a line each
 LONGEST_VALUE = 60  #: characters
 
 
@@ -130,6 +131,8 @@ def _keep_sections(comparison: Comparison, arguments: dict[str, Any]) -> None:
         kinds = {kind for option in sections for kind in SECTIONS[option]}
         comparison.causes = [each for each in comparison.causes if each.kind in kinds]
         comparison.outcomes = [each for each in comparison.outcomes if each.kind in kinds]
+        if not kinds & {"result", "metric", "output"}:
+            comparison.agreements = []
 
 
 def _tell(comparison: Comparison, runs: Sequence[RunRecord], arguments: dict[str, Any]) -> None:
@@ -215,14 +218,19 @@ class _Text:
         causes = [each for each in comparison.causes if each.counts]
         outcomes = [each for each in comparison.outcomes if not each.same and each.kind != "usage"]
         if causes:
-            heading("What differs, the likeliest cause first")
+            heading("What differs, the likeliest cause first" if comparison.explains else RARELY)
             self._print_causes(causes)
-        if outcomes:
+        if outcomes or (causes and comparison.agreements):
             heading("What came out")
-            self._print_outcomes(outcomes)
+            if outcomes:
+                self._print_outcomes(outcomes)
+            if comparison.agreements:
+                say(f"the same: {', '.join(comparison.agreements)}")
         if not comparison.differ:
             say()
             say("no difference")
+            if comparison.agreements:
+                say(f"the same: {', '.join(comparison.agreements)}")
         usage = [each for each in comparison.outcomes if each.kind == "usage"]
         if usage:
             heading("What it took")
@@ -249,10 +257,8 @@ class _Text:
     def _print_causes(self, causes: Sequence[Difference]) -> None:
         much = [each for each in causes if each.weight > LITTLE or self._every]
         little = [each for each in causes if each not in much]
-        if not much:
-            much, little = little, []
         shown = much if self._every else much[:MOST_SHOWN]
-        if self._is_pair or not self._print_columns(shown):
+        if self._is_pair or not shown or not self._print_columns(shown):
             for number, each in enumerate(shown, 1):
                 self._print_cause(number, each)
         else:
@@ -261,7 +267,8 @@ class _Text:
         if len(shown) < len(much):
             say(f"and {len(much) - len(shown):,} more; --all shows them")
         if little:
-            heading("Less likely")
+            if much:
+                heading("Less likely")
             self._print_little(little)
 
     def _print_little(self, little: Sequence[Difference]) -> None:

@@ -39,6 +39,7 @@ KINDS = {
     "usage": "usage",
 }
 
+RARELY = "What went in differs in {} only, which rarely explains anything."
 NOTHING_DIFFERS = "Nothing that was compared differs."
 NOTHING_WENT_IN_YET = "Nothing that went in is known to differ, yet what came out does."
 
@@ -118,6 +119,8 @@ def in_a_sentence(comparison: Comparison) -> Html:
     outcomes = differing(comparison.outcomes)
     if not causes:
         return escape(NOTHING_WENT_IN_YET if outcomes else NOTHING_DIFFERS)
+    if not comparison.explains:
+        return escape(RARELY.format(counted(len(causes), "point")))
     first = causes[0]
     alike = _alike(causes)
     if len(alike) > 1:
@@ -215,9 +218,15 @@ def came_out(comparison: Comparison) -> Html:
     equal = [each for each in comparison.outcomes if each.kind != "usage" and each.same]
     return together(
         _rows(others, comparison.names, ranked=False) if others else None,
+        element("p", agreed(comparison)) if comparison.agreements else None,
         folded("What they took", _rows(usage, comparison.names, ranked=False)) if usage else None,
         _equal(equal, comparison.names),
     )
+
+
+def agreed(comparison: Comparison) -> str:
+    """Say what came out the same."""
+    return f"The same: {', '.join(comparison.agreements)}."
 
 
 def _rows(differences: Sequence[Difference], names: Sequence[str], ranked: bool, first: int = 1) -> Html:
@@ -383,6 +392,8 @@ def as_markdown(comparison: Comparison, longest: int = LONGEST_MARKDOWN) -> str:
     text.add_table("difference", _weak(weak), weak, comparison.names)
     came_out = [each for each in comparison.outcomes if not each.same]
     text.add_table("outcome", "#### What came out", came_out, comparison.names)
+    if comparison.agreements:
+        text.add(f"\n{'' if came_out else 'What came out: '}{agreed(comparison)}\n")
     equal += [each for each in comparison.outcomes if each.same]
     text.add_table("equal value", f"{len(equal):,} equal", equal, comparison.names)
     has_sources = any(each.kind == "source" and each.detail for each in strong)
@@ -400,6 +411,8 @@ def _sentence(comparison: Comparison) -> str:
     causes = differing(comparison.causes)
     if not causes:
         return NOTHING_WENT_IN_YET if differing(comparison.outcomes) else NOTHING_DIFFERS
+    if not comparison.explains:
+        return RARELY.format(counted(len(causes), "point"))
     first = causes[0]
     alike = _alike(causes)
     if len(alike) > 1:

@@ -45,6 +45,8 @@ GROUNDS: dict[str, tuple[float, str]] = {
     "noise": (0.00, "any two runs differ in it"),
 }
 
+LITTLE = 0.15  #: what weighs no more rarely explains anything
+
 
 def weight_of(ground: str) -> float:
     """Return the weight of a ground."""

@@ -18,7 +18,7 @@ NUMERIC = (
     *("OMP_", "MKL_", "OPENBLAS_", "BLIS_", "VECLIB_", "NUMEXPR_", "KMP_", "GOTO_", "CUDA_", "CUBLAS_", "CUDNN_"),
     *("NVIDIA_", "NCCL_", "HIP_", "ROCR_", "TF_", "XLA_", "JAX_", "TORCH_", "PYTORCH_", "PYTHONHASHSEED"),
 )
-#: variables that say where things are, or how Python talks, and change nothing that is computed
+#: variables that say where things are, or how Python starts and talks, and change nothing that is computed
 AROUND = (
     *("VIRTUAL_ENV", "CONDA_", "MALLOC_", "LANGUAGE", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHE"),
     *("PYTHONSTARTUP", "PYTHONBREAKPOINT", "PYTHONFAULTHANDLER", "PYTHON_HISTORY", "PYTHON_BASIC_REPL"),
@@ -55,6 +55,7 @@ def _environment(process: dict[str, Any]) -> dict[str, Any]:
     seed = _dict(process.get("hash_randomization"))
     if seed:
         found["hash seed"] = "random" if seed.get("random") else seed.get("seed")
+        found.pop("env.PYTHONHASHSEED", None)  # which says the same
     for name in ("locale", "gil", "warnoptions", "cwd", "executable", "umask", "nice", "pid", "ppid"):
         if name in process:
             found[name] = process[name]
@@ -71,7 +72,8 @@ def _environment_ground(name: str, values: list[Any]) -> tuple[str, str]:
     if kind == "env":
         if variable.startswith(NUMERIC):
             return "environment, numeric", ""
-        return ("host, around", "it says where things are") if variable.startswith(AROUND) else ("environment", "")
+        told = "it says where things are, or how Python starts and talks: nothing is computed from it"
+        return ("host, around", told) if variable.startswith(AROUND) else ("environment", "")
     if name == "hash seed":
         return "environment, numeric", "it decides the order of sets of strings"
     if name in ("pid", "ppid"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capture.filters import MISSING
 from capture.query._compared import MOST_DIFFED_LINES, all_same, listed, same, unified
-from capture.query._difference import Difference
+from capture.query._difference import OUTCOMES, Difference
 from capture.query.columns import flat
 from capture.wording import counted
 
@@ -32,6 +32,26 @@ def outcome_differences(compared: Compared) -> list[Difference]:
     found += _plain(compared, "artifact", [_files(run) for run in runs])
     found += _output_differences(compared)
     return found + _usage_differences(compared)
+
+
+def agreements(compared: Compared, outcomes: Sequence[Difference]) -> list[str]:
+    """Return in words what came out the same of all runs."""
+    runs = compared.runs
+    if not all(compared.has_run()):
+        return []
+    differing = {kind: {each.name for each in outcomes if each.kind == kind and not each.same} for kind in OUTCOMES}
+    told = []
+    if not differing["result"] and any(run.result is not None for run in runs):
+        told.append("the result")
+    for kind, listed_by in (("metric", lambda run: run.metrics), ("artifact", _files)):
+        names = {name for run in runs for name in listed_by(run)}
+        same = len(names - differing[kind])
+        if same:
+            every = "all " if same == len(names) > 1 else ""
+            told.append(f"{every}{counted(same, kind if kind == 'metric' else 'file')}")
+    if not differing["output"] and any(run.output for run in runs):
+        told.append("the output")
+    return told
 
 
 def _result(run: RunRecord) -> dict[str, Any]:

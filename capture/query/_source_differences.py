@@ -182,6 +182,8 @@ class Sources:
             return "source, comments", "docstrings, comments or formatting only"
         changed = _changed_parts(before, after)
         if _told(before, _is_config_scope) == _told(after, _is_config_scope):
+            if not all(self._compared.has_run()):  # what they set is known of runs only
+                return "config, default changed", f"changes config scopes: {listed(changed)}"
             return "source, config scopes", f"only config scopes: {listed(changed)}"
         return "source, code", f"changes {listed(changed)}"
 
@@ -421,7 +423,7 @@ def git_differences(compared: Compared, sources: Sources, sources_differ: bool) 
     for each in found:
         if each.name in ("git.branch", "git.url"):
             each.weight = min(each.weight, weight_of("git, explained"))
-        elif each.name == "git.patch" and not each.same:
+        elif each.name == "git.patch" and not each.same and (sources_differ or compared.every or not sources.complete):
             each.detail = _patches(compared, facts)
     return found + _untracked_differences(compared, facts)
 
@@ -474,7 +476,15 @@ def _untracked_differences(compared: Compared, facts: Sequence[dict[str, Any]]) 
         }
 
     tables = [table(fact) if isinstance(fact.get("untracked"), list) else None for fact in facts]
-    return compared.differences("git", tables, "git, untracked", "git.untracked ")
+    # Where it was watched what the runs opened, a file that none of them did is one that lies around: a log, a plot.
+    ground = "noise" if all(map(_was_watched, compared.runs)) else "git, untracked"
+    why = "a file in no commit, which none of the runs was seen to open"
+    return compared.differences("git", tables, lambda name, values: (ground, why), "git.untracked ")
+
+
+def _was_watched(run: RunRecord) -> bool:
+    lineage = run.facts.get("lineage")
+    return isinstance(lineage, dict) and isinstance(lineage.get("inputs"), list)
 
 
 def _inputs_and_outputs(compared: Compared) -> set[str]:

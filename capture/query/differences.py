@@ -10,7 +10,7 @@ from __future__ import annotations
 from capture.query._compared import Compared, all_same, listed
 from capture.query._config_differences import BY_CHANGED_CODE
 from capture.query._difference import CAUSES, OUTCOMES, Difference
-from capture.query._grounds import weight_of
+from capture.query._grounds import LITTLE, weight_of
 from capture.query._shown_values import shown_values
 from capture.wording import counted, format_duration
 
@@ -37,6 +37,8 @@ class Comparison:
         What came out.
     limits : list of str
         Sentences about what could not be compared, and what to make of it.
+    agreements : list of str
+        In words, what came out the same of all runs.
     runs : list of RunRecord
         What was compared.
     """
@@ -48,14 +50,20 @@ class Comparison:
         outcomes: list[Difference],
         limits: list[str],
         runs: Sequence[RunRecord] = (),
+        agreements: Sequence[str] = (),
     ) -> None:
         self.names, self.causes, self.outcomes, self.limits = names, causes, outcomes, limits
-        self.runs = list(runs)
+        self.runs, self.agreements = list(runs), list(agreements)
 
     @property
     def differ(self) -> bool:
         """Whether anything differs; noise, and what the runs took, does not count."""
         return any(each.counts for each in (*self.causes, *self.outcomes))
+
+    @property
+    def explains(self) -> bool:
+        """Whether any cause weighs more than what rarely explains anything."""
+        return any(each.counts and each.weight > LITTLE for each in self.causes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data that JSON can hold."""
@@ -64,6 +72,7 @@ class Comparison:
             "differ": self.differ,
             "causes": [each.to_dict() for each in self.causes],
             "outcomes": [each.to_dict() for each in self.outcomes],
+            "agreements": list(self.agreements),
             "limits": list(self.limits),
         }
 
@@ -135,7 +144,7 @@ def compare(
     from capture.query._config_differences import command_differences, config_differences
     from capture.query._input_differences import input_differences
     from capture.query._machine_differences import environment_differences, host_differences
-    from capture.query._outcome_differences import outcome_differences
+    from capture.query._outcome_differences import agreements, outcome_differences
     from capture.query._package_differences import package_differences
     from capture.query._source_differences import Sources, git_differences
 
@@ -161,7 +170,7 @@ def compare(
         compared.limits.insert(0, f"these are runs of different experiments: {listed(experiments)}")
     causes.sort(key=lambda each: (each.same, -each.weight, CAUSES.index(each.kind), each.name))
     outcomes.sort(key=lambda each: (each.same, OUTCOMES.index(each.kind)))
-    return Comparison(compared.names, causes, outcomes, compared.limits, runs)
+    return Comparison(compared.names, causes, outcomes, compared.limits, runs, agreements(compared, outcomes))
 
 
 def names_of(runs: Sequence[RunRecord]) -> list[str]:

@@ -388,9 +388,49 @@ def test_kept_untracked_files_are_compared():
         run.experiment["repositories"] = [{"url": "u", "commit": "c" * 40, "dirty": False}]
         run.facts["git"] = [{"commit": "c" * 40, "untracked": [{"path": "notes.txt", "digest": digest}]}]
         run.facts["git"][0]["root"] = "/p"
+        del run.facts["lineage"]
     assert list(causes(one, other)) == ["git.untracked notes.txt"]
+    for run in (one, other):
+        run.facts["lineage"] = {"inputs": []}
+    assert not compare([one, other]).differ, "a file that no run was seen to open is one that lies around"
+    assert compare([one, other], every=True).causes[0].weight == 0
     one.facts["lineage"]["outputs"] = [{"path": "/p/notes.txt"}]
     assert causes(one, other) == {}  # what a run wrote is no cause
+
+
+def test_what_came_out_the_same_is_said():
+    """Whoever repeats a run asks just that."""
+    one, other = pair()
+    for run in (one, other):
+        run.metrics = {"loss": Series("loss", [0, 1], [1.0, 0.5], [START] * 2)}
+        run.read_output = lambda: "epoch 1\n"
+    assert compare([one, other]).agreements == ["the result", "1 metric", "the output"]
+    other.result = 2.0
+    other.metrics["other"] = Series("other", [0], [1.0], [START])
+    assert compare([one, other]).agreements == ["1 metric", "the output"]
+
+
+def test_a_changed_repository_explains_nothing_where_all_sources_are_the_same():
+    """The patch of what no run used would fill the screen."""
+    one, other = pair()
+    for run, digest in ((one, "a" * 64), (other, "b" * 64)):
+        run.experiment["repositories"] = [{"url": "u", "commit": "c" * 40, "dirty": True}]
+        patch = stored(".capture/git/p.patch", digest.encode())
+        run.kept = [patch]
+        run.facts["git"] = [{"commit": "c" * 40, "patch": {"digest": digest, "source": patch.name}}]
+    comparison = compare([one, other])
+    assert [each.name for each in comparison.causes] == ["git.patch"]
+    assert comparison.causes[0].detail == "" and not comparison.explains
+    assert compare([one, other], every=True).causes[0].detail
+
+
+def test_the_hash_seed_is_compared_once():
+    """The variable and what it makes of the hashes are one thing."""
+    one, other = pair()
+    for run, seed in ((one, 1), (other, 2)):
+        run.facts["process"]["environment"] = {"PYTHONHASHSEED": str(seed)}
+        run.facts["process"]["hash_randomization"] = {"random": False, "seed": seed}
+    assert list(causes(one, other)) == ["hash seed"]
 
 
 # ------------------------------------------------------------------------------------------------------------ packages

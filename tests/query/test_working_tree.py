@@ -250,6 +250,17 @@ def test_the_packages_are_those_of_this_interpreter_or_of_another(folder):
     assert other.host["python_version"] == sys.version.split()[0]
 
 
+def test_a_default_that_was_changed_comes_before_the_environment(folder, monkeypatch):
+    """What the config scopes of a folder set is not compared by itself, since nothing is executed."""
+    scope = "from capture import Experiment\nex = Experiment()\n@ex.config\ndef c():\n    lr = {}\n"
+    run = record(folder, model=scope.format(1))
+    run.facts["process"] = {"environment": {"OMP_NUM_THREADS": "1"}}
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    (folder / "model.py").write_text(scope.format(2))
+    found = [each.name for each in compare([run, working_tree(run, folder)]).causes]
+    assert found.index("model.py") < found.index("env.OMP_NUM_THREADS")
+
+
 @pytest.fixture
 def editable(tmp_path):
     """A package in a folder and repository of its own, which an environment points to, and what records tell of it."""
