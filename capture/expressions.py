@@ -13,7 +13,7 @@ from capture.filters import TEXT_OPERATORS, Either, Every, Filter, Not, Test, me
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
     from typing import Any
 
@@ -24,7 +24,7 @@ _NAMES = (
     *("host", "user", "start_time", "duration", "info", "meta", "facts"),
 )
 #: what tables call them -> their names
-_HEADINGS = {"start": "start_time", "stop": "stop_time", "end": "stop_time", "id": "label"}
+HEADINGS = {"start": "start_time", "stop": "stop_time", "end": "stop_time", "id": "label"}
 #: words of the language that stand for a condition on something else
 _WORDS = ("project", "state")
 _DEEPEST = 100  #: levels of brackets, which nobody writes by hand
@@ -56,7 +56,10 @@ class ExpressionError(CaptureError, ValueError):
 
 
 def parse(
-    text: str, now: datetime | None = None, known: Callable[[], Iterable[str]] | None = None
+    text: str,
+    now: datetime | None = None,
+    known: Callable[[], Iterable[str]] | None = None,
+    words: Mapping[tuple[int, int], Filter] | None = None,
 ) -> Filter:
     """Return the filter that an expression describes.
 
@@ -71,6 +74,9 @@ def parse(
         Aware; the time that it is, for ``"7 days ago"``.
     known : callable, optional
         Returns paths that there are, for a hint in an error.
+    words : mapping of (int, int) to Filter, optional
+        Conditions that stand in the text as something else, with where that begins and ends: `one_line` of the text
+        tells the columns.
 
     Raises
     ------
@@ -82,12 +88,14 @@ def parse(
     >>> parse('config.lr < 0.1 and not "bad" in tags')
     (field('config.lr') < 0.1 & ~field('tags') contains 'bad')
     """
-    for line_end in ("\\\n", "\n", "\r"):  # it may stand on several lines
-        text = text.strip().replace(line_end, " " * len(line_end))
-    if len(text) > _LONGEST:
-        raise ExpressionError(text, 0, f"a condition has at most {_LONGEST} characters")
+    text, words = one_line(text), words or {}
+    # A name of the same length stands in for a word that is no Python, so that columns are those of the text.
+    python = text
+    for start, end in words:
+        python = f"{python[:start]}{'_' * (end - start)}{python[end:]}"
     try:
-        return _Parser(text, now, known).filter(_tree(text), 0)
+        parser = _Parser(text, python, now, known, {start: term for (start, _), term in words.items()})
+        return parser.filter(_tree(python), 0)
     except SyntaxError as error:
         raise _misunderstood(text, error) from None
     except (ValueError, TypeError, RecursionError, MemoryError) as error:  # {[]: 1} is a TypeError
@@ -95,6 +103,21 @@ def parse(
             raise
         because = str(error) if isinstance(error, (ValueError, TypeError)) else "it is nested too deeply"
         raise ExpressionError(text, 0, f"this condition is not understood: {because}") from None
+
+
+def one_line(text: str) -> str:
+    """Return a condition, which may stand on several lines, on one.
+
+    Raises
+    ------
+    ExpressionError
+        If it is too long.
+    """
+    for line_end in ("\\\n", "\n", "\r"):
+        text = text.strip().replace(line_end, " " * len(line_end))
+    if len(text) > _LONGEST:
+        raise ExpressionError(text, 0, f"a condition has at most {_LONGEST} characters")
+    return text
 
 
 def _tree(text: str) -> ast.AST:
@@ -140,13 +163,22 @@ _METHODS = 'PATH.startswith("..."), PATH.endswith("...") and PATH.matches("*...*
 
 
 class _Parser:
-    def __init__(self, text: str, now: datetime | None, known: Callable[[], Iterable[str]] | None) -> None:
-        self.text, self.now, self.known = text, now, known
+    def __init__(
+        self,
+        text: str,
+        python: str,
+        now: datetime | None,
+        known: Callable[[], Iterable[str]] | None,
+        words: Mapping[int, Filter],
+    ) -> None:
+        self.text, self.python, self.now, self.known, self.words = text, python, now, known, words
+
+    def _column(self, node: ast.AST) -> int:
+        offset = getattr(node, "col_offset", 0)  # in bytes of UTF-8
+        return len(self.python.encode("utf-8")[:offset].decode("utf-8", "replace"))
 
     def _error(self, node: ast.AST, problem: str) -> ExpressionError:
-        offset = getattr(node, "col_offset", 0)  # in bytes of UTF-8
-        column = len(self.text.encode("utf-8")[:offset].decode("utf-8", "replace"))
-        return ExpressionError(self.text, column, problem)
+        return ExpressionError(self.text, self._column(node), problem)
 
     def filter(self, node: ast.AST, depth: int) -> Filter:
         if depth > _DEEPEST:
@@ -162,13 +194,16 @@ class _Parser:
             return tests[0] if len(tests) == 1 else Every(tests)
         if isinstance(node, ast.Call):
             return self._asked_of_text(node)
+        if isinstance(node, ast.Name) and self.words and self._column(node) in self.words:
+            return self.words[self._column(node)]
         path = self._path(node)
         if path is not None:  # there, and not empty, false, zero
             nothing: list[Any] = [None, False, 0, "", [], {}]
             if path in _WORDS:
                 raise self._error(node, f"here should be a comparison, such as {path} == {_EXAMPLES[path]}")
             return Every([Test(path, "exists"), Not(Test(path, "in", nothing))])
-        raise self._error(node, "here should be a comparison, such as config.lr < 0.1")
+        several = "; one of several values: PATH in [A, B]" if isinstance(node, ast.Constant) else ""
+        raise self._error(node, f"here should be a comparison, such as config.lr < 0.1{several}")
 
     def _asked_of_text(self, node: ast.Call) -> Filter:
         """Return what ``PATH.startswith(TEXT)`` and the like mean: it is read, and nothing is called."""
@@ -229,6 +264,8 @@ class _Parser:
     def _path(self, node: ast.AST, rest: str = "") -> str | None:
         """Return the dotted path that a node names, or None if it is no path; `rest` is what follows it."""
         if isinstance(node, ast.Name):
+            if self.words and self._column(node) in self.words:
+                raise self._error(node, f"a word is compared with nothing: here should be a path{_FROM}")
             if node.id not in parts_of_a_run() and node.id not in _WORDS:
                 raise self._error(node, f"no path begins with {node.id!r}: {self._better(node.id, rest)}")
             return node.id
@@ -245,8 +282,8 @@ class _Parser:
 
     def _better(self, name: str, rest: str = "") -> str:
         """Return what may have been meant by a word that no path begins with, and what follows it."""
-        if name in _HEADINGS and not rest:
-            return f"did you mean {_HEADINGS[name]}?"
+        if name in HEADINGS and not rest:
+            return f"did you mean {HEADINGS[name]}?"
         known = list(self.known()) if self.known is not None else []
         whole = f".{name}{rest}"
         ends = [path for path in known if path.endswith(whole) or path.removesuffix(".last").endswith(whole)]
@@ -280,7 +317,9 @@ class _Parser:
         if isinstance(node, ast.Name):
             if node.id in _OTHER_LANGUAGES:
                 raise self._error(node, f"here should be a value: write {_OTHER_LANGUAGES[node.id]}, or {node.id!r}")
-            raise self._error(node, f"here should be a value: text stands in quotes, as {node.id!r}")
+            column = self._column(node)
+            name = self.text[column : column + len(node.id)]
+            raise self._error(node, f"here should be a value: text stands in quotes, as {name!r}")
         if isinstance(node, (ast.Attribute, ast.Subscript)):
             raise self._error(node, "here should be a value, in quotes if it is text: two paths are not compared")
         if isinstance(node, ast.Call):

@@ -8,16 +8,17 @@ Each word is, in this order:
 4. an expression, if it is a path of a run: ``config.debug``, ``notes`` (runs in which there is such a value);
 5. a project, or a part of one: ``vision``, ``vision/resnet``.
 
-Several words, in one piece or in several, are conditions that hold together; ``not``, ``and`` and ``or`` may stand
-between them: ``vision and not failed``. An expression that the shell took apart (``config.lr == 1`` without quotes) is
-put together again if one of its words is an operator.
+Several words, in one piece or in several, are conditions that hold together; ``not``, ``and``, ``or`` and brackets may
+join them, and join them with comparisons: ``vision and not (failed or config.lr > 1)``. An expression that the shell
+took apart (``config.lr == 1`` without quotes) is put together again if one of its words is an operator.
 """
 
 from __future__ import annotations
 
 from capture.errors import CaptureError, CommandLineError, suggest
-from capture.expressions import parse, parts_of_a_run
-from capture.filters import MISSING, TIMES, Either, Every, Filter, Not, Test, lookup, state_of
+from capture.expressions import HEADINGS, ExpressionError, one_line, parse, parts_of_a_run
+from capture.filters import MISSING, TIMES, Either, Every, Filter, Not, Test, lookup, meant, state_of
+from capture.query.operands import JOINING, Operand, is_plain, operands
 from capture.records import STATES
 
 TYPE_CHECKING = False
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from capture.records import RunRecord
 
 LOOKED_AT = 200  #: runs that are asked which paths there are
-_OPERATORS = frozenset({"==", "!=", "<", "<=", ">", ">=", "=", "and", "or", "not", "in", "is"})
+_OPERATORS = frozenset({"==", "!=", "<", "<=", ">", ">=", "=", "and", "or", "not", "in", "is", "(", ")"})
 _COMPARISONS = frozenset({"==", "<", "<=", ">", ">="})
-_JOINING = frozenset({"and", "or", "not"})
 _SHOWN = 8  #: paths that are listed
+_CLOSE = 0.8  #: how like something else a word is that is taken for a slip of it, from 0 to 1
 
 
 class NotAConditionError(CaptureError, ValueError):
@@ -94,9 +95,8 @@ def condition(
     """
     parts = [words] if isinstance(words, str) else list(words or ())
     if any(part in _OPERATORS for part in parts):
-        parts = [" ".join(parts)]
-    parts = [word for part in parts for word in _apart(part.strip())]
-    terms = [parse(part, now, known) for part in parts]
+        parts = [" ".join(map(_whole, parts) if JOINING.intersection(parts) else parts)]
+    terms = [term for part in parts for term in _terms(part, now, known)]
     if mine or user:
         terms.append(Test("user", "==", user or me()))
     return None if not terms else terms[0] if len(terms) == 1 else Every(terms)
@@ -118,30 +118,75 @@ def me() -> str:
     return name
 
 
-def _apart(text: str) -> list[str]:
-    """Return the expressions that a text is: itself, or one for each word if there is nothing else in it."""
+def _whole(part: str) -> str:
+    """Return a part as it is joined with others: one that has joining words in itself stands in brackets."""
+    is_joined = {"and", "or"}.intersection(part.split()) and part not in JOINING
+    return f"({part})" if is_joined and part.count("(") == part.count(")") else part
+
+
+def _terms(text: str, now: datetime | None, known: Callable[[], Iterable[str]] | None) -> list[Filter]:
+    """Return the conditions that a text is: one, or one for each word if there is nothing else in it."""
+    text = one_line(text)
     words = text.split()
-    if not all(_is_plain(word) for word in words) or (len(words) > 1 and _OPERATORS.intersection(words) - _JOINING):
-        return [text]
-    if _JOINING.intersection(words):
-        return [" ".join(word if word in _JOINING else _written(word) for word in words)]
-    return [_written(word) for word in words]
+    if all(map(is_plain, words)) and not (len(words) > 1 and _OPERATORS.intersection(words)):
+        meanings = [(word, _of_word(word)) for word in words]
+        return [parse(word, now, known) if meaning is None else meaning for word, meaning in meanings]
+    found = operands(text)
+    is_mixed = not all(each.is_word for each in found)
+    placed: dict[tuple[int, int], Filter] = {}
+    for each in found:
+        meaning = _of_word(each.text) if each.is_word and not _is_constant(each.text, is_mixed) else None
+        if meaning is not None:
+            if is_mixed:
+                _check_is_project(each, text, known)
+            placed[each.start, each.end] = meaning
+    return [parse(text, now, known, placed)]
 
 
-def _is_plain(word: str) -> bool:
-    return word.replace("_", "").replace("-", "").replace(".", "").replace("/", "").isalnum()
+def _is_constant(word: str, is_mixed: bool) -> bool:
+    """Say whether a word between others is a value, which says nothing alone: ``config.lr == 0.1 or 0.2``."""
+    return word in ("True", "False", "None", "project", "state") or (is_mixed and _reads_as_number(word))
 
 
-def _written(word: str) -> str:
-    """Return a word as an expression."""
+def _of_word(word: str) -> Filter | None:
+    """Return what a word stands for; None if it is the path of a value."""
     if not word.endswith("/"):
         if word.upper() in _WORDS:
-            return f'state == "{word.upper()}"'
+            return meant("state", "==", word.upper())
         if word.lstrip("-").isdecimal():
             raise NotAConditionError(word)
         if word.partition(".")[0] in parts_of_a_run() and "/" not in word and "-" not in word:
-            return word
-    return f'project == "{word}"'
+            return None
+    return meant("project", "==", word)
+
+
+def _check_is_project(operand: Operand, text: str, known: Callable[[], Iterable[str]] | None) -> None:
+    """Refuse a word beside a comparison that is probably a slip of something else than the name of a project.
+
+    Where it is joined by ``or``, nobody would see that no experiment is called so.
+    """
+    word = operand.text
+    if "/" in word or word.upper() in _WORDS:
+        return
+    ends = [path for path in (known() if known else ()) if path.removesuffix(".last").endswith(f".{word}")]
+    ends = [path for path in ends if path.startswith(("config.", "metrics."))] or ends  # not meta.config_updates.lr
+    state = suggest(word.upper(), _WORDS, cutoff=_CLOSE)
+    part = suggest(word.partition(".")[0], parts_of_a_run(), cutoff=_CLOSE)
+    if ends:
+        meant_probably = " or ".join(ends[:3])
+    elif word in HEADINGS:
+        meant_probably = HEADINGS[word]
+    elif state:
+        meant_probably = state.lower()
+    elif part:
+        meant_probably = ".".join([part, *word.split(".")[1:]])
+    else:
+        return
+    raise ExpressionError(
+        text,
+        operand.start,
+        f"{word!r} alone is the name of a project: did you mean {meant_probably}? For the project write {word}/",
+    )
 
 
 # ------------------------------------------------------------------------------------------- what is odd about it

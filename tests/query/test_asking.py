@@ -71,6 +71,62 @@ def test_words_that_do_not_hold(words, run):
     assert not condition(words).matches(run)
 
 
+@pytest.mark.parametrize(
+    ("words", "holds", "does_not"),
+    [
+        (["config.lr == 0.3", "and", "digits-sgd"], a_run(name="digits-sgd", lr=0.3), a_run(name="digits", lr=0.3)),
+        (["config.lr == 0.3 and digits-sgd"], a_run(name="digits-sgd", lr=0.3), a_run(name="digits-sgd", lr=1)),
+        (["config.lr", "==", "0.3", "and", "digits-sgd"], a_run(name="digits-sgd", lr=0.3), a_run(lr=0.3)),
+        ("config.lr == 0.3 or failed", a_run(status="FAILED"), a_run(lr=1)),
+        ("not (config.lr == 0.3 or failed)", a_run(lr=1), a_run(status="FAILED")),
+        ("(vision/ or text) and not (failed or config.lr >= 1)", a_run(lr=0.3), a_run(lr=1)),
+        ("'good' not in tags and größe/50", a_run(name="größe/50", tags=()), a_run(name="größe/50")),
+        ("größe or result > 1 or größe/ and tags", a_run(name="größe"), a_run()),
+        ("config.lr in (0.1, 0.3) and\n vision", a_run(lr=0.3), a_run(name="text", lr=0.3)),
+        ("2024-run and config['lr'] == 1", a_run(name="2024-run", lr=1), a_run(lr=1)),
+        (["failed or completed", "and", "config.lr < 1"], a_run(lr=0.3), a_run(status="FAILED", lr=3)),
+        (["(", "failed", "or", "config.lr < 1", ")", "and", "vision"], a_run(lr=0.3), a_run(name="text", lr=0.3)),
+        (["failed or config.lr < 1", "vision"], a_run(lr=0.3), a_run(name="text", lr=0.3)),
+        ("failed or notes == 'text and died' or config.x is not None", a_run(x=1), a_run()),
+    ],
+)
+def test_words_and_comparisons_are_joined(words, holds, does_not):
+    """What a word means alone it means beside a comparison, in brackets or not, in one argument or several."""
+    assert condition(words).matches(holds)
+    assert not condition(words).matches(does_not)
+
+
+@pytest.mark.parametrize(
+    ("words", "column", "said"),
+    [
+        ("config.lr == 0.3 or augment", 20, r"'augment' alone is .* did you mean config\.augment\? .* write augment/"),
+        ("config.lr == 0.3 or faild", 20, r"did you mean failed\?"),
+        ("config.lr == 0.3 or start", 20, r"did you mean start_time\?"),
+        ("config.lr == 0.3 or confg.lr", 20, r"did you mean config\.lr\?"),
+        ("config.lr == 0.3 or 0.5", 20, r"PATH in \[A, B\]"),
+        ("größe/ and lr < 0.3", 11, r"did you mean config\.lr\?"),
+        ("vision failed or died", 7, r"before failed should stand and, or"),
+        (["vision", "failed", "or", "died"], 7, r"before failed should stand and, or"),
+        ("(vision or text) failed", 17, r"before failed should stand and, or"),
+        ("config.lr == 0.3 vision", 17, r"before vision should stand"),
+        ("config.name == my exp", 18, r"text of several words is in quotes"),
+        ("digits-sgd and status == failed", 25, r"text stands in quotes, as 'failed'"),
+        ("digits-sgd and (failed) < 3", 16, r"here should be a path"),
+        ("digits-sgd and config.lr = 3", 25, r"write == to compare"),
+        ("(vision or config.lr < 1", 0, r"never closed"),
+    ],
+)
+def test_a_mistake_between_words_is_pointed_at(words, column, said):
+    """At its column in what was written; a word that is probably something else is no project without being asked."""
+    known = known_paths([a_run(lr=0.1, augment=True)])
+    with pytest.raises(ExpressionError, match=said) as error:
+        condition(words, known=lambda: known)
+    assert error.value.column == column
+    shown, mark = str(error.value).splitlines()[-2:]
+    assert mark.index("^") - 2 == column
+    assert shown.strip() == (words if isinstance(words, str) else " ".join(words))
+
+
 @pytest.mark.parametrize("words", [None, [], "", ["  "]])
 def test_no_words_are_no_condition(words):
     """All runs are meant, and the store is not asked to look at each."""
