@@ -46,11 +46,27 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def suggest(word: object, possible: Iterable[object]) -> str | None:
-    """Return the entry of `possible` that `word` is probably a slip of, or None."""
+def suggest(word: object, possible: Iterable[object], cutoff: float | None = None) -> str | None:
+    """Return the entry of `possible` that `word` is probably a slip of, or None.
+
+    Parameters
+    ----------
+    word : object
+    possible : iterable of object
+    cutoff : float, optional
+        How like it the entry is at least, from 0 to 1. Of short words more is asked: half of their letters are in many.
+
+    Examples
+    --------
+    >>> suggest("FAILD", ["FAILED", "TIMEOUT"]), suggest("IMPORT", ["FAILED", "TIMEOUT"])
+    ('FAILED', None)
+    """
     import difflib
 
-    close = difflib.get_close_matches(str(word), [str(p) for p in possible], n=1)
+    text = str(word)
+    if cutoff is None:
+        cutoff = 0.7 if len(text) < 8 else 0.6
+    close = difflib.get_close_matches(text, [str(p) for p in possible], n=1, cutoff=cutoff)
     return close[0] if close else None
 
 
