@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from capture.filters import MISSING, lookup
 from capture.query.grouping import identity
+from capture.query.signs import state_of
 from capture.records import RunRecord
 
 TYPE_CHECKING = False
@@ -86,7 +87,8 @@ def table_of(runs: Sequence[RunRecord], columns: Sequence[str] | None = None) ->
     Returns
     -------
     dict of str to list, shape (n,)
-        `MISSING` where a run has no such value.
+        `MISSING` where a run has no such value. ``status`` and ``duration`` are as runs of a store show them: DIED where
+        the process is known to be gone, and the time so far.
 
     Notes
     -----
@@ -95,7 +97,7 @@ def table_of(runs: Sequence[RunRecord], columns: Sequence[str] | None = None) ->
     """
     records: Sequence[RunRecord] = [getattr(run, "record", run) for run in runs]  # what a `StoredRun` asks itself
     if columns is None:
-        return _whole_table(records)
+        return _as_shown(_whole_table(records), runs)
     config: dict[str, list[Any]] = {}
     if sum(column.startswith("config.") for column in columns) > _MANY:
         _take_apart([record.config for record in records], "config", config)
@@ -113,6 +115,18 @@ def table_of(runs: Sequence[RunRecord], columns: Sequence[str] | None = None) ->
         else:
             is_recorded = root in _STORED or hasattr(RunRecord, root)
             table[column] = [lookup(run, column) for run in (records if is_recorded else runs)]
+    return _as_shown(table, runs)
+
+
+def _as_shown(table: dict[str, list[Any]], runs: Sequence[RunRecord]) -> dict[str, list[Any]]:
+    """Let runs that call themselves RUNNING have the status that conditions and lists know, and their time so far."""
+    if "RUNNING" in table.get("status", ()):
+        table["status"] = [
+            state_of(run) if status == "RUNNING" else status for run, status in zip(runs, table["status"])
+        ]
+    if "duration" in table:
+        known = table["duration"]
+        table["duration"] = [run.duration if each is None else each for run, each in zip(runs, known)]
     return table
 
 

@@ -571,9 +571,11 @@ def test_a_run_that_calls_itself_running_and_is_gone_has_died(tmp_path):
     story = Story(tmp_path / "s", "01997a1c-0001-7000-8000-000000000001").start()
     tell(make_observer(str(tmp_path / "runs")), story)
     store = open_store(tmp_path / "runs")
-    store.is_alive = lambda record: False
+    store.reader.is_alive = lambda record: False
     run = store.get(-1)
     assert (run.status, run.state) == ("RUNNING", "DIED")
+    assert store.runs("status == 'DIED'").to_dicts(["status"]) == [{"label": "1", "status": "DIED"}]
+    assert store.runs().to_dicts()[0]["status"] == "DIED"
 
 
 def test_pickles_open_the_store_again(store):
