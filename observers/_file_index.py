@@ -138,6 +138,10 @@ class FileIndex:
         """Return the names of those rows whose documents were written over in place since they were indexed."""
         return [name for name, row in rows.items() if row["marks"] != marks_of(f"{self._root}/{name}")]
 
+    def has_folder(self, name: str) -> bool:
+        """Say whether a folder is there now, which need not have been so when somebody asked about all."""
+        return os.path.exists(f"{self._root}/{name}")
+
     def forget(self, names: Sequence[str]) -> None:
         """Read some runs again when they are next asked about: their documents are not those that were indexed."""
         with self._lock:
@@ -187,7 +191,7 @@ class FileIndex:
             stamp = self._stamp(name, known)
             if stamp is not None and stamp != known:
                 new[name] = stamp
-        gone = [name for name in stamps.keys() - every if not os.path.exists(f"{self._root}/{name}")]
+        gone = [name for name in stamps.keys() - every if not self.has_folder(name)]
         if not new and not gone:
             return
         rows = [self._row(name, stamp, self._measured(database, name)) for name, stamp in new.items()]

@@ -172,8 +172,8 @@ class IndexedFiles(UsedFiles):
     def _asked(self, query: str, values: Sequence[int], database: sqlite3.Connection) -> list[Any]:
         if database is not self._complete:  # also where the file was given up, and the index is in memory now
             self._bring_up_to_date(database)
-            self._complete = database
             self._number(database)
+            self._complete = database
         while True:
             rows = database.execute(query, values).fetchall()
             if _data_version(database) == self._version:
@@ -181,9 +181,14 @@ class IndexedFiles(UsedFiles):
             self._number(database)  # another process has given runs other numbers
 
     def _number(self, database: sqlite3.Connection) -> None:
-        self._version = _data_version(database)
-        numbers = database.execute("SELECT number, name FROM used").fetchall()
-        self._numbered = {number: self._places[name] for number, name in numbers if name in self._places}
+        """Learn which numbers the runs have; those that another process has taken out meanwhile are entered again."""
+        while True:
+            self._version = _data_version(database)
+            numbers = database.execute("SELECT number, name FROM used").fetchall()
+            self._numbered = {number: self._places[name] for number, name in numbers if name in self._places}
+            if len(self._numbered) == len(self._places):
+                return
+            self._bring_up_to_date(database)
 
     def _bring_up_to_date(self, database: sqlite3.Connection) -> None:
         known = dict(database.execute("SELECT name, stamp FROM used"))
@@ -195,7 +200,7 @@ class IndexedFiles(UsedFiles):
         for at in range(0, len(names), _TOGETHER):
             some = names[at : at + _TOGETHER]
             self._enter(database, {name: new[name] for name in some}, folders)
-        gone = known.keys() - self._places.keys()
+        gone = [name for name in known.keys() - self._places.keys() if not self._index.has_folder(name)]
         if gone:
             with database:
                 database.execute("BEGIN IMMEDIATE")

@@ -244,6 +244,29 @@ def test_old_marks_are_cleared_away(tmp_path, monkeypatch):
     assert len(owners) <= 2 * len(live) + 1
 
 
+@pytest.mark.parametrize("other", ["knows fewer runs", "makes the index anew"])
+def test_what_another_process_does_to_the_index_hides_no_run(other, tmp_path, monkeypatch):
+    """Two ask at the same moment, one of them since before the newest run began; or with an older version of this."""
+    url = f"file://{tmp_path}/s"
+    for number in range(3):
+        story = Story(tmp_path / str(number), uid(f"0{number}")).start()
+        tell(make_observer(url), story.artifact(f"{number}.txt", b"%d" % number).complete())
+        os.utime(tmp_path / "s" / str(number + 1), (1e9, 1e9))  # long ago, so that the index relies on it
+    wanted = [mark(1, f"digest:{sha(b'2')}")]
+    with open_store(url) as store, open_store(url) as theirs:
+        asked = store.reader.used_files()
+        assert asked.find(wanted) == [0]
+        if other == "knows fewer runs":
+            monkeypatch.setattr(theirs.reader, "_listed", lambda root: ["1", "2"])
+            assert theirs.reader.used_files().find(wanted) == []
+        else:
+            database = sqlite3.connect(tmp_path / "s" / "_capture" / "index.sqlite")
+            database.executescript("DELETE FROM used; DELETE FROM file_marks; DELETE FROM cleared")
+            database.close()
+        assert asked.find(wanted) == [0]
+        assert [place for place, _ in asked.records([0])] == [0]
+
+
 def test_sacreds_runs_are_found_by_their_copies(tmp_path):
     """They know no digests: those of copies with the size of the file in question are computed."""
     shutil.copytree(SACRED, tmp_path / "s")
