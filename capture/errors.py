@@ -58,16 +58,25 @@ def suggest(word: object, possible: Iterable[object], cutoff: float | None = Non
 
     Examples
     --------
-    >>> suggest("FAILD", ["FAILED", "TIMEOUT"]), suggest("IMPORT", ["FAILED", "TIMEOUT"])
-    ('FAILED', None)
+    >>> suggest("FAILD", ["FAILED", "TIMEOUT"]), suggest("IMPORT", ["FAILED", "TIMEOUT"]), suggest("LR", ["lr"])
+    ('FAILED', None, 'lr')
     """
     import difflib
 
-    text = str(word)
+    text, entries = str(word), [str(entry) for entry in possible]
     if cutoff is None:
         cutoff = 0.7 if len(text) < 8 else 0.6
-    close = difflib.get_close_matches(text, [str(p) for p in possible], n=1, cutoff=cutoff)
-    return close[0] if close else None
+    close = difflib.get_close_matches(text, entries, n=1, cutoff=cutoff)
+    if close:
+        return close[0]
+    lower = {entry.lower(): entry for entry in reversed(entries)}
+    return lower.get(text.lower())
+
+
+def is_short_for(one: str, other: str) -> bool:
+    """Say whether one name is made of the first letters of the other: ``lr`` and ``learning_rate``."""
+    first = ["".join(part[:1] for part in name.split("_")) if "_" in name else "" for name in (one, other)]
+    return one == first[1] or other == first[0]
 
 
 class CaptureError(Exception):

@@ -224,11 +224,11 @@ def _refuse_unknown_flags(arguments: Sequence[str], options: Sequence[Any]) -> N
     flags += [flag for option in options for flag in (option.short, option.long) if flag]
     takes_value = {flag for option in options if not option.is_flag for flag in (option.short, option.long)}
     skip = False
-    for word in arguments:
+    for place, word in enumerate(arguments):
         if skip:
             skip = False
             continue
-        name = word.partition("=")[0]
+        name, _, value = word.partition("=")
         skip = word in takes_value
         if word == "--" or not word.startswith("--") or name in flags:
             continue
@@ -236,10 +236,13 @@ def _refuse_unknown_flags(arguments: Sequence[str], options: Sequence[Any]) -> N
         if len(matching) == 1:
             skip = matching[0] in takes_value and "=" not in word
             continue
-        close = matching or [flag for flag in [suggest(name, flags)] if flag]
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        if "=" in word and not close:
-            hint += f" To set a config entry, write: with {word.lstrip('-')}."
+        close = matching or [flag for flag in [suggest(name, [each for each in flags if each[:2] == "--"])] if flag]
+        if close:
+            hint = f" Did you mean {' or '.join(close)}?"
+        else:
+            after = arguments[place + 1] if place + 1 < len(arguments) else ""
+            given = value or ("VALUE" if not after or after == "with" or after[0] == "-" else after)
+            hint = f" To set a config entry, write: with {name.lstrip('-')}={given}."
         raise CommandLineError(f"there is no option {name}.{hint} --help-all lists the options.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from capture.config.layers import LATER, MISSING, OVERRIDDEN, Layer, place, relative_path, sources_of
 from capture.config.summary import ConfigSummary
 from capture.config.updates import flatten, get_by_path, iter_flattened, join_path, merge, nest, prefixes, shorten
-from capture.errors import ConfigAddedError, ConfigError, suggest
+from capture.errors import ConfigAddedError, ConfigError, is_short_for, suggest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -229,12 +229,12 @@ def _closest_beside(path: str, values: Mapping[str, Any], added: Iterable[str]) 
 
 
 def closest(path: str, known: Iterable[str]) -> str | None:
-    """Return the entry that `path` is probably a slip of: by its whole path, else by its last name alone.
+    """Return the entry that `path` is probably a slip of: by its whole path, else by its last name, or its initials.
 
     Examples
     --------
-    >>> closest("learning_rat", ["seed", "model.learning_rate"])
-    'model.learning_rate'
+    >>> closest("learning_rat", ["seed", "model.learning_rate"]), closest("learning_rate", ["lr", "seed"])
+    ('model.learning_rate', 'lr')
     """
     known = list(known)
     whole = suggest(path, known)
@@ -242,6 +242,8 @@ def closest(path: str, known: Iterable[str]) -> str | None:
         return whole
     by_name = {entry.rpartition(".")[2]: entry for entry in reversed(known)}
     name = suggest(path.rpartition(".")[2], by_name)
+    if name is None:
+        name = next((each for each in by_name if is_short_for(path.rpartition(".")[2], each)), None)
     return by_name[name] if name is not None else None
 
 

@@ -15,7 +15,7 @@ took apart (``config.lr == 1`` without quotes) is put together again if one of i
 
 from __future__ import annotations
 
-from capture.errors import CaptureError, CommandLineError, suggest
+from capture.errors import CaptureError, CommandLineError, is_short_for, suggest
 from capture.expressions import HEADINGS, ExpressionError, one_line, parse, parts_of_a_run
 from capture.filters import MISSING, TIMES, Either, Every, Filter, Not, Test, lookup, meant, state_of
 from capture.query.operands import JOINING, Operand, is_plain, operands
@@ -396,15 +396,9 @@ def _unknown(path: str, paths: list[str]) -> Unknown:
         close = suggest(path.rpartition(".")[0] if last in _PARTS else path, metrics)
         return Unknown(path, None, close and f"{close}.{last if last in _PARTS else 'last'}", metrics)
     close = suggest(rest, [each.partition(".")[2] for each in alike])  # that they begin alike says nothing
-    short = [each for each in alike if _is_short(last, each.rpartition(".")[2])]
+    short = [each for each in alike if is_short_for(last, each.rpartition(".")[2])]
     closest = f"{root}.{close}" if close else next(iter((*elsewhere, *ends, *short)), None)
     return Unknown(path, None, closest, alike)
-
-
-def _is_short(one: str, other: str) -> bool:
-    """Say whether one name is made of the first letters of the other: ``lr`` and ``learning_rate``."""
-    first = ["".join(part[:1] for part in name.split("_")) if "_" in name else "" for name in (one, other)]
-    return one == first[1] or other == first[0]
 
 
 def _unknown_value(path: str, value: str, runs: list[RunRecord]) -> Unknown | None:

@@ -592,6 +592,8 @@ def test_an_added_entry_that_nothing_reads_is_refused_with_a_hint():
         ("model.learning_rat", "model.learning_rate"),
         ("bacth", "dataset.batch"),
         ("dataset.bath", "dataset.batch"),
+        ("BATCH", "dataset.batch"),
+        ("lr", "model.learning_rate"),
     ]:
         resolved = resolve(root, {slip: 1}, update_layer="command line")
         with pytest.raises(ConfigAddedError, match="set by the command line") as caught:

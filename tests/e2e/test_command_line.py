@@ -361,6 +361,8 @@ def test_a_store_whose_driver_is_missing_is_a_message(script, flag, value, modul
     [
         (["--coment", "x"], "Did you mean --comment?"),
         (["--unknown"], "--unknown"),
+        (["--lr", "0.1"], "there is no option --lr. To set a config entry, write: with lr=0.1."),
+        (["--lr=0.1", "-u"], "there is no option --lr. To set a config entry, write: with lr=0.1."),
         (["-x"], "-x"),
         (["-c"], "needs a value"),
         (["--comment"], "needs a value"),
