@@ -450,6 +450,8 @@ def test_every_store_is_listed_alike_and_so_is_its_bin(scheme, tmp_path, ls, cap
     option = f"--store={url}"
     assert ls(option)[0].split() == ["label", "start", "status", "duration", "lr", "seed", "loss", "accuracy", "result"]
     assert labels(ls(option, "--sort=loss", "--desc", "config.seed < 3")) == ["5", "4", "2", "1"]
+    for condition in ("label == 3", "label == '3'", "label in [3]", "label in ['3']", "not label != 3", "not label != '3'"):
+        assert labels(ls(option, condition)) == ["3"], condition
     assert ls(option, "--bin") == []
     with open_store(url) as store:
         store.curator.bin(store.get("2").label)
