@@ -87,8 +87,8 @@ def table_of(runs: Sequence[RunRecord], columns: Sequence[str] | None = None) ->
     Returns
     -------
     dict of str to list, shape (n,)
-        `MISSING` where a run has no such value. ``status`` and ``duration`` are as runs of a store show them: DIED where
-        the process is known to be gone, and the time so far.
+        `MISSING` where a run has no such value. ``status`` and ``duration`` are as runs of a store show them: DIED
+        where the process is known to be gone, and the time so far.
 
     Notes
     -----
