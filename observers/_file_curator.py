@@ -9,7 +9,7 @@ from capture.hooks import Curator, check_tags
 from capture.observers import _atomic, _labels, _names
 from capture.observers._file_reader import FileStoreReader
 from capture.observers._run_folder import EXTENSION, RunFolder, read_document
-from capture.observers._store import PRIVATE, RESOURCES, SOURCES, make_store
+from capture.observers._store import PRIVATE, RESOURCES, SOURCES, find_uid, make_store
 from capture.observers._writing import log
 
 TYPE_CHECKING = False
@@ -118,20 +118,20 @@ class FileStoreCurator(Curator):
         """Delete the folder of a purged run, wherever it lies by now, and the shared files that no other run uses."""
         import shutil
 
+        from capture.observers._file_index import discard
+
         try:
             used = shared_files(away)
         except RecordError as error:
-            log().warning("Shared files that run may have used stay, since its record cannot be read: %s", error)
+            log().warning("Shared files that a purged run may have used stay, as its record is not readable: %s", error)
             used = set()
-        uid = self.reader.uid_of(away)
-        shutil.rmtree(away)
-        if uid:
-            _atomic.remove(os.path.join(self.private, "uids", _names.safe_component(uid)))
         self._sweep(used)
-        self._tidy_spool()
-        from capture.observers._file_index import discard
-
+        uid = self.reader.uid_of(away)
+        if uid and find_uid(self.basedir, uid) is None:  # else the run was copied here again
+            _atomic.remove(os.path.join(self.private, "uids", _names.safe_component(uid)))
         discard(self.private)
+        shutil.rmtree(away)  # after all that its record is needed for: who dies before can begin again
+        self._tidy_spool()
 
     def mend(self, dry: bool = False) -> Iterator[str]:
         """Finish what processes that died had begun in the store; yield each thing that is done, or would be."""

@@ -20,6 +20,12 @@ def findings(basedir: str, private: str) -> Iterator[tuple[str, str, str]]:
     """Yield level ("ok", "note", "warning" or "problem"), what was found, and what to do."""
     yield from _index(os.path.join(private, "index.sqlite"))
     left = [path for path in temporary_files(basedir, private) if _is_old(path)]
+    trash = os.path.join(private, "trash")
+    purges = [path for path in left if os.path.dirname(path) == trash]
+    if purges:
+        text = f"a purge broke off, files that other runs use may be away until it is finished: {', '.join(purges)}"
+        yield "warning", text, "capture doctor --fix finishes it"
+    left = [path for path in left if path not in purges]
     if left:
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""
         text = f"{len(left)} of the files were left by writes that broke off: {', '.join(left[:5])}{more}"

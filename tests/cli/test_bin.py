@@ -199,9 +199,9 @@ def test_a_deletion_that_broke_off_is_seen_by_doctor(tmp_path, monkeypatch):
 
         patched.setattr(shutil, "rmtree", killed)
         assert main(["purge", "--yes", f"--store={url}", "1"]) == 130
-    assert binned(url) == [] and len(os.listdir(tmp_path / "runs" / "_capture" / "trash")) == 1
+    assert binned(url) == [] and os.listdir(tmp_path / "runs" / "_capture" / "trash")
     monkeypatch.setattr(_file_health, "LEFT_OVER_S", -1.0)
-    assert any("left by writes that broke off" in text for _, text, _ in FileStoreReader(url).health())
+    assert any("a purge broke off" in text for _, text, _ in FileStoreReader(url).health())
 
 
 @pytest.mark.parametrize("command", ["restore", "purge"])

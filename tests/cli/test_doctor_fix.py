@@ -152,13 +152,28 @@ def died(*_arguments, **_options):
     raise _DiedError
 
 
+def dying_at_the_run(unlinked=()):
+    """Return what deletes a folder, and dies when that is the folder of a run and these files of it are deleted."""
+    delete = shutil.rmtree
+
+    def die(folder):
+        if folder.endswith("-shared"):
+            delete(folder)
+            return
+        for name in unlinked:
+            os.unlink(os.path.join(folder, name))
+        raise _DiedError
+
+    return die
+
+
 def test_a_purge_that_broke_off_is_finished(fix, tmp_path, monkeypatch, two_days_later):
     """Its run is gone for whoever looks, and its files still take the room that was to be freed."""
     fill("runs", tmp_path, "01", "02")
     curator = open_curator("runs")
     curator.bin("2")
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", died)
+        patch.setattr(shutil, "rmtree", dying_at_the_run())
         with pytest.raises(_DiedError):
             curator.purge("2")
     trash = tmp_path / "runs" / "_capture" / "trash"
@@ -170,6 +185,46 @@ def test_a_purge_that_broke_off_is_finished(fix, tmp_path, monkeypatch, two_days
     [(told, problem)], _ = fix()
     assert problem == "" and os.listdir(trash) == []
     assert open_store("runs").labels() == ["1"] and main(["verify", "1"]) == 0
+
+
+def test_a_purge_that_died_in_the_midst_of_a_folder_leaves_no_shared_file_of_the_run(
+    fix, tmp_path, monkeypatch, two_days_later
+):
+    """Which files it used stands in its record, which may be the first to be deleted."""
+    tell(make_observer("runs"), story(tmp_path, "01").start().resource("/data/secret.csv", b"secret").complete())
+
+    curator = open_curator("runs")
+    curator.bin("1")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", dying_at_the_run(["run.json", "capture.json"]))
+        with pytest.raises(_DiedError):
+            curator.purge("1")
+    for path in (tmp_path / "runs" / "_capture" / "trash").iterdir():
+        path.rename(path.with_name(path.name.replace(f"{os.getpid():x}", NOBODY, 1)))
+    assert any("a purge broke off" in text for _, text, _ in open_store("runs").reader.health())
+    fix()
+    assert b"secret" not in tree("runs").values()
+    assert not any(name.startswith("_resources") for name in tree("runs"))
+
+
+def test_a_run_that_was_copied_here_again_keeps_its_uid_when_its_first_purge_is_finished(
+    fix, tmp_path, monkeypatch, two_days_later
+):
+    """By its uid a second copy finds it, and makes no second run."""
+    told = story(tmp_path, "01").start().complete()
+    tell(make_observer("runs"), told)
+    curator = open_curator("runs")
+    curator.bin("1")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", dying_at_the_run())
+        with pytest.raises(_DiedError):
+            curator.purge("1")
+    assert tell(make_observer("runs"), told) == "2"
+    for path in (tmp_path / "runs" / "_capture" / "trash").iterdir():
+        path.rename(path.with_name(path.name.replace(f"{os.getpid():x}", NOBODY, 1)))
+    fix()
+    tell(make_observer("runs"), told)
+    assert open_store("runs").labels() == ["2"]
 
 
 def test_shared_files_that_a_purge_had_set_aside_are_put_back(fix, tmp_path, monkeypatch, two_days_later):
@@ -184,10 +239,11 @@ def test_shared_files_that_a_purge_had_set_aside_are_put_back(fix, tmp_path, mon
             curator.purge("2")
     assert main(["verify", "1"]) == 1, "its sources are away"
     trash = tmp_path / "runs" / "_capture" / "trash"
-    [name] = os.listdir(trash)
-    os.rename(trash / name, trash / name.replace(f"{os.getpid():x}", NOBODY, 1))
-    [(told, problem)], _ = fix()
-    assert "put back where a run uses them" in told and problem == "" and os.listdir(trash) == []
+    for name in os.listdir(trash):
+        os.rename(trash / name, trash / name.replace(f"{os.getpid():x}", NOBODY, 1))
+    done, _ = fix()
+    assert sum("put back where a run uses them" in told for told, _ in done) == 1 and len(done) == 2
+    assert not any(problem for _, problem in done) and os.listdir(trash) == []
     assert main(["verify", "1"]) == 0
     assert {name for name in tree("runs") if name.startswith(("_sources", "_resources"))} == before
 
