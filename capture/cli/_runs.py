@@ -25,7 +25,7 @@ def done_to(runs: Sequence[StoredRun], action: Callable[[StoredRun], Any], said:
             action(each)
         except CaptureError as error:
             failed += 1
-            print(f"run {label_of(each)}: {error}", file=sys.stderr)
+            say(f"run {label_of(each)}: {visible(str(error), lines=True)}", sys.stderr)
         else:
             say(f"run {label_of(each)} {said}")
     return failed

@@ -140,9 +140,10 @@ def _tell(comparison: Comparison, runs: Sequence[RunRecord], arguments: dict[str
     if arguments["--html"]:
         _write_page(comparison, arguments["--html"], arguments["--force"])
     elif arguments["--json"]:
-        from capture import codec
+        from capture import codec, plainjson
 
-        say(codec.dumps(comparison.to_dict(), indent=2))
+        # in ASCII, in which nothing hides on a terminal
+        say(plainjson.dumps(codec.encode(comparison.to_dict()), indent=2, allow_nan=False))
     elif arguments["--md"]:
         from capture.pages.comparison import as_markdown
 

@@ -8,7 +8,7 @@ from capture.cli._arguments import chosen_store
 from capture.cli._console import hint, print_table, say
 from capture.cli._runs import can_ask, confirmed, label_of, list_of
 from capture.errors import CaptureError, CommandLineError
-from capture.wording import counted, format_duration, format_size, format_value
+from capture.wording import counted, format_duration, format_size, format_value, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _purge(store: Store, runs: list[StoredRun]) -> int:
             check_over(each, force=True)  # it may have been put into the bin on another machine
             store.curator.purge(each.label)
         except CaptureError as error:
-            print(f"run {label_of(each)}: {error}", file=sys.stderr)
+            say(f"run {label_of(each)}: {visible(str(error), lines=True)}", sys.stderr)
         else:
             done, freed = done + 1, freed + size
     say(f"deleted {counted(done, 'run')}; their files had {format_size(freed)}, of which what other runs use stays")

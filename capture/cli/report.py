@@ -39,6 +39,7 @@ def run(arguments: dict[str, Any]) -> int:
     from capture.cli._arguments import chosen_store
     from capture.cli._runs import readable
     from capture.cli._writing import check_target, write_whole
+    from capture.pages.one_run import name_of
     from capture.pages.report import report
 
     with chosen_store(arguments) as store:
@@ -46,7 +47,7 @@ def run(arguments: dict[str, Any]) -> int:
         runs = readable(chosen)
         if not runs:
             return 1
-        path = arguments["--output"] or file_name([str(each.label or each.uid[-8:]) for each in runs])
+        path = arguments["--output"] or file_name([name_of(each) for each in runs])
         if path != "-":
             check_target(path, arguments["--force"], "-o FILE")
         data = report(runs, arguments["--title"]).encode("utf-8")

@@ -250,7 +250,7 @@ def json_of(run: RunRecord, source: str = "") -> str:
     """Return all of a run as strict JSON in one text: as run.json has it, with output and the points of all metrics.
 
     Files are told of by name, digest and size. Of a metric, "steps", "times" (microseconds since 1970, UTC) and
-    "values" are added to what is said of it.
+    "values" are added to what is said of it. All of it is ASCII, in which nothing hides on a terminal.
     """
     exported = ExportedRun(run, "")
     exported.files = [ExportedFile(kind, stored, None) for kind in FOLDERS for stored in getattr(run, kind)]
@@ -262,7 +262,7 @@ def json_of(run: RunRecord, source: str = "") -> str:
         series = run.metrics[name]
         told.update(steps=list(series.steps), times=list(series.times), values=list(series.values))
     plain["output"] = run.output
-    return _json(plain)
+    return _json(plain, ascii_only=True)
 
 
 def _file_of(each: ExportedFile) -> dict[str, Any]:
@@ -363,11 +363,11 @@ def readme_of_many(exported: Sequence[ExportedRun], source: str) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def _json(value: Any) -> str:
+def _json(value: Any, ascii_only: bool = False) -> str:
     from capture import plainjson
     from capture.codec import encode
 
-    return plainjson.dumps(encode(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return plainjson.dumps(encode(value), indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n"
 
 
 def _flat(value: Any) -> str:

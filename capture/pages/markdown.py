@@ -12,10 +12,13 @@ from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 #: punctuation that may mean something: written as references, which mean nothing but themselves
 _REFERENCES = {ord(sign): f"&#{ord(sign)};" for sign in "\\`*_[]<>|~&$"}
+
+#: the same for text that people also read as it stands in a table
+_ESCAPES = {**{ord(sign): f"\\{sign}" for sign in "\\`*_[]|~!"}, ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
 
 #: A site looks for names and links in what its Markdown became, where references are characters again; a comment
 #: between two characters is what it does not look across.
@@ -53,9 +56,20 @@ def prose(text: str) -> str:
     return _inert(visible(" ".join(text.split())))
 
 
-def _inert(text: str) -> str:
+def cell(text: str) -> str:
+    r"""Return text that stands for itself in a cell of a table, and can be read in the table's source, too.
+
+    Examples
+    --------
+    >>> print(cell("a|b <i>_x_</i> @ann"))
+    a\|b &lt;i&gt;\_x\_&lt;/i&gt; @<!-- -->ann
+    """
+    return _inert(visible(text), _ESCAPES)
+
+
+def _inert(text: str, written: Mapping[int, str] = _REFERENCES) -> str:
     return "".join(
-        piece.translate(_REFERENCES) + "<!-- -->" * (place % 2) for place, piece in enumerate(_SPLIT.split(text))
+        piece.translate(written) + "<!-- -->" * (place % 2) for place, piece in enumerate(_SPLIT.split(text))
     )
 
 

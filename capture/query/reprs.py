@@ -364,7 +364,8 @@ def file_bundle(file: RunFile) -> dict[str, Any]:
     if len(short) < len(text):
         short += "\n…"
     if file.name.lower().endswith((".csv", ".tsv")) or file.content_type == "text/csv":
-        body = csv_html(text, "\t" if file.name.lower().endswith(".tsv") else ",")
+        is_whole = len(head) < _TEXT * 4
+        body = csv_html(text, "\t" if file.name.lower().endswith(".tsv") else ",", is_whole)
     else:
         body = _pre(short)
     return {"text/plain": f"{plain}\n{visible(short, lines=True)}", "text/html": caption + body}
@@ -392,15 +393,21 @@ def text_of(data: bytes) -> str | None:
         return None
 
 
-def csv_html(text: str, separator: str) -> str:
-    """Return the first rows of a CSV file as a table."""
+def csv_html(text: str, separator: str, is_whole: bool = True) -> str:
+    """Return the first rows and columns of a CSV file as a table; it says that there are more."""
     import csv
+    import io
     from itertools import islice
 
     try:
-        rows = list(islice(csv.reader(text.splitlines(), delimiter=separator), _TABLE_ROWS + 2))
+        rows = list(islice(csv.reader(io.StringIO(text, newline=""), delimiter=separator), _TABLE_ROWS + 2))
     except csv.Error:
         return _pre(_cut(text))
-    more = f'<div style="{_SOFT}">…</div>' if len(rows) > _TABLE_ROWS + 1 else ""
+    if not is_whole and 1 < len(rows) < _TABLE_ROWS + 2:
+        rows.pop()  # it is cut somewhere
+    columns = max(map(len, rows), default=0) - _TABLE_COLUMNS
+    said = ["more rows"] if not is_whole or len(rows) > _TABLE_ROWS + 1 else []
+    said += [counted(columns, "more column")] if columns > 0 else []
     rows = [row[:_TABLE_COLUMNS] for row in rows[: _TABLE_ROWS + 1]]
-    return table_html(rows[0] if rows else (), rows[1:]) + more
+    note = f'<div style="{_SOFT}">… {", ".join(said)}</div>' if said else ""
+    return table_html(rows[0] if rows else (), rows[1:]) + note

@@ -13,6 +13,7 @@ from capture import open_store
 from capture.cli import main
 from capture.observers import FileStorageObserver
 from capture.testing.feed import tell
+from tests.cli import looking
 from tests.cli.test_cp import SACRED, story
 from tests.observers.test_mlflow import Mlflow
 
@@ -128,3 +129,16 @@ def test_the_store_is_not_changed(store):
     main(["export", "1", "out"])
     main(["export", "--ro-crate", "1", "crate"])
     assert str(open_store(store / "runs").get("1").to_dict()) == str(before)
+
+
+def test_json_hides_nothing_on_a_terminal(tmp_path, capsys):
+    """JSON escapes some control characters by itself; what turns writing around, and an 8-bit escape, it leaves as it is."""
+    odd = "\x9b2J\u202e"
+    url = f"--store={tmp_path / 'runs'}"
+    for number in (1, 2):
+        told = looking.story(tmp_path, number, {f"key{odd}": f"{odd}{number}"})
+        tell(FileStorageObserver(str(tmp_path / "runs")), told.complete())
+    for command, status in ((["export", url, "--json", "1"], 0), (["diff", url, "--json", "1", "2"], 1)):
+        assert main(command) == status
+        printed = capsys.readouterr().out
+        assert printed.isascii() and odd in json.dumps(json.loads(printed), ensure_ascii=False)

@@ -161,3 +161,14 @@ def test_what_a_record_calls_things_steers_no_terminal(tmp_path):
     for text in said:
         assert not any(sign in text for sign in "\x1b\x07\u202e") and "\nlast" not in text
         assert "\\nlast" in text, text
+
+
+def test_a_table_that_is_cut_says_so():
+    """Twenty columns of thirty, or half a row, look like a whole file to whoever does not know it."""
+    wide = ",".join(map(str, range(30)))
+    assert "… 10 more columns" in reprs.csv_html(f"{wide}\n{wide}\n", ",")
+    assert "… more rows" in reprs.csv_html("n\n" * 30, ",")
+    assert "…" not in reprs.csv_html("n\n" * 21, ",")
+    cut = reprs.csv_html("a,b\n1,2\n3,45", ",", is_whole=False)
+    assert ">2<" in cut and ">45<" not in cut and "… more rows" in cut
+    assert ">two lines<" in reprs.csv_html('a\n"two\nlines"\n', ",")
