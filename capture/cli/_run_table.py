@@ -6,7 +6,7 @@ from capture.errors import CommandLineError, suggest
 from capture.filters import MISSING, lookup
 from capture.query.columns import flat, label_keys, order, short_names
 from capture.query.grouping import identity, is_seed
-from capture.wording import NOTHING, cell_width, fitted, format_duration, format_time, format_value, visible
+from capture.wording import NOTHING, cell_width, fitted, format_duration, format_time, format_utc, format_value, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ def _is_like_a_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def cell(column: str, value: Any, precision: int | None = None, brief: bool = False) -> str:
+def cell(column: str, value: Any, precision: int | None = None, brief: bool = False, for_others: bool = False) -> str:
     """Return what stands in a cell, escaped.
 
     Parameters
@@ -320,6 +320,8 @@ def cell(column: str, value: Any, precision: int | None = None, brief: bool = Fa
         Significant digits.
     brief : bool
         Whether times are shortened, as on a terminal.
+    for_others : bool
+        Whether times are in UTC, since it is read where the clock may show another time.
     """
     if isinstance(value, Unreadable):
         return "?"
@@ -332,7 +334,7 @@ def cell(column: str, value: Any, precision: int | None = None, brief: bool = Fa
     if column == "git.commit" and isinstance(value, str) and brief:
         return visible(value[:10])
     if hasattr(value, "astimezone"):
-        return short_time(value) if brief else format_time(value)
+        return format_utc(value) if for_others else short_time(value) if brief else format_time(value)
     return format_value(value, precision)
 
 

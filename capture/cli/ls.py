@@ -176,12 +176,11 @@ class Listing:
     def headings(self) -> list[str]:
         return table.titles(self.columns)
 
-    def cells(self, brief: bool) -> list[list[str]]:
-        """Return what stands in the cells."""
+    def cells(self, brief: bool, for_others: bool = False) -> list[list[str]]:
+        """Return what stands in the cells, see `_run_table.cell`."""
         digits = self._digits()
         return [
-            [table.cell(column, value, precision, brief) for column, value, precision in zip(self.columns, row, digits)]
-            for row in self.values
+            [table.cell(*each, brief, for_others) for each in zip(self.columns, row, digits)] for row in self.values
         ]
 
     def _digits(self) -> list[int | None]:
@@ -209,13 +208,13 @@ class Groups(Listing):
     def __init__(self, columns: list[str], values: list[list[Any]], precision: int | None, note: str) -> None:
         self.columns, self.values, self.precision, self.note = columns, values, precision, note
 
-    def cells(self, brief: bool) -> list[list[str]]:
+    def cells(self, brief: bool, for_others: bool = False) -> list[list[str]]:
         runs, digits = self.columns.index("n"), self._digits()
         return [
             [
                 _spread_text(value, row[runs], self.precision)
                 if isinstance(value, Spread)
-                else table.cell(column, value, precision, brief)
+                else table.cell(column, value, precision, brief, for_others)
                 for column, value, precision in zip(self.columns, row, digits)
             ]
             for row in self.values
@@ -378,24 +377,14 @@ def _inert(text: str) -> str:
 
 
 def _print_markdown(listing: Listing) -> None:
-    headings = [markdown(visible(each)) for each in listing.headings()]
+    from capture.pages.markdown import cell, row
+
+    headings = [cell(each) for each in listing.headings()]
     marks = ["---:" if side == "right" else "---" for side in listing.alignment()]
     if listing.note:
-        say(f"{listing.note}\n")
-    for line in (headings, marks, *([markdown(each) for each in row] for row in listing.cells(brief=False))):
-        say(f"| {' | '.join(line)} |")
-
-
-def markdown(text: str) -> str:
-    r"""Return text that stands for itself in a cell of a Markdown table.
-
-    Examples
-    --------
-    >>> print(markdown("a|b <i>_x_</i>"))
-    a\|b &lt;i&gt;\_x\_&lt;/i&gt;
-    """
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
-    return "".join(f"\\{sign}" if sign in "\\`*_[]|#~!" else sign for sign in text)
+        say(f"{cell(listing.note)}\n")
+    for line in (headings, marks, *(map(cell, each) for each in listing.cells(brief=False, for_others=True))):
+        say(row(list(line)))
 
 
 # ---------------------------------------------------------------------------------------- what is said beside the table

@@ -266,15 +266,18 @@ def test_json_holds_everything_by_full_paths(six_runs, ls):
 def test_csv_and_markdown_hold_other_peoples_text_safely(tmp_path, ls, monkeypatch):
     """A spreadsheet computes what begins with an equals sign; a page would take a bar for the next column."""
     store = str(tmp_path / "runs")
-    nasty = {"a": "=1+1", "b": 'x|y\n"z", <b>', "c": -1.5, "d": "@me", "e": [1, "2"], "f": float("nan"), "g": None}
+    nasty = {"a": "=1+1", "b": 'x|y\n"z", <b>', "c": -1.5, "d": "@me", "e": [1, "2"], "f": float("nan"), "g": None, "<i>seed": 1}
     tell(FileStorageObserver(store), story(tmp_path, 1, nasty).complete())
     monkeypatch.chdir(tmp_path)
     [row] = csv.DictReader(io.StringIO("\n".join(ls("--csv", "--cols=config.*"))))
     assert row["config.a"] == "'=1+1" and row["config.b"] == nasty["b"] and row["config.c"] == "-1.5"
     assert row["config.d"] == "'@me" and row["config.e"] == '[1, "2"]' and (row["config.f"], row["config.g"]) == ("nan", "")
     head, marks, cells = ls("--md", "--cols=config.*")
-    assert head == "| label | a | b | c | d | e | f | g |" and marks.startswith("| ---: | --- |")
-    assert len(re.findall(r"(?<!\\)\|", cells)) == 9 and "<b>" not in cells and "@me" not in cells
+    assert head == "| label | &lt;i&gt;seed | a | b | c | d | e | f | g |" and marks.startswith("| ---: | ---: | --- |")
+    assert len(re.findall(r"(?<!\\)\|", cells)) == 10 and "<b>" not in cells and "@<!-- -->me" in cells
+    note = ls("--md", "--group-by")[0]
+    assert "<i>" not in note and "&lt;i&gt;" in note
+    assert re.search(r"\| \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \|", ls("--md", "--cols=start")[2]), "others have other clocks"
 
 
 def test_csv_is_read_back_whole(tmp_path, capsys, monkeypatch):
