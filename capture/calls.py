@@ -492,6 +492,7 @@ _ARGUMENTS: dict[str, Callable[[Calls, Any], dict[str, Any]]] = {
         "content_type": event.content_type,
         **_file(calls, event),
     },
+    "listed": _same("kind", "filename", "digest", "size", "metadata", "content_type"),
     "annotated": _same("tags", "notes"),
     "completed": _same("stop_time", "result"),
     "interrupted": _same("interrupt_time", "status"),

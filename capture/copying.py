@@ -12,7 +12,7 @@ import time
 
 from capture import events, plainjson
 from capture._version import __version__
-from capture.calls import Calls
+from capture.calls import Calls, hooks_of
 from capture.errors import ObserverError, RunNotFoundError
 from capture.journal import Line
 from capture.records import FILES
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from capture.events import Event
     from capture.hooks import Reader, RunObserver
     from capture.records import RunRecord, Series, StoredFile
-    from capture.spool import Spool
+    from capture.spool import Spool, Taken
 
 _POINTS = 10_000  #: of one series in one event
 _TEXT = 1 << 20  #: bytes of output in one event
 _SPOOLED = 256 << 20  #: bytes of files after which the store is asked to make them durable
+UNFINISHED = "half-copied"  #: the tag of a run whose copying has begun, and has not come to its end
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0)  #: before a call that failed for want of a connection is made again
 
 
@@ -40,6 +41,10 @@ class CopyError(ObserverError):
 
 class StoreLostError(CopyError):
     """The store that is copied to does not answer any more: there is no use in going on with other runs."""
+
+
+class _DamagedFile(Exception):
+    """The bytes of a file are not what the record says, or cannot be read; the text says which."""
 
 
 class Copied:
@@ -53,7 +58,11 @@ class Copied:
     events, files, size : int
         What was told; `size` in bytes of files.
     missing : list of str
-        Files of which the source had no bytes to give.
+        Files of which the source had no bytes to give: the copy lists those whose digest was recorded.
+    damaged : dict of str to str
+        Files whose bytes are not those of the record, or cannot be read, and what is wrong; likewise listed.
+    is_of_half : bool
+        Whether the source is itself a copy that broke off.
     differences : list of str
         In what the copy differs from its source; filled when it was compared.
     """
@@ -63,12 +72,19 @@ class Copied:
         self.label: Any = None
         self.events = self.files = self.size = 0
         self.missing: list[str] = []
+        self.damaged: dict[str, str] = {}
+        self.is_of_half = False
         self.differences: list[str] = []
 
     @property
     def is_complete(self) -> bool:
-        """Whether the copy holds all that its source could give."""
-        return not self.missing and not self.differences
+        """Whether the copy holds all that the record says."""
+        return not (self.missing or self.damaged or self.differences or self.is_of_half)
+
+    def lacks(self, kind: str, stored: StoredFile) -> bool:
+        """Say whether the bytes of a file could not be copied."""
+        name = _missing_name(kind, stored)
+        return name in self.missing or name in self.damaged
 
 
 def copy_run(
@@ -78,8 +94,13 @@ def copy_run(
     reader: Reader | None,
     folder: str,
     progress: Callable[[Copied], None] = lambda copied: None,
+    passing: Callable[[BaseException], bool] | None = None,
+    marked: bool = True,
 ) -> Copied:
     """Copy one run.
+
+    A file that is damaged is left out, listed where its digest is known, and named in the answer; all else is copied.
+    While that goes on, and if it breaks off, the copy has the tag `UNFINISHED`.
 
     Parameters
     ----------
@@ -94,6 +115,11 @@ def copy_run(
         Where files may lie meanwhile: there must be room twice for the largest one.
     progress : callable, optional
         Called as events are told.
+    passing : callable, optional
+        Says of an error of the store it comes from whether it is one of the connection, and not of the file. If nothing
+        is said, those are `ConnectionError` and `TimeoutError`.
+    marked : bool
+        Whether the copy is tagged meanwhile.
 
     Raises
     ------
@@ -118,9 +144,15 @@ def copy_run(
     from capture.spool import Spool
 
     teller = _Teller(observer, uid, record.label, Spool(folder), copied, progress)
+    copied.is_of_half = UNFINISHED in record.tags
+    hooks = hooks_of(observer)
     try:
-        for event in missing_events(record, known, uid, teller.spool, copied):
-            teller.tell(event)
+        told = missing_events(record, known, uid, teller.spool, copied, passing)
+        if marked and "annotated_event" in hooks:
+            told = _marked(told, record, known, teller.flush)
+        for writer, event in told:
+            if event.name != "listed" or "listed_event" in hooks:
+                teller.tell(writer, event)
         teller.finish()
     finally:
         teller.spool.remove()
@@ -150,6 +182,9 @@ def compare_copy(record: RunRecord, reader: Reader, copied: Copied) -> None:
         if name == "heartbeat" and value is None:
             other = None  # info and result of a run that never had one came with one
         if name == "bytes":
+            files = [(kind, each) for kind in FILES for each in getattr(record, kind)]
+            left_out = {f"{kind}/{each.name}" for kind, each in files if copied.lacks(kind, each)}
+            value, other = ({file: each[file] for file in each if file not in left_out} for each in (value, other))
             value, other = ({file: digest for file, digest in each.items() if digest} for each in (value, other))
         if _canonical(value) != _canonical(other):
             copied.differences.append(name)
@@ -160,7 +195,7 @@ def _comparable(record: RunRecord, other: RunRecord, kind: str, copied: Copied) 
     all_known = all(each.digest is not None for each in (*getattr(record, kind), *getattr(other, kind)))
     described = []
     for stored in getattr(record, kind):
-        if _missing_name(kind, stored) not in copied.missing:
+        if not copied.lacks(kind, stored):
             more = (stored.metadata, stored.content_type) if kind == "artifacts" else ()
             described.append([stored.name, *([stored.digest, stored.size] if all_known else ()), *more])
     return described
@@ -191,14 +226,49 @@ def foreign_uid(source: str, record: RunRecord) -> str:
 
 
 def missing_events(
-    record: RunRecord, known: RunRecord | None, uid: str, spool: Spool, copied: Copied
+    record: RunRecord,
+    known: RunRecord | None,
+    uid: str,
+    spool: Spool,
+    copied: Copied,
+    passing: Callable[[BaseException], bool] | None = None,
 ) -> Iterator[tuple[str, Event]]:
     """Yield writer and event for all that a record has and `known`, the copy so far, has not."""
     for writer, host in record.writers.items():
         if known is None or known.writers.get(writer) != host:
             yield writer, _opened(uid, writer, host)
-    for event in _events(record, known, spool, copied):
+    for event in _events(record, known, spool, copied, passing or _is_lost):
         yield "main", event
+
+
+def _marked(
+    told: Iterator[tuple[str, Event]], record: RunRecord, known: RunRecord | None, flush: Callable[[], None]
+) -> Iterator[tuple[str, Event]]:
+    """Yield events, and between them those that tag the copy from its beginning until the last of them is told.
+
+    The tag is flushed at once, as a store does with the start of a run: who is killed now leaves both behind.
+    """
+    before = [] if known is None else known.tags
+    tags, _ = _annotations(record, known)
+    is_tagged = UNFINISHED in before
+    for writer, event in told:
+        if not is_tagged and (known is not None or event.name not in ("opened", "queued", "started")):
+            yield "main", events.Annotated(tags=[*before, UNFINISHED])
+            flush()
+            is_tagged = True
+        if isinstance(event, events.Annotated):
+            event = events.Annotated(tags=[*(tag for tag in tags if tag != UNFINISHED), UNFINISHED], notes=event.notes)
+        yield writer, event
+    if is_tagged and UNFINISHED not in tags:
+        yield "main", events.Annotated(tags=tags)
+
+
+def _annotations(record: RunRecord, known: RunRecord | None) -> tuple[list[str], str]:
+    """Return tags and notes of a copy that has come to its end: those that were made there stay, which may be newer."""
+    there = [] if known is None else [tag for tag in known.tags if tag != UNFINISHED]
+    if there and UNFINISHED in record.tags:
+        there.append(UNFINISHED)
+    return there or list(record.tags), (known.notes if known is not None else "") or record.notes
 
 
 def _opened(uid: str, writer: str, host: Any) -> Event:
@@ -207,20 +277,26 @@ def _opened(uid: str, writer: str, host: Any) -> Event:
     )  # fmt: skip
 
 
-def _events(record: RunRecord, known: RunRecord | None, spool: Spool, copied: Copied) -> Iterator[Event]:
+def _events(
+    record: RunRecord,
+    known: RunRecord | None,
+    spool: Spool,
+    copied: Copied,
+    passing: Callable[[BaseException], bool],
+) -> Iterator[Event]:
     is_open = known is not None and known.status in ("QUEUED", "RUNNING")
     yield from _beginning(record, known)
     for topic, facts in record.facts.items():
         if known is None or topic not in known.facts or _canonical(known.facts[topic]) != _canonical(facts):
             yield events.Facts(topic=topic, facts=facts)
-    yield from _files(record, known, spool, copied)
+    yield from _files(record, known, spool, copied, passing)
     yield from _output(record, known)
     for name, summary in record.summary.items():  # the points, which may be millions, are read only where there are new
         if known is None or _canonical(known.summary.get(name)) != _canonical(summary):
             yield from _points(name, record.metrics[name], None if known is None else known.metrics.get(name), copied)
-    is_annotated = known is not None and (known.tags or known.notes)  # there, which may be newer
-    if (record.tags or record.notes) and not is_annotated:
-        yield events.Annotated(tags=record.tags or None, notes=record.notes or None)
+    tags, notes = _annotations(record, known)
+    if [tags, notes] != ([[], ""] if known is None else [known.tags, known.notes]):
+        yield events.Annotated(tags=tags, notes=notes or None)
     beat = record.heartbeat
     if beat is None and (record.info or (record.result is not None and record.status != "COMPLETED")):
         beat = record.stop_time or record.start_time or record.queue_time
@@ -276,46 +352,84 @@ def _epoch() -> datetime:
     return datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def _files(record: RunRecord, known: RunRecord | None, spool: Spool, copied: Copied) -> Iterator[Event]:
+def _files(
+    record: RunRecord,
+    known: RunRecord | None,
+    spool: Spool,
+    copied: Copied,
+    passing: Callable[[BaseException], bool],
+) -> Iterator[Event]:
+    """Yield the files that the copy lacks; those whose bytes cannot be had are listed, and noted in `copied`."""
     for kind in FILES:
-        there = {(each.name, each.digest) for each in getattr(known, kind)} if known is not None else set()
-        names = {name for name, _ in there}
+        there = {(each.name, each.digest): each for each in getattr(known, kind)} if known is not None else {}
+        whole = {key for key, each in there.items() if not each.is_only_listed}
+        names = {name for name, _ in whole}
         for stored in getattr(record, kind):
-            if (stored.name, stored.digest) in there or (stored.digest is None and stored.name in names):
+            key = stored.name, stored.digest
+            if key in whole or (stored.digest is None and stored.name in names):
                 continue
             try:
-                taken = _take(stored, spool)
+                taken = _take(stored, spool, passing)
             except FileNotFoundError:
                 copied.missing.append(_missing_name(kind, stored))
-                continue
-            copied.files += 1
-            copied.size += taken.size
-            given: dict[str, Any] = {"digest": taken.digest, "size": taken.size}
-            if kind == "artifacts":
-                yield events.Artifact(
-                    artifact_name=stored.name,
-                    filename=stored.name,
-                    metadata=stored.metadata,
-                    content_type=stored.content_type,
-                    **given,
-                )
-            elif kind == "resources":
-                yield events.Resource(filename=stored.name, md5=taken.md5, **given)
+            except _DamagedFile as error:
+                copied.damaged[_missing_name(kind, stored)] = str(error)
             else:
-                yield events.Source(path=stored.name, md5=taken.md5, **given)
+                copied.files += 1
+                copied.size += taken.size
+                yield _file_event(kind, stored, taken)
+                continue
+            if stored.digest is not None and key not in there:
+                yield _listed_event(kind, stored, stored.digest)
 
 
-def _take(stored: StoredFile, spool: Spool) -> Any:
-    """Bring the bytes of a stored file into the spool."""
-    import shutil
+def _file_event(kind: str, stored: StoredFile, taken: Taken) -> Event:
+    given: dict[str, Any] = {"digest": taken.digest, "size": taken.size}
+    if kind == "artifacts":
+        return events.Artifact(
+            artifact_name=stored.name,
+            filename=stored.name,
+            metadata=stored.metadata,
+            content_type=stored.content_type,
+            **given,
+        )
+    if kind == "resources":
+        return events.Resource(filename=stored.name, md5=taken.md5, **given)
+    return events.Source(path=stored.name, md5=taken.md5, **given)
+
+
+def _listed_event(kind: str, stored: StoredFile, digest: str) -> Event:
+    return events.Listed(
+        kind="source" if kind == "kept" else kind[:-1],
+        filename=stored.name,
+        digest=digest,
+        size=stored.size or 0,
+        metadata=stored.metadata,
+        content_type=stored.content_type,
+    )
+
+
+def _take(stored: StoredFile, spool: Spool, passing: Callable[[BaseException], bool]) -> Taken:
+    """Bring the bytes of a stored file into the spool.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the store has none.
+    _DamagedFile
+        If they are not those of the record, or cannot be read.
+    CopyError
+        If there is no room for them.
+    """
     import tempfile
 
     os.makedirs(spool.directory, exist_ok=True)
-    with stored.open() as stream:
-        descriptor, path = tempfile.mkstemp(dir=spool.directory, prefix=".copy-")
+    descriptor, path = tempfile.mkstemp(dir=spool.directory, prefix=".copy-")
+    try:
+        chunks = _chunks(stored, passing)
         try:
             with open(descriptor, "wb") as local:
-                shutil.copyfileobj(stream, local, 1 << 20)
+                local.writelines(chunks)
             taken = spool.take(path)  # closed before: elsewhere than on Unix it could not be opened twice
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -324,14 +438,25 @@ def _take(stored: StoredFile, spool: Spool) -> Any:
                 f"{stored.name}: there is no room for its bytes in {spool.directory}"
                 "\n  to go on: set TMPDIR to a folder on a larger disk"
             ) from error
-        finally:
-            os.unlink(path)
+    finally:
+        os.unlink(path)
     if stored.digest is not None and taken.digest != stored.digest:
-        raise CopyError(
-            f"{stored.name}: the stored bytes have the digest {taken.digest[:12]}..., the record says"
-            f" {stored.digest[:12]}...: they were changed or damaged, and are not copied"
-        )
+        raise _DamagedFile(f"they have the SHA-256 {taken.digest[:12]}..., recorded is {stored.digest[:12]}...")
     return taken
+
+
+def _chunks(stored: StoredFile, passing: Callable[[BaseException], bool]) -> Iterator[bytes]:
+    try:
+        with stored.open() as stream:
+            while chunk := stream.read(1 << 20):
+                yield chunk
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever a driver raises over damaged data: the other files are copied
+        is_of_disk = isinstance(error, OSError) and error.errno == errno.EIO  # a bad block, mostly
+        if passing(error) and not is_of_disk:
+            raise
+        raise _DamagedFile(f"they cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _output(record: RunRecord, known: RunRecord | None) -> Iterator[Event]:
@@ -382,6 +507,10 @@ def is_passing(observer: Any, error: BaseException) -> bool:
     return bool(judge(error)) if judge else isinstance(error, (ConnectionError, TimeoutError))
 
 
+def _is_lost(error: BaseException) -> bool:
+    return is_passing(None, error)
+
+
 class _Teller:
     """Tells an observer, hook by hook, as a lane does, and again where the connection was lost."""
 
@@ -414,8 +543,7 @@ class _Teller:
             )
         return self._calls[writer]
 
-    def tell(self, told: tuple[str, Event]) -> None:
-        writer, event = told
+    def tell(self, writer: str, event: Event) -> None:
         self._seq += 1
         data = plainjson.dumps(event.at(self._seq, time.time()).to_json(), allow_nan=False).encode()
         kind = event.name or event.to_json().get("e", "")
@@ -430,22 +558,27 @@ class _Teller:
         if kind in events.FILES:
             self._unsafe += getattr(event, "size", 0)
             if self._unsafe > _SPOOLED:
-                self._flush()
+                self._release()
 
     def finish(self) -> None:
         """Tell the rest and make everything durable."""
         for calls in self._calls.values():
             for call in calls.rest():
                 self._call(call.make, "the rest")
-        self._flush()
+        self._release()
         for calls in list(self._calls.values())[:1]:
             if "join" in calls.hooks:
                 self._call(calls.hooks["join"].method, "the end")
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Make durable what was told."""
         for calls in list(self._calls.values())[:1]:
             if "flush" in calls.hooks:
                 self._call(calls.hooks["flush"].method, "what was told")
+
+    def _release(self) -> None:
+        """Make durable what was told, after which nobody needs the bytes that were."""
+        self.flush()
         self.spool.release()
         self._unsafe = 0
 

@@ -242,6 +242,21 @@ class Artifact(Event):
     content_type: Any = None
 
 
+class Listed(Event):
+    """The run has a file whose bytes the store that it is copied from has lost: it is listed, and nothing more.
+
+    No run tells this of itself. The event of the file, should its bytes be found, takes the place of this one.
+    """
+
+    name = "listed"
+    kind: str  #: "source", "resource" or "artifact"
+    filename: str  #: as the event of the file names it: path, absolute path, or name of the artifact
+    digest: str
+    size: int
+    metadata: Any = None
+    content_type: Any = None
+
+
 class Completed(Event):
     """The main function returned."""
 

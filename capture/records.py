@@ -62,6 +62,11 @@ class StoredFile:
         self.metadata, self.content_type = metadata, content_type
         self._open = open
 
+    @property
+    def is_only_listed(self) -> bool:
+        """Whether the record itself says that its store has no bytes of this file; they may be gone in any case."""
+        return self._open is None
+
     def open(self) -> BinaryIO:
         """Open the stored bytes for reading.
 
@@ -699,13 +704,28 @@ class Fold:
         self.record.put_source(self._stored(event, event.path))
 
     def _on_resource(self, event: Any) -> None:
+        self._put_resource(self._stored(event, event.filename))
+
+    def _put_resource(self, new: StoredFile) -> None:
         files = self.record.resources
-        if (event.filename, event.digest) not in [(stored.name, stored.digest) for stored in files]:
-            files.append(self._stored(event, event.filename))
+        for index, old in enumerate(files):
+            if (old.name, old.digest) == (new.name, new.digest):
+                files[index] = new if old.is_only_listed else old
+                return
+        files.append(new)
 
     def _on_artifact(self, event: Any) -> None:
         stored = self._stored(event, event.artifact_name, event.metadata, event.content_type)
         _replace(self.record.artifacts, stored)
+
+    def _on_listed(self, event: Any) -> None:
+        stored = StoredFile(event.filename, event.digest, event.size, event.metadata, event.content_type)
+        if event.kind == "source":
+            self.record.put_source(stored)
+        elif event.kind == "resource":
+            self._put_resource(stored)
+        else:
+            _replace(self.record.artifacts, stored)
 
     def _on_completed(self, event: Any) -> None:
         record = self.record

@@ -402,7 +402,7 @@ class _Stored:
                 entry.get("size"),
                 self._cell(entry["metadata"]) if "metadata" in entry else None,
                 decode(plain(entry.get("content_type"))),
-                self._opener(entry.get("file"), name),
+                None if entry.get("file") is None else self._opener(entry["file"], name),
             )
         return list(found.values())
 

@@ -202,7 +202,7 @@ class MongoRun(RunWriter):
         self._names: dict[str, dict[Any, Any]] = {"sources": {}, "resources": {}, "artifacts": {}}
         self._files_size = 0
         self._uploads: dict[tuple[str, str], Upload] = {}  # begun, perhaps broken off
-        self._waiting: list[tuple[Upload, str, dict[str, Any]]] = []
+        self._waiting: list[tuple[Upload | None, str, dict[str, Any]]] = []  # without an upload: only listed
         self._used: dict[Any, Upload] = {}  # shared files that this run has come to use since the last flush
         if document is None or not mine.get("key"):
             self._introduce()
@@ -400,7 +400,7 @@ class MongoRun(RunWriter):
         self._file("sources", path, blob, os.path.abspath(os.path.join(self._base_dir, path)), shared=True)
 
     def resource(self, filename: str, blob: Blob) -> None:
-        if (_name(filename), blob.digest) not in self._names["resources"]:
+        if self._names["resources"].get((_name(filename), blob.digest)) is None:  # not there, or only listed
             self._file("resources", filename, blob, filename, shared=True)
 
     def artifact(self, name: str, blob: Blob, metadata: Any, content_type: str | None) -> None:
@@ -416,6 +416,16 @@ class MongoRun(RunWriter):
             viewed = shortened(viewed, _NOTE)
         self._file("artifacts", name, blob, filename, self._observer.share_artifacts, entry, shown, viewed)
 
+    def listed(self, kind: str, name: str, digest: str, size: int, metadata: Any, content_type: Any) -> None:
+        entry: dict[str, Any] = {"name": _name(name), "digest": digest, "size": size, "file": None}
+        if metadata is not None:
+            entry["metadata"] = self._cell("metadata", metadata)
+        if content_type is not None:
+            entry["content_type"] = encode(content_type)
+        self._check_room(name, entry)
+        self._files_size += _entry_size(entry)
+        self._waiting.append((None, f"{kind}s", entry))
+
     def _file(
         self,
         kind: str,
@@ -429,11 +439,7 @@ class MongoRun(RunWriter):
     ) -> None:
         """Store the bytes of a file, or keep those of a small one until the flush."""
         entry = {"name": _name(name), "digest": blob.digest, "size": blob.size, **(more or {})}
-        if self._files_size + _entry_size(entry) > _FILES:
-            raise ObserverError(
-                f"the run has so many files that its document in MongoDB cannot list {name!r}, too"
-                "\n  what can be done:  record an archive of them, or the folder to another store"
-            )
+        self._check_room(name, entry)
         capture = {"kind": kind} if shared else {"kind": kind, "run": self.key}
         upload = self._uploads.setdefault(
             (f"{kind}/{name}", blob.digest),
@@ -453,10 +459,18 @@ class MongoRun(RunWriter):
         self._files_size += _entry_size(entry)
         self._waiting.append((upload, kind, entry))
 
+    def _check_room(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Refuse one more file where the document has no room for it."""
+        if self._files_size + _entry_size(entry) > _FILES:
+            raise ObserverError(
+                f"the run has so many files that its document in MongoDB cannot list {name!r}, too"
+                "\n  what can be done:  record an archive of them, or the folder to another store"
+            )
+
     def _bring_files(self) -> None:
         """Store the small files that wait, and note all that do in the run's document."""
         waiting = self._waiting
-        small = {upload.id: upload for upload, _, _ in waiting if upload.data is not None}
+        small = {upload.id: upload for upload, _, _ in waiting if upload is not None and upload.data is not None}
         found = self._files.shared_ids(upload.blob.digest for upload in small.values() if upload.shared)
         ids = {upload.id: found[upload.blob.digest] for upload in small.values() if upload.blob.digest in found}
         first: dict[Any, Any] = {}
@@ -469,6 +483,9 @@ class MongoRun(RunWriter):
             ids.update(self._files.store_small(new))
         ids.update({id: ids[other] for id, other in twins.items()})
         for upload, kind, entry in waiting:
+            if upload is None:
+                self._note_file(kind, entry, None)
+                continue
             id = entry.get("file") or ids.get(upload.id, upload.id)
             self._note_file(kind, {**entry, "file": id}, upload)
             if upload.shared and id != upload.id:  # of ours nobody else knows yet
@@ -476,12 +493,14 @@ class MongoRun(RunWriter):
         self._waiting = []
         self._uploads.clear()
 
-    def _note_file(self, kind: str, entry: dict[str, Any], upload: Upload) -> None:
+    def _note_file(self, kind: str, entry: dict[str, Any], upload: Upload | None) -> None:
         name, key = entry["name"], _file_key(kind, entry)
         known = self._names[kind]
         shown: list[tuple[str, Any, Any]] = []
         label = readable(name) if isinstance(name, str) else readable_name(name)
-        if kind == "sources" and not label.startswith(KEPT):
+        if upload is None:
+            pass  # viewers would offer what cannot be opened
+        elif kind == "sources" and not label.startswith(KEPT):
             shown.append(("experiment.sources", label, [label, entry["file"]]))
         elif kind == "resources":
             shown.append(("resources", None, [label, upload.blob.md5 or entry["digest"]]))
@@ -489,12 +508,16 @@ class MongoRun(RunWriter):
             shown.append(("artifacts", label, {"name": label, "file_id": entry["file"]}))
         if key in known and kind != "resources":
             old = known[key]
-            if kind == "artifacts" and not self._observer.share_artifacts and old not in (None, entry["file"]):
+            is_own = kind == "artifacts" and not self._observer.share_artifacts
+            if is_own and upload is not None and old not in (None, entry["file"]):
                 self._useless.append(old)
             self._replace(f"capture.files.{kind}", name, entry)
             for path, shown_name, element in shown:
-                self._replace(path, shown_name, element)
-        elif key not in known:
+                if old is None:  # it was only listed, and not shown
+                    self._changes.append(path, element)
+                else:
+                    self._replace(path, shown_name, element)
+        elif known.get(key) is None:  # of a resource that was only listed, the later entry counts
             self._changes.append(f"capture.files.{kind}", entry)
             for path, _, element in shown:
                 self._changes.append(path, element)

@@ -178,11 +178,15 @@ class RemoteRun(DocumentWriter):
     def artifact(self, name: str, blob: Blob, metadata: Any, content_type: str | None) -> None:
         old = self.documents.file("artifacts", name)
         paths = self._paths()
-        stored = old["stored"] if old is not None else paths.find(name)
+        stored = (old and old["stored"]) or paths.find(name)
         self._files.upload(f"{self.folder}/{stored}", blob.open, blob.size, blob.digest)
         paths.take(stored)
         entry = file_entry(name, stored, blob.digest, blob.size, metadata=metadata, content_type=content_type)
         self.change("add_file", "artifacts", entry)
+
+    def listed(self, kind: str, name: str, digest: str, size: int, metadata: Any, content_type: Any) -> None:
+        entry = file_entry(name, None, digest, size, metadata=metadata, content_type=content_type)
+        self.change("add_file", f"{kind}s", entry)
 
     def _share(self, folder: str, path: str, blob: Blob) -> str:
         """Store bytes once for all runs; return where."""
@@ -202,7 +206,8 @@ class RemoteRun(DocumentWriter):
 
     def _paths(self) -> _Paths:
         if self._taken is None:
-            self._taken = _Paths(entry["stored"] for entry in self.documents.capture["files"]["artifacts"])
+            listed = [entry["stored"] for entry in self.documents.capture["files"]["artifacts"]]
+            self._taken = _Paths(stored for stored in listed if stored is not None)
         return self._taken
 
     def _summarize(self, writer: str, columns: Any, start: int) -> None:

@@ -339,8 +339,8 @@ def label_in(capture: Any, name: str) -> str:
     return name if _labels.is_number(name) or not isinstance(capture, dict) else str(decode(capture.get("label", name)))
 
 
-def file_entry(name: str, stored: str, digest: str, size: int, **more: Any) -> dict[str, Any]:
-    """Return what ``capture.json`` says of one file."""
+def file_entry(name: str, stored: str | None, digest: str, size: int, **more: Any) -> dict[str, Any]:
+    """Return what ``capture.json`` says of one file; `stored` is None where its bytes are lost."""
     entry = {"name": encode(name), "stored": stored, "digest": digest, "size": size}
     entry.update({key: encode(value) for key, value in more.items() if value is not None})
     return entry

@@ -216,8 +216,12 @@ class Documents:
         return self._places[kind]
 
     def sacreds_run(self, place: Callable[[str], str]) -> dict[str, Any]:
-        """Return run.json with the files where Sacred's readers look for them; `place` says where a path leads."""
-        run, files = dict(self.run), self.capture["files"]
+        """Return run.json with the files where Sacred's readers look for them; `place` says where a path leads.
+
+        Files whose bytes are lost are left out: those readers would look for them.
+        """
+        run, all_files = dict(self.run), self.capture["files"]
+        files = {kind: [entry for entry in entries if _stored(entry)] for kind, entries in all_files.items()}
         sources = [[entry["name"], _stored(entry)] for entry in files["sources"] if not _is_kept(entry)]
         if run.get("status") == "QUEUED":
             return {**run, "experiment": {**run["experiment"], "sources": sources}} if sources else run
@@ -367,7 +371,8 @@ class RunFolder(DocumentWriter):
         if self._taken is None:
             self._taken = set()
             for entry in self.documents.capture["files"]["artifacts"]:
-                self.take_path(entry["stored"])
+                if entry["stored"] is not None:
+                    self.take_path(entry["stored"])
         return self._taken
 
     def take_path(self, stored: str) -> None:

@@ -575,21 +575,21 @@ class _OurRun:
         return read
 
     def _files(self, name: str) -> list[StoredFile]:
-        table = tables.capture_file
+        table, bytes_of = tables.capture_file, tables.capture_blob
         kind = _KINDS[name]
-        rows = self._ask(table.select().where(table.c.run == self.number, table.c.kind == kind).order_by(table.c.id))
+        both = table.outerjoin(bytes_of, bytes_of.c.digest == table.c.digest)
+        query = both.select().with_only_columns(*table.c, bytes_of.c.id.label("blob"))
+        rows = self._ask(query.where(table.c.run == self.number, table.c.kind == kind).order_by(table.c.id))
         found = [self._file(row) for row in rows]
         if kind == "source":
             found = [stored for stored in found if stored.name.startswith(KEPT) is (name == "kept")]
         return found
 
     def _file(self, row: Any) -> StoredFile:
-        database, digest = self.database, row.digest
+        open_blob = None if row.blob is None else partial(_sql_blobs.open_blob, self.database, row.digest)
         metadata, content_type = from_json(row.metadata), from_json(row.content_type)
         name = told_text(row.name)
-        return StoredFile(
-            name, digest, row.size, metadata, content_type, lambda: _sql_blobs.open_blob(database, digest)
-        )
+        return StoredFile(name, row.digest, row.size, metadata, content_type, open_blob)
 
 
 @lru_cache(maxsize=64)

@@ -28,7 +28,7 @@ from capture.observers._sql_values import (
     to_json,
     told_text,
 )
-from capture.observers._writing import RunWriter, log
+from capture.observers._writing import Blob, RunWriter, log
 from capture.records import KEPT, experiment_facts
 
 TYPE_CHECKING = False
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from capture.hooks import MetricsBatch
     from capture.observers._sql_database import Database
-    from capture.observers._writing import Blob
 
 _HELD = 2 << 20  #: bytes of output and points that are held in memory before they are stored
 _PIECE = 16 << 10  #: bytes of output up to which it is added to the last row
@@ -76,12 +75,14 @@ class _Pending:
 
 
 class _File:
-    """A file that is to be stored."""
+    """A file that is to be stored, or only listed: then what is known of its bytes is all there is of them."""
 
-    __slots__ = ("blob", "content_type", "kind", "metadata", "name")
+    __slots__ = ("blob", "content_type", "is_listed", "kind", "metadata", "name")
 
-    def __init__(self, kind: str, name: str, blob: Blob, metadata: Any = None, content_type: Any = None) -> None:
-        self.kind, self.name, self.blob = kind, name, blob
+    def __init__(
+        self, kind: str, name: str, blob: Blob, metadata: Any = None, content_type: Any = None, is_listed: bool = False
+    ) -> None:
+        self.kind, self.name, self.blob, self.is_listed = kind, name, blob, is_listed
         self.metadata, self.content_type = to_json(metadata), to_json(content_type)
 
     @property
@@ -89,6 +90,10 @@ class _File:
         if self.kind == "resource":  # which differ by their content, too
             return key_of(self.kind, self.name, self.blob.digest)
         return key_of(self.kind, self.name)
+
+
+def _lost() -> Any:
+    raise FileNotFoundError("the bytes of this file are lost: it is only listed")
 
 
 class _RunGone(Exception):
@@ -265,6 +270,11 @@ class SqlRun(RunWriter):
         self._told = "files"
         self._pending.files.append(_File("artifact", name, blob, metadata, content_type))
 
+    def listed(self, kind: str, name: str, digest: str, size: int, metadata: Any, content_type: Any) -> None:
+        self._told = "files"
+        lost = Blob(digest, "", size, _lost)
+        self._pending.files.append(_File(kind, name, lost, metadata, content_type, is_listed=True))
+
     def annotated(self, tags: list[str] | None, notes: str | None) -> None:
         self._told = "run"
         if tags is not None:
@@ -311,7 +321,7 @@ class SqlRun(RunWriter):
 
     def _upload_large(self) -> None:
         for file in self._pending.files:
-            if _sql_blobs.is_large(file.blob):
+            if _sql_blobs.is_large(file.blob) and not file.is_listed:
                 _sql_blobs.upload(self._database, file.blob)
 
     def _store(self, steps: list[_Step], one_by_one: bool) -> None:
@@ -568,7 +578,7 @@ class SqlRun(RunWriter):
         files = self._pending.files
         there = _sql_blobs.present(statements, [file.blob.digest for file in files])
         for file in sorted(files, key=lambda file: file.blob.digest):
-            if file.blob.digest not in there:
+            if file.blob.digest not in there and not file.is_listed:
                 if _sql_blobs.is_large(file.blob):
                     raise _BytesGone
                 _sql_blobs.store(statements, file.blob)
@@ -593,7 +603,9 @@ class SqlRun(RunWriter):
 
     def _file_row(self, statements: Statements, file: _File, old: tuple[int, str, int | None] | None) -> dict[str, Any]:
         label, number = stored_text(str(self.label)), None
-        if file.kind == "source" and not file.name.startswith(KEPT):
+        if file.is_listed:  # Sacred's tables have rows of what can be read
+            pass
+        elif file.kind == "source" and not file.name.startswith(KEPT):
             number = _sql_sacred.put_source(statements, self._experiment_of(statements), file.name, file.blob)
         elif file.kind == "resource":
             number = _sql_sacred.put_resource(statements, label, file.name, file.blob)

@@ -156,7 +156,8 @@ class Entry:
         if self.own.get("layout") == "sacred":
             return {**self.data, "capture": own}
         listed = {
-            kind: [_as_sacred(kind, each) for each in files if not _is_kept(each)] for kind, files in self.files.items()
+            kind: [_as_sacred(kind, each) for each in files if each["id"] is not None and not _is_kept(each)]
+            for kind, files in self.files.items()
         }
         experiment = {**self.data.get("experiment", {}), "sources": listed.pop("sources")}
         return {**self.data, "experiment": experiment, **listed, "capture": own}
@@ -261,6 +262,9 @@ class TinyRun(DocumentWriter):
     def artifact(self, name: str, blob: Blob, metadata: Any, content_type: str | None) -> None:
         self._add_file("artifacts", name, blob, metadata=metadata, content_type=content_type)
 
+    def listed(self, kind: str, name: str, digest: str, size: int, metadata: Any, content_type: Any) -> None:
+        self._note_file(f"{kind}s", name, None, digest, size, metadata=metadata, content_type=content_type)
+
     def _add_file(self, kind: str, name: str, blob: Blob, **more: Any) -> None:
         md5 = blob.md5 or _md5(blob)
         address = md5
@@ -271,7 +275,10 @@ class TinyRun(DocumentWriter):
                 raise ObserverError(f"{path} exists and is not the file that its name says; move it away")
         self._blobs[address] = blob
         self._streams.unsynced.add(self.store.path_of(address))
-        file = {"name": encode(name), "id": address, "digest": blob.digest, "size": blob.size}
+        self._note_file(kind, name, address, blob.digest, blob.size, **more)
+
+    def _note_file(self, kind: str, name: str, address: str | None, digest: str, size: int, **more: Any) -> None:
+        file = {"name": encode(name), "id": address, "digest": digest, "size": size}
         file.update({key: encode(value) for key, value in more.items() if value is not None})
         self.change("add_file", kind, file)
 

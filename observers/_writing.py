@@ -183,6 +183,10 @@ class RunWriter:
         """A file that was made; it replaces an earlier one of that name."""
         raise NotImplementedError
 
+    def listed(self, kind: str, name: str, digest: str, size: int, metadata: Any, content_type: Any) -> None:
+        """A "source", "resource" or "artifact" whose bytes are lost: the record lists it; its own event replaces it."""
+        raise NotImplementedError
+
     def annotated(self, tags: list[str] | None, notes: str | None) -> None:
         """Tags or notes as they are from now on; None leaves the old ones."""
         raise NotImplementedError
@@ -504,6 +508,20 @@ class StoreObserver(RunObserver):
             run.artifact(name, blob, metadata, content_type)
 
         self._tell(act, uid, writer, seq)
+
+    def listed_event(
+        self,
+        kind: str,
+        filename: str,
+        digest: str,
+        size: int,
+        metadata: Any = None,
+        content_type: Any = None,
+        uid: Any = None,
+        writer: str = "main",
+        seq: int = 0,
+    ) -> None:
+        self._tell(lambda run: run.listed(kind, filename, digest, size, metadata, content_type), uid, writer, seq)
 
     def annotated_event(
         self, tags: list[str] | None, notes: str | None, uid: Any = None, writer: str = "main", seq: int = 0

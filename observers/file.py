@@ -82,6 +82,10 @@ class _Run(RunFolder):
         entry = _entry(name, stored, blob.digest, blob.size, metadata=metadata, content_type=content_type)
         self.change("add_file", "artifacts", entry)
 
+    def listed(self, kind: str, name: str, digest: str, size: int, metadata: Any, content_type: Any) -> None:
+        entry = _entry(name, None, digest, size, metadata=metadata, content_type=content_type)
+        self.change("add_file", f"{kind}s", entry)
+
     def derive(self) -> None:
         if not self.ended:
             return
@@ -108,7 +112,7 @@ class _Run(RunFolder):
     def _store_artifact(self, name: str, blob: Blob) -> str:
         """Store an artifact in the run's folder; return its path in there."""
         old = self.documents.file("artifacts", name)
-        if old is not None:
+        if old is not None and old["stored"] is not None:
             path = self.inner(old["stored"])
             _atomic.take(blob.open, path, blob.digest, self.shared, replace=True)
             self.note_file(path)

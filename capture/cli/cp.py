@@ -11,7 +11,7 @@ from capture.wording import format_size, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from capture.copying import Copied
@@ -25,7 +25,8 @@ Usage:
   capture cp [--verify] SOURCE TARGET [RUN...]
 
 SOURCE and TARGET are folders or URLs. All runs are copied, or those that are named, or those for which a condition such
-as "config.lr < 0.1" holds. What is there already is not copied again. Status 1: not all is there whole.
+as "config.lr < 0.1" holds. What is there already is not copied again. Files that are missing or damaged are named, and
+listed in the copy without bytes; the same command brings them when they are mended. Status 1: not all is there whole.
 
 Options:
   --verify  Read each copy again, bytes included, and compare it.
@@ -61,7 +62,7 @@ def copy(source: str, target: str, runs: list[str], verify: bool) -> int:
         origin.close()
         print(f"{redact_url(source)} holds no runs", file=sys.stderr)
         return 1
-    copying = _Copying(origin, identity, observer, target, verify)
+    copying = _Copying(origin, identity, observer, target, verify, lambda error: is_passing(told, error))
     with tempfile.TemporaryDirectory(prefix="capture-cp-") as folder:
         for place, label in enumerate(labels, 1):
             show = _Progress(f"[{place}/{len(labels)}] {visible(str(label))}")
@@ -91,7 +92,16 @@ def copy(source: str, target: str, runs: list[str], verify: bool) -> int:
 class _Copying:
     """Copies runs, one at a time, and counts."""
 
-    def __init__(self, origin: Reader, identity: str, observer: RunObserver, target: str, verify: bool) -> None:
+    def __init__(
+        self,
+        origin: Reader,
+        identity: str,
+        observer: RunObserver,
+        target: str,
+        verify: bool,
+        passing: Callable[[BaseException], bool],
+    ) -> None:
+        self._passing = passing
         self.done = self.failed = 0
         self._origin, self._identity, self._verify = origin, identity, verify
         self._observer, self._target = observer, target
@@ -104,7 +114,7 @@ class _Copying:
         record = self._origin.get(label)
         if self._origin.is_alive(record):
             raise CopyError("it is still going on: copy it when it has ended")
-        copied = copy_run(record, self._identity, self._observer, self._open(), folder, show)
+        copied = copy_run(record, self._identity, self._observer, self._open(), folder, show, self._passing)
         self.done += bool(copied.events)
         reader = self._open()
         if self._verify and reader is not None:
@@ -136,9 +146,12 @@ def _sentence(copied: Copied, verified: bool) -> str:
         text = f"{copied.source} -> {copied.label}: {copied.events} events, {copied.files} files, {size}"
     if copied.missing:
         text += "".join(f"\n  the store it comes from has no bytes of: {each}" for each in copied.missing)
+    text += "".join(f"\n  left out, since its bytes are damaged: {each}: {why}" for each, why in copied.damaged.items())
+    if copied.is_of_half:
+        text += "\n  the run it was made from is itself a copy that broke off: copy it there again, from where it came"
     if copied.differences:
         text += f"\n  the copy differs in: {', '.join(copied.differences)}"
-    elif verified:
+    elif verified and copied.is_complete:
         text += ", compared"
     return text
 

@@ -77,4 +77,4 @@ class MlflowExport:
             raise CopyError("it is still going on: export it when it has ended")
         if self._observer.find_run(run.uid or foreign_uid(self._identity, run)) is not None:
             return None
-        return copy_run(run, self._identity, self._observer, None, folder, progress)
+        return copy_run(run, self._identity, self._observer, None, folder, progress, marked=False)

@@ -28,8 +28,8 @@ class Problem:
     name : str
         Of the file, or what refers to it.
     what : str
-        "changed", "size", "missing", "unreadable" or "refers to nothing"; "copy" where the file is what it was, and its
-        copy in Sacred's tables is not.
+        "changed", "size", "missing", "unreadable", "incomplete" or "refers to nothing"; "copy" where the file is what
+        it was, and its copy in Sacred's tables is not.
     text : str
         The same as a sentence.
     expected, found : object
@@ -110,6 +110,7 @@ def verify(
         for kind in FILES:
             for stored in getattr(run, kind):
                 _check_file(kind, stored, found, progress, passing)
+        found.problems += _unfinished(run)
         found.problems += _copies(run, passing)
         found.problems += _loose_references(run)
         _check_streams(run, found, passing)
@@ -205,6 +206,14 @@ def _check_file(
         found.problems.append(problem)
     elif digests.expected is None:
         found.unknown.append(stored.name)
+
+
+def _unfinished(run: RunRecord) -> list[Problem]:
+    """Return that the run is a copy whose making broke off, if it is."""
+    from capture.copying import UNFINISHED
+
+    text = f"it is a copy that broke off, as its tag {UNFINISHED} says: the same capture cp completes it"
+    return [Problem("record", "", "incomplete", text)] if UNFINISHED in run.tags else []
 
 
 def _copies(run: RunRecord, passing: Callable[[BaseException], bool]) -> list[Problem]:

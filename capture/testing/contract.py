@@ -18,6 +18,7 @@ backend does not say that it supports is shown as skipped.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 
@@ -649,6 +650,36 @@ class ObserverContract:
         story.resource("/a/x.csv", b"1").resource("/empty", b"")
         found = self.check(backend, tell(backend.writer, story.complete()), story)
         assert [stored.read() for stored in found.resources] == [b"1", b"1", b"1", b"2", b""]
+
+    def test_a_file_whose_bytes_are_lost_is_listed_and_can_be_completed(self, tmp_path):
+        """A copy of a damaged store says what it lacks, and gets it from one that has been mended."""
+        self.needs("sources", "resources", "artifacts")
+        backend = self.backend(tmp_path)
+        self.needs_hooks(backend, "listed_event")
+        story = Story(tmp_path / "told", uid("01")).start()
+        files = [("source", "train.py"), ("source", ".capture/lock"), ("resource", "/a.csv"), ("artifact", "run.json")]
+        for kind, name in files:
+            more = {"metadata": {"a": (1, 2)}, "content_type": "a/b"} if kind == "artifact" else {}
+            digest = hashlib.sha256(name.encode()).hexdigest()
+            story.add(events.Listed(kind=kind, filename=name, digest=digest, size=len(name), **more))
+        teller = Teller(backend.writer, story.complete())
+        lines = story.lines()
+        teller.tell(lines)
+        label = teller.finish()
+        found = self.check(backend, label, story)
+        for kind in FILES:
+            for stored in getattr(found, kind):
+                assert stored.is_only_listed
+                with pytest.raises(FileNotFoundError):
+                    stored.open()
+        story.source("train.py", b"train.py").source(".capture/lock", b".capture/lock").resource("/a.csv", b"/a.csv")
+        story.artifact("run.json", b"run.json", metadata={"a": (1, 2)}, content_type="a/b")
+        teller.tell(story.lines()[len(lines) :])
+        teller.finish()
+        found = self.check(backend, label, story)
+        assert {stored.name: stored.read().decode() for kind in FILES for stored in getattr(found, kind)} == {
+            name: name for _, name in files
+        }
 
     def test_runs_share_their_sources(self, tmp_path):
         """Ten runs of one script must not need ten copies, nor lose theirs when the script changes."""

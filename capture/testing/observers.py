@@ -222,6 +222,12 @@ class MemoryStore(RunObserver):
         )  # fmt: skip
         self._store(event, uid, writer, seq)
 
+    def listed_event(self, kind, filename, digest, size, metadata, content_type, uid, writer, seq):
+        event = events.Listed(
+            kind=kind, filename=filename, digest=digest, size=size, metadata=metadata, content_type=content_type
+        )
+        self._store(event, uid, writer, seq)
+
     def annotated_event(self, tags, notes, uid, writer, seq):
         self._store(events.Annotated(tags=tags, notes=notes), uid, writer, seq)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
+import shutil
 
 import pytest
 
@@ -13,7 +16,7 @@ from capture.cli import main
 from capture.codec import encode
 from capture.copying import CopyError, compare_copy, copy_run, foreign_uid
 from capture.observers import FileStorageObserver, FileStoreCurator
-from capture.records import FILES
+from capture.records import FILES, StoredFile
 from capture.testing.contract import differences, uid
 from capture.testing.feed import Story, Teller, tell
 
@@ -190,13 +193,123 @@ def test_a_file_without_bytes_is_named(stores, capsys):
     assert open_store(target).get("1").status == "COMPLETED"
 
 
-def test_damaged_bytes_are_not_passed_on(stores, capsys):
-    """A copy with a digest that is not that of its bytes helps nobody."""
+def damage(store: str) -> None:
+    """Change a byte of an artifact, and of a source, of run 1, as a broken disk does."""
+    record = open_store(store).get("1")
+    for stored in (record.artifacts[0], record.sources[0]):
+        path = stored.open().name
+        os.chmod(path, 0o644)
+        with open(path, "r+b") as stream:
+            stream.write(b"!")
+
+
+def targets(tmp_path) -> dict[str, str]:
+    """Return URLs of stores that need no server, none of them there yet."""
+    return {
+        "file": str(tmp_path / "b"),
+        "sqlite": f"sqlite:///{tmp_path / 'b.db'}",
+        "tinydb": f"tinydb://{tmp_path / 'b_tiny'}",
+        "memory": f"memory://{tmp_path / 'b'}",
+    }
+
+
+@pytest.mark.parametrize("kind", ["file", "sqlite", "tinydb", "memory"])
+def test_a_damaged_file_is_left_out_and_named_and_all_else_is_copied(kind, stores, tmp_path, capsys):
+    """A finished run must not arrive as a stump; nor may the copy, or a copy of the copy, claim to be whole."""
+    source, again = stores[0], targets(tmp_path)[kind]
+    before = open_store(source).get("1")
+    damage(source)
+    assert main(["cp", "--verify", source, again, "1"]) == 1
+    out = capsys.readouterr().out
+    assert "left out, since its bytes are damaged: artifact model.bin: they have the SHA-256" in out
+    assert "source train.py" in out and "differs" not in out and ", compared" not in out
+    copy = open_store(again).get("1")
+    assert (copy.status, copy.result, copy.tags, copy.notes) == ("COMPLETED", {"score": 1}, ["good"], "first")
+    assert copy.output == before.output
+    for record_kind in FILES:
+        described = [each.describe() for each in getattr(before, record_kind)]
+        assert [each.describe() for each in getattr(copy, record_kind)] == described
+    assert main(["verify", f"--store={again}", "1"]) == 1
+    assert capsys.readouterr().out.count("its bytes are not there") == 2
+
+    third = str(tmp_path / "third")
+    assert main(["cp", again, third]) == 1
+    assert "has no bytes of: artifact model.bin" in capsys.readouterr().out
+    assert main(["verify", f"--store={third}", "--all"]) == 1
+
+    assert main(["cp", source, again, "1"]) == 1  # still damaged: nothing to tell, and that is said again
+    assert "is there already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["file", "sqlite", "tinydb", "memory"])
+def test_a_copy_without_some_bytes_is_completed_from_a_mended_source(kind, stores, tmp_path, capsys):
+    """Who finds the files in a backup types the same command again."""
+    source, again = stores[0], targets(tmp_path)[kind]
+    backup = str(tmp_path / "backup")
+    shutil.copytree(source, backup)
+    damage(source)
+    assert main(["cp", source, again, "1"]) == 1
+    shutil.rmtree(source)
+    os.rename(backup, source)
+    assert main(["cp", "--verify", source, again, "1"]) == 0
+    assert ", compared" in capsys.readouterr().out
+    assert main(["verify", f"--store={again}", "1"]) == 0
+    wanted, found = open_store(source).get("1"), open_store(again).get("1")
+    assert differences(wanted, found, FileStorageObserver.supports, ["opened_event"]) == []
+    assert main(["cp", source, again, "1"]) == 0
+    assert "is there already" in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_from_being_copied(stores, monkeypatch, capsys):
+    """A bad block of the disk is damage like any other; a lost connection is not."""
     source, target = stores
-    with open(os.path.join(source, "1", "model.bin"), "r+b") as stream:
-        stream.write(b"!")
+    real, errors = StoredFile.open, {"model.bin": OSError(errno.EIO, "Input/output error")}
+
+    def opens(self):
+        return broken(errors[self.name]) if self.name in errors else real(self)
+
+    monkeypatch.setattr(StoredFile, "open", opens)
     assert main(["cp", source, target, "1"]) == 1
-    assert "damaged" in capsys.readouterr().err
+    assert "model.bin: they cannot be read: OSError" in capsys.readouterr().out
+    assert open_store(target).get("1").status == "COMPLETED"
+    errors["model.bin"] = ConnectionError("reset")
+    assert main(["cp", source, target, "2"]) == 1
+    assert "not copied: ConnectionError: reset" in capsys.readouterr().err
+
+
+def broken(error: Exception):
+    """Return a stream that raises."""
+
+    class Broken(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            raise error
+
+    return Broken()
+
+
+def test_a_copy_that_broke_off_says_so_until_it_is_completed(stores, monkeypatch, tmp_path, capsys):
+    """Else a stump passes for a run that died, and a copy of it for the whole."""
+    source, target = stores
+    monkeypatch.setattr("capture.copying._PAUSES_S", ())
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStorageObserver, "metrics_event", lambda *args, **rest: broken(ConnectionError()).read())
+        assert main(["cp", source, target, "1"]) == 1
+    FileStorageObserver(target).forget()
+    assert open_store(target).get("1").tags == ["half-copied"]
+    assert main(["verify", f"--store={target}", "1"]) == 1
+    assert "a copy that broke off" in capsys.readouterr().out
+    third = str(tmp_path / "third")
+    assert main(["cp", target, third]) == 1
+    assert "is itself a copy that broke off" in capsys.readouterr().out
+    assert open_store(third).get("1").tags == ["half-copied"]
+    assert main(["cp", target, third]) == 1
+    assert "is there already" in capsys.readouterr().out
+    FileStoreCurator(third).annotate("1", tags=["mine", "half-copied"])
+    for store, tags in ((target, ["good"]), (third, ["mine"])):
+        assert main(["cp", "--verify", source, store, "1"]) == 0
+        copy = open_store(store).get("1")
+        assert (copy.tags, copy.status) == (tags, "COMPLETED")
+        assert main(["verify", f"--store={store}", "1"]) == 0
 
 
 def test_a_run_that_is_being_written_there_is_left_alone(stores, monkeypatch, tmp_path):
