@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from capture.errors import CaptureError, CommandLineError, is_short_for, suggest
 from capture.expressions import HEADINGS, ExpressionError, one_line, parse, parts_of_a_run
-from capture.filters import MISSING, TIMES, Either, Every, Filter, Not, Test, lookup, meant, state_of
+from capture.filters import MISSING, TIMES, Died, Either, Every, Filter, Not, Test, lookup, meant, state_of
 from capture.query.operands import JOINING, Operand, is_plain, operands
 from capture.records import STATES
 
@@ -319,6 +319,8 @@ def unknown_paths(wanted: Filter | None, records: Iterable[RunRecord], limit: in
     among = limit if len(runs) > limit else None
     runs = runs[:limit]
     found: dict[tuple[str, Any], Unknown] = {}
+    for path, sentence in _contradictions(wanted):
+        found[path, sentence] = Mistaken(path, sentence)
     paths: list[str] | None = None
     for test in _tests(wanted):
         is_list_compared = test.path == "tags" and test.operator == "=="
@@ -337,6 +339,48 @@ def unknown_paths(wanted: Filter | None, records: Iterable[RunRecord], limit: in
     for each in found.values():
         each.among = among
     return list(found.values())
+
+
+def _contradictions(wanted: Filter | None) -> Iterator[tuple[str, str]]:
+    """Yield what one run cannot be at the same time, the path and a sentence: people write ``failed died``."""
+    if isinstance(wanted, Not):
+        yield from _contradictions(wanted.term)
+    if not isinstance(wanted, (Every, Either)):
+        return
+    for term in wanted.terms:
+        yield from _contradictions(term)
+    if isinstance(wanted, Either):
+        return
+    states = _states(wanted.terms)
+    if len(states) > 1:
+        yield "status", f"a run cannot be {_both(states)}; write: {' or '.join(states).lower()}"
+    projects = list(dict.fromkeys(filter(None, map(_project, wanted.terms))))
+    apart = [each for each in projects if not any(other.startswith(f"{each}/") for other in projects)]
+    if len(apart) > 1:
+        yield "name", f"a run cannot be of {_both(apart)}; write: {' or '.join(apart)}"
+
+
+def _both(names: Sequence[str]) -> str:
+    return f"{'both ' if len(names) == 2 else ''}{' and '.join(names)}"
+
+
+def _states(terms: Sequence[Filter]) -> list[str]:
+    """Return the states that are asked for; one that is DIED is recorded as RUNNING, see `capture.filters.Died`."""
+    died = any(isinstance(each, Died) for each in terms)
+    alive = any(isinstance(each, Not) and isinstance(each.term, Died) for each in terms)
+    states: dict[str, None] = {}
+    for each in terms:
+        if isinstance(each, Test) and each.path == "status" and each.operator == "==":
+            both = [name for name, is_asked in (("RUNNING", alive or not died), ("DIED", died)) if is_asked]
+            states.update(dict.fromkeys(both if each.value == "RUNNING" else [str(each.value)]))
+    return list(states)
+
+
+def _project(term: Filter) -> str | None:
+    """Return the project that a condition is about, as `capture.filters.meant` writes it."""
+    first = term.terms[0] if isinstance(term, Either) and len(term.terms) == 2 else None
+    is_name = isinstance(first, Test) and first.path == "name" and first.operator == "=="
+    return str(first.value).strip("/") if is_name else None  # type: ignore[union-attr]
 
 
 def known_paths(records: Iterable[RunRecord], limit: int = LOOKED_AT) -> list[str]:
@@ -392,7 +436,7 @@ def _unknown(path: str, paths: list[str]) -> Unknown:
     if root == "metrics":
         metrics = sorted({each.rpartition(".")[0] for each in alike})
         if path in metrics:
-            return Unknown(path, None, f"{path}.last", metrics)
+            return Mistaken(path, f"{path} is a series: compare its {path}.last, or .min, .max, .step, .count")
         close = suggest(path.rpartition(".")[0] if last in _PARTS else path, metrics)
         return Unknown(path, None, close and f"{close}.{last if last in _PARTS else 'last'}", metrics)
     close = suggest(rest, [each.partition(".")[2] for each in alike])  # that they begin alike says nothing

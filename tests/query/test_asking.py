@@ -195,10 +195,11 @@ def test_a_path_without_its_first_word_is_looked_up_as_a_whole():
         ("config.depth > 1", "did you mean config.net.depth?"),
         ("not config.lrr", "no run has config.lrr;"),
         ("metrics.los.last < 1", "no run has metrics.los.last; did you mean metrics.loss.last? There are: metrics.loss"),
-        ("metrics.loss < 1", "did you mean metrics.loss.last?"),
+        ("metrics.loss < 1", "metrics.loss is a series: compare its metrics.loss.last, or .min, .max, .step, .count"),
         ("packages.nunpy == '2.1.0'", "did you mean packages.numpy?"),
         ("vison", "no experiment is called 'vison'; did you mean vision? There are: vision/resnet"),
         ("FAILD", "did you mean the state FAILED?"),
+        ("import", "no experiment is called 'import'; there are: vision/resnet"),
         ("status == 'completed'", "no run is in the state 'completed'; did you mean COMPLETED?"),
         ("'goood' in tags", "no run has the tag 'goood'; did you mean good?"),
         ("user == 'eve'", "no run says that it is of the user 'eve'; there are: ann"),
@@ -209,6 +210,30 @@ def test_what_no_run_has_is_named(asked, said):
     run = a_run(lr=0.1, epochs=3) if "depth" not in asked else a_run(net={"depth": 3})
     (odd,) = unknown_paths(condition(asked), iter([run]))
     assert said in str(odd)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("failed died", "a run cannot be both FAILED and DIED; write: failed or died"),
+        ("running and died", "a run cannot be both RUNNING and DIED; write: running or died"),
+        ("config.lr < 1 and failed and completed", "a run cannot be both FAILED and COMPLETED; write: failed or completed"),
+        ("failed died queued", "a run cannot be FAILED and DIED and QUEUED; write: failed or died or queued"),
+        ("vision text", "a run cannot be of both vision and text; write: vision or text"),
+        ("(vision and text) or config.lr > 9", "write: vision or text"),
+    ],
+)
+def test_what_cannot_hold_at_once_is_told(asked, said):
+    """Several words look like a list to choose from, and hold together."""
+    runs = [a_run(lr=1), a_run(name="text", status="FAILED")]
+    assert said in "\n".join(str(each) for each in unknown_paths(condition(asked), iter(runs)))
+
+
+@pytest.mark.parametrize("asked", ["vision vision/resnet failed", "failed or died", "running", "died", "not failed and not died"])
+def test_what_can_hold_at_once_is_not_told(asked):
+    """A project lies within another, and a died run is recorded as running."""
+    runs = [a_run(lr=1), a_run(status="FAILED")]
+    assert not [each for each in unknown_paths(condition(asked), iter(runs)) if "cannot be" in str(each)]
 
 
 @pytest.mark.parametrize("asked", ["config.lr > 100", "vision", "FAILED", "start_time > '1 h ago'", "git.commit == 'abcd'"])
