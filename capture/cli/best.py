@@ -7,7 +7,7 @@ from capture.cli._arguments import chosen_store, condition, whole_number
 from capture.cli._console import hint, paged, print_json
 from capture.errors import CommandLineError
 from capture.query.columns import is_more_better, source_of
-from capture.query.grouping import is_number
+from capture.query.grouping import is_number, no_numbers
 from capture.wording import counted, format_value, visible
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ USAGE = """\
 Show the run with the highest or lowest result or metric.
 
 Usage:
-  capture best [options] [--min | --max] [EXPR...]
+  capture best [options] [--min | --max] [--cols=PATTERN]... [EXPR...]
 
 EXPR is a condition, as for capture ls. The direction is known for names such as accuracy and loss; the result goes the
 way of the metric whose last value it is. What is missing or no finite number never wins. Status 1: no run has a number
@@ -33,10 +33,11 @@ Options:
   --min             The least is best.
   --max             The greatest is best.
   -n N, --number=N  Show so many runs [default: 5].
+  --cols=PATTERN    Show these columns, as for capture ls, and what counts.
   --mine            Only runs of my own.
   --precision=N     Significant digits of numbers; 5 if left out, and of a configuration so many more as tell apart
                     what differs.
-  --json            As JSON: the runs, the best first, with all columns.
+  --json            As JSON: the runs, the best first, with all columns, or those of --cols.
   --no-pager        Print at once what is longer than the screen.
   --store=URL       The store to look into.
 """
@@ -55,20 +56,22 @@ def run(arguments: dict[str, Any]) -> int:
         numbers = [row for row in rows if is_number(row[path])]
         lost = _tell_lost(path, rows)
         if not numbers:
-            hint(f"no run has a number at {visible(path)}; {_possible(rows)}")
+            hint(f"no run has a finite number at {visible(path)}: {_in_place(path, rows)}; {_possible(rows)}")
             return 1
         descending = _direction(path, numbers, arguments)
         ranked = sorted(numbers, key=lambda row: float(row[path]), reverse=descending)[:number]
-        columns = _columns(path, ranked)
+        cols = arguments["--cols"]
+        chosen = table.chosen_columns(cols, ranked) if cols else _telling(path, ranked)
+        columns = list(dict.fromkeys(["label", path, *chosen]))
         if arguments["--json"]:
-            every = list(dict.fromkeys(["label", "uid", path, *table.all_columns(ranked)]))
+            every = columns if cols else list(dict.fromkeys(["label", "uid", path, *table.all_columns(ranked)]))
             print_json([{column: table.readable(row[column]) for column in every} for row in ranked])
             return int(lost)
         from capture.cli.ls import Listing, print_listing
         from capture.cli.show import print_config
 
         with paged(not arguments["--no-pager"]):
-            print_listing(Listing(ranked, columns, precision))
+            print_listing(Listing(ranked, columns, precision), bool(cols))
             print_config(ranked[0].run, f"Configuration of run {format_value(ranked[0]['label'])}")
         without = len(rows) - len(numbers)
         if without:
@@ -95,9 +98,13 @@ def _path(by: str, rows: Sequence[Row]) -> str:
         raise CommandLineError(f"{str(error).splitlines()[0]}\n  {_possible(rows)}") from None
 
 
-def _columns(path: str, rows: Sequence[Row]) -> list[str]:
-    telling = [column for column in table.telling_columns(rows) if column not in ("label", path)]
-    return ["label", path, *telling]
+def _telling(path: str, rows: Sequence[Row]) -> list[str]:
+    return [column for column in table.telling_columns(rows) if column not in ("label", path)]
+
+
+def _in_place(path: str, rows: Sequence[Row]) -> str:
+    """Say what there is at a path in place of numbers."""
+    return no_numbers([row[path] for row in rows if not isinstance(row[path], table.Unreadable)])
 
 
 def _direction(path: str, rows: Sequence[Row], arguments: dict[str, Any]) -> bool:
@@ -131,8 +138,9 @@ def _source_of(path: str, rows: Sequence[Row]) -> str | None:
 
 def _possible(rows: Sequence[Row]) -> str:
     """Say which columns hold numbers."""
-    candidates = [column for column in table.all_columns(rows[:20]) if column.startswith(("metrics.", "result"))]
-    scores = [f"result.{name}" for row in rows[:20] if isinstance(row["result"], dict) for name in row["result"]]
-    names = dict.fromkeys([*candidates, *scores])
-    known = [name for name in names if any(is_number(row[name]) for row in rows[:20])]
+    newest = rows[:20]
+    metrics = dict.fromkeys(name for row in newest for name in row.metrics)
+    scores = [f"result.{name}" for row in newest if isinstance(row["result"], dict) for name in row["result"]]
+    names = [f"metrics.{name}.{part}" for name in metrics for part in ("last", "min", "max")]
+    known = [name for name in dict.fromkeys([*names, "result", *scores]) if any(is_number(row[name]) for row in newest)]
     return f"there are: {', '.join(map(visible, known[:30]))}" if known else "no run has one anywhere"

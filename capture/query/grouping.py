@@ -66,6 +66,25 @@ def spread(values: Iterable[Any]) -> Spread:
     return Spread(count, mean, hypot(*(number - mean for number in numbers)) / sqrt(count - 1))
 
 
+def no_numbers(values: Iterable[Any]) -> str:
+    """Say what there is in place of finite numbers, and how often.
+
+    Examples
+    --------
+    >>> no_numbers([float("nan"), MISSING, float("nan"), "text", float("-inf")])
+    'NaN in 2 runs, infinite in 1 run, other than a number in 1 run, nothing in 1 run'
+    """
+    counts = dict.fromkeys(("NaN", "infinite", "other than a number", "nothing"), 0)
+    for value in values:
+        if value is None or value is MISSING:
+            counts["nothing"] += 1
+        elif not isinstance(value, float):
+            counts["other than a number"] += not is_number(value)
+        elif not is_number(value):
+            counts["infinite" if value == value else "NaN"] += 1
+    return ", ".join(f"{what} in {count} run{'s' * (count != 1)}" for what, count in counts.items() if count)
+
+
 def is_number(value: Any) -> bool:
     """Say whether a value is a finite number; True and False are none."""
     if isinstance(value, bool) or value is None or value is MISSING:

@@ -120,7 +120,7 @@ class Runs:
         RunNotFoundError
             If no run has a finite number there: what is missing or not a number never wins.
         """
-        from capture.query.grouping import is_number
+        from capture.query.grouping import is_number, no_numbers
 
         runs = self._all()
         path = path_of(metric, runs)
@@ -133,7 +133,7 @@ class Runs:
             close = closest(metric, known)
             hint = f"\n  did you mean:  {visible(close)}" if close else ""
             raise RunNotFoundError(
-                f"none of these {len(runs)} runs has a number at {metric!r}.{hint}"
+                f"none of these {len(runs)} runs has a finite number at {metric!r}: {no_numbers(values)}.{hint}"
                 f"\n  there are:     {', '.join(map(visible, list(known)[:30])) or 'none'}",
                 print_traceback=False,
             )

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from capture import open_store
 from capture.cli import main
+from capture.errors import RunNotFoundError
 from capture.observers import FileStorageObserver
 from capture.query.columns import is_more_better
 from capture.testing import tell
@@ -66,6 +68,30 @@ def test_what_is_no_number_never_wins(tmp_path, best, monkeypatch):
     labels, text = best("--max")
     assert labels == ["7", "6"] and "5 of 7 runs have no number at result" in text
     assert best("--min")[0] == ["6", "7"]
+
+
+def test_what_stands_in_place_of_numbers_is_told(tmp_path, best, monkeypatch):
+    """Of runs that diverged the result is NaN, and the least loss on the way is a number."""
+    for number in (1, 2):
+        told = story(tmp_path, number, {"number": number}).metrics(loss=[1.0, float("nan"), 0.5, float("inf"), float("nan")])
+        tell(FileStorageObserver(str(tmp_path / "runs")), told.complete(result=float("nan")))
+    tell(FileStorageObserver(str(tmp_path / "runs")), story(tmp_path, 3, {}).complete())
+    monkeypatch.chdir(tmp_path)
+    text = best("--min", status=1)[1]
+    assert "no run has a finite number at result: NaN in 2 runs, nothing in 1 run; there are: metrics.loss.min\n" in text
+    assert best("--by=loss.min")[0] == ["2", "1"]
+    with pytest.raises(RunNotFoundError, match=r"finite number at 'result': NaN in 2 runs, nothing in 1 run\."):
+        open_store("runs").runs().best()
+
+
+def test_columns_are_chosen_as_in_a_list(six_runs, best, capsys):
+    """What counts is always among them."""
+    text = best("-n2", "--cols=lr,loss")[1]
+    assert text.splitlines()[0].split() == ["label", "result", "lr", "loss"]
+    assert best("-n2", "--cols=result", "--cols=seed")[1].splitlines()[0].split() == ["label", "result", "seed"]
+    assert main(["best", "--json", "-n1", "--cols=lr"]) == 0
+    assert [*json.loads(capsys.readouterr().out)[0]] == ["label", "result", "config.lr"]
+    assert "did you mean" in best("--cols=losss", status=2)[1].lower()
 
 
 def test_results_that_are_dicts_are_looked_into(tmp_path, best, monkeypatch):
