@@ -449,4 +449,8 @@ def sort_path(name: str, rows: Sequence[Row]) -> str:
     if not rows:
         return name
     newest = rows[:20]
+    descending = name[1:] if name[:1] == "-" else ""
+    if descending and any(matched(descending, all_columns([row])) for row in newest):
+        wanted = f"--sort={visible(descending)} --desc"
+        raise CommandLineError(f"no column begins with a dash: for the greatest first, write {wanted}")
     raise CommandLineError(_no_column(name, [*all_columns(newest), *FURTHER, *_summaries(newest)]))

@@ -74,7 +74,9 @@ def run(arguments: dict[str, Any]) -> int:
         rows = wanted.rows(store)
         if not rows:
             _say_why_nothing(store, wanted)
-        _print(_listing(rows, wanted), wanted)
+        listing = _listing(rows, wanted)
+        _print(listing, wanted)
+        _say_how_many(listing, store, wanted)
         _say_problems(rows)
     return 0
 
@@ -104,6 +106,9 @@ class Wanted:
         self.words: list[str] = list(arguments["EXPR"] or [])
         self.in_bin = arguments["--bin"]
         self.pager = not arguments["--no-pager"]
+        #: how many runs or groups there are, if that is known; whether there are more than are shown
+        self.total: int | None = None
+        self.has_more = False
 
     @property
     def is_data(self) -> bool:
@@ -112,14 +117,23 @@ class Wanted:
 
     def rows(self, store: Store) -> list[Row]:
         """Return the runs to show; of those that are not shown, only what they are sorted by is read."""
-        runs = _binned(store, self.where) if self.in_bin else None
         limit = self.number if self.sort is None and self.groups is None else None
-        found = runs if runs is not None else store.find(self.where, limit)
+        more = 0 if limit is None else int(self.tells_more)  # one more is looked for, not read
+        found = _binned(store, self.where) if self.in_bin else store.find(self.where, limit and limit + more)
         if self.sort is None or self.groups is not None:
             from itertools import islice
 
-            return [table.Row(each) for each in islice(found, limit)]
-        return table.sorted_rows(map(table.Row, found), self.sort, self.descending, self.number)
+            rows = [table.Row(each) for each in islice(found, limit)]
+            self.has_more = bool(more and rows) and next(found, None) is not None
+            return rows
+        held = [table.Row(each) for each in found]
+        self.total = len(held)
+        return table.sorted_rows(held, self.sort, self.descending, self.number)
+
+    @property
+    def tells_more(self) -> bool:
+        """Whether somebody sits there who is to be told that not all of it is shown."""
+        return not self.formats and is_terminal()
 
     def columns(self, rows: Sequence[Row]) -> list[str]:
         """Return the columns to show."""
@@ -278,6 +292,7 @@ def grouped(rows: Sequence[Row], wanted: Wanted) -> Groups:
     columns = [*keys, "n", *states, *outcomes, "runs"]
     if wanted.sort is not None:
         values = _sorted_groups(values, columns, wanted.sort, wanted.descending)
+    wanted.total = len(values)
     values = values[: wanted.number]
     text = visible(f"Mean ± sample standard deviation of n runs{note}.")
     return Groups(columns, values, wanted.precision, text)
@@ -409,6 +424,21 @@ def _say_why_nothing(store: Store, wanted: Wanted) -> None:
             meant = [word for word in wanted.words if table.matched(word, columns)]
             text += "".join(f"\n  for groups by {visible(word)} write --group-by={visible(word)}" for word in meant)
         hint(text + "".join(f"\n  {visible(str(each))}" for each in unknown))
+
+
+def _say_how_many(listing: Listing, store: Store, wanted: Wanted) -> None:
+    """Say on a terminal that there are more than are shown; how many, where that is known without reading them."""
+    shown = len(listing.values)
+    if not wanted.tells_more or not shown:
+        return
+    total = wanted.total
+    if total is None and wanted.has_more and wanted.where is None and not wanted.in_bin:
+        total = len(store.labels())
+    what = "groups" if wanted.groups is not None else "runs"
+    if total is not None and total > shown:
+        hint(f"{shown} of {total} {what}; -a lists all, -n N lists N")
+    elif total is None and wanted.has_more:
+        hint(f"the newest {shown} {what} of them, and there are more; -a lists all, -n N lists N")
 
 
 def _say_problems(rows: Sequence[Row]) -> None:

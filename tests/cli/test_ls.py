@@ -341,6 +341,42 @@ def test_nothing_in_a_record_reaches_the_terminal_as_it_is(tmp_path, ls, monkeyp
 
 @pytest.mark.slow
 @on_unix
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-n4"], "4 of 6 runs; -a lists all, -n N lists N"),
+        (["-n4", "--sort=lr"], "4 of 6 runs; "),
+        (["-n2", "--sort=lr", "config.seed < 3"], "2 of 4 runs; "),
+        (["-n1", "--group-by"], "1 of 2 groups; "),
+        (["-n3", "config.seed < 3"], "the newest 3 runs of them, and there are more; "),
+        (["-n4", "config.seed < 3"], ""),
+        (["-n6"], ""),
+        (["-a"], ""),
+        (["-n4", "--csv"], ""),
+        (["-n4", "--md"], ""),
+    ],
+)
+def test_who_sees_not_all_runs_is_told(six_runs, arguments, said):
+    """Twenty rows look like all there is; a program that reads it is told nothing."""
+    shown = plain(on_a_terminal(["ls", *arguments], 200)[0])
+    assert said in shown
+    assert ("-a lists all" in shown) == bool(said), shown
+
+
+def test_a_pipe_is_not_told_that_there_is_more(six_runs, capsys):
+    """What stands on stderr in a script looks like something wrong."""
+    assert main(["ls", "-n4"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_dash_before_a_column_is_put_right(six_runs, capsys):
+    """As other tools write it."""
+    assert main(["ls", "--sort=-loss"]) == 2
+    assert "write --sort=loss --desc" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@on_unix
 def test_a_narrow_terminal_shows_what_says_most(six_runs):
     """And how many columns it hides; nothing is cut in a pipe."""
     for columns in (200, 80, 50, 20):
