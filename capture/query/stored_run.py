@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from capture.errors import CaptureError, suggest
 from capture.filters import MISSING, lookup
 from capture.query.columns import flat
 from capture.query.files import RunFiles, fits, named, wrapped
-from capture.records import FILES, RunRecord
+from capture.records import FILES, RunRecord, Series
 from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from capture.query.client import Store
@@ -51,6 +53,33 @@ def closest(path: str, known: Iterable[str]) -> str | None:
     return ends.get(close, close) if close is not None else None
 
 
+class RunMetrics(Mapping[str, Series]):
+    """The metrics of a run by name; one that it has not is a `NoSuchValueError`, which says what there is."""
+
+    def __init__(self, series: Mapping[str, Series], run: object) -> None:
+        self._series, self._run = series, run
+
+    def __getitem__(self, name: str) -> Series:
+        try:
+            return self._series[name]
+        except KeyError:
+            if name in self:  # it broke within
+                raise
+            raise NoSuchValueError(f"metrics.{name}", self._run, [f"metrics.{each}" for each in self]) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._series
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._series)
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def __repr__(self) -> str:
+        return repr(self._series)
+
+
 class StoredRun(RunRecord):
     """A run in a store: its record, whose parts are read when they are asked for, and what can be done with it.
 
@@ -85,7 +114,7 @@ class StoredRun(RunRecord):
             raise AttributeError(f"a run has no attribute {name!r}", name=name, obj=self) from None
         if name in FILES:
             value = self.__dict__[name] = wrapped(value, name, self.label)
-        return value
+        return RunMetrics(value, self.label) if name == "metrics" else value
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *vars(RunRecord())})

@@ -450,6 +450,16 @@ def test_one_metric_of_all_runs_is_a_frame(store):
     assert list(frame.columns) == ["6", "5", "4"] and frame.shape == (10, 3)
 
 
+def test_a_metric_that_a_run_has_not_is_told_with_those_it_has(store):
+    """As with every other look-up by name; it is a mapping as before."""
+    run = store.get(1)
+    with pytest.raises(NoSuchValueError, match=r"did you mean:  metrics\.loss") as caught:
+        run.metrics["los"]
+    assert isinstance(caught.value, KeyError) and "metrics.loss" in caught.value.known
+    assert run.metrics.get("los") is None and "loss" in run.metrics and len(run.metrics) == len([*run.metrics])
+    assert dict(run.metrics) == dict(run.record.metrics) and run.metrics == run.record.metrics
+
+
 def test_metrics_of_a_run_are_joined_by_step(store):
     """Metrics are logged at different steps; a missing value is NaN and nothing is shifted."""
     run = store.get("6")
