@@ -91,7 +91,7 @@ class StoredRecord(RunRecord):
 
 
 def end_of_file(path: str, start: int) -> tuple[int, bytes]:
-    """Return the bytes of a file from a place on, see `StoreReader.output_from`; none if there is no file."""
+    """Return the bytes of a file from a place on, see `Reader.output_from`; none if there is no file."""
     try:
         with open(path, "rb") as stream:
             size = stream.seek(0, 2)
@@ -184,22 +184,6 @@ class StoreReader(Reader):
         self.__dict__.setdefault("_left_out", {})[str(label)] = str(problem)
         if self.logs_unreadable:
             log().warning("A run was left out: %s", problem)
-
-    def output_from(self, label: Any, start: int) -> tuple[int, bytes] | None:
-        """Return what a run in sight printed from a place on, so that who follows it need not read all of it again.
-
-        Parameters
-        ----------
-        label : object
-        start : int
-            In bytes of UTF-8; negative: from the end.
-
-        Returns
-        -------
-        tuple of int and bytes, or None
-            Where the bytes begin: at `start`, or at the end if there is less. None where the whole has to be read.
-        """
-        return None
 
     def labels(self) -> list[Any]:
         """Return the labels of all runs, oldest first."""
