@@ -335,35 +335,6 @@ class Reader:
         """Yield what `capture doctor` says of the store: "ok", "note", "warning" or "problem"; a text; what to do."""
         return iter(())
 
-    def output_from(self, label: Any, start: int) -> tuple[int, bytes] | None:
-        """Return what a run in sight printed from a place on, so that who follows it need not read all of it again.
-
-        Parameters
-        ----------
-        label : object
-        start : int
-            In bytes of UTF-8; negative: from the end.
-
-        Returns
-        -------
-        tuple of int and bytes, or None
-            Where the bytes begin: at `start`, or at the end if there is less. None where the whole has to be read.
-        """
-        return None
-
-    @property
-    def unreadable(self) -> dict[str, str]:
-        """What is wrong with runs that `find` has left out since the store was opened, by their labels."""
-        return {}
-
-    def copy_problems(self, label: Any) -> Iterator[tuple[str, str, str]]:
-        """Yield what is wrong with copies of files that are kept for tools of others: kind, name, and a sentence."""
-        return iter(())
-
-    def health(self) -> Iterator[tuple[str, str, str]]:
-        """Yield what `capture doctor` says of the store: "ok", "note", "warning" or "problem"; a text; what to do."""
-        return iter(())
-
 
 class UsedFiles:
     """Finds the runs that had to do with a file, among those that there were when it was made.
@@ -434,13 +405,6 @@ class Curator:
     def purge(self, run: Any) -> None:
         """Delete a binned run for good, and the stored files that no other run uses. Its label is never given again."""
         raise NotImplementedError
-
-    def mend(self, dry: bool = False) -> Iterator[str]:
-        """Finish what processes that died had begun in the store, and delete nothing that somebody may need.
-
-        Each thing is yielded as a sentence before it is done; with `dry` it is not done.
-        """
-        return iter(())
 
     def mend(self, dry: bool = False) -> Iterator[str]:
         """Finish what processes that died had begun in the store, and delete nothing that somebody may need.
