@@ -26,8 +26,8 @@ anything else                     ``{"capture/repr": {"type", "repr"}}``
 a value that contains itself      ``{"capture/cycle": levels up}``
 ================================  ===============================================================
 
-`decode` goes through a fixed table. Enum members, dataclasses, functions and objects come back as `Opaque`: inert data
-that knows the name of its type and encodes to the same JSON again.
+`decode` goes through a fixed table. Dataclasses, functions and objects come back as `Opaque`: inert data that knows the
+name of its type and encodes to the same JSON again; enum members as `StoredEnum`, which knows its name and value, too.
 """
 
 from __future__ import annotations
@@ -46,11 +46,14 @@ if TYPE_CHECKING:
 MAX_DEPTH = 200  #: levels of nesting that are stored; what lies deeper is stored as its repr
 MAX_REPR = 2_000  #: characters kept of the repr of an object
 MAX_OBJECT_NODES = 2_000  #: an object that reaches more values than this is stored as its repr
+_MAX_STATE = 80  #: characters that an inert object shows of its state
 _SMALL_ARRAY = 1_000  #: arrays up to this many elements are stored as readable numbers
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64
 #: how a key of a stored dict begins that is no key of the user's, or stands for one that is not a string
 TAG_PREFIXES = ("py/", "capture/", "json://")
+MEMBER_TAGS = ("capture/enum", "py/reduce")  #: what members of enumerations are stored under
+MEMBER_PARTS = ("name", "value")  #: what a path may end in that leads to one
 _CONTAINERS = frozenset({dict, list})
 _TAG_MARKS = ("\\", *(f'"{prefix}' for prefix in TAG_PREFIXES))  #: JSON text without one of these has no tag
 _TAG_MARKS_ENCODED = tuple(mark.encode() for mark in _TAG_MARKS)
@@ -73,16 +76,109 @@ class Opaque:
         self.type = type
         self.data = data
 
+    @property
+    def fields(self) -> dict[str, Any] | None:
+        """The stored fields of an object, by name; None for what is no object, or was stored in another way."""
+        data = self.data
+        if not isinstance(data, dict):
+            return None
+        described = data.get("capture/dataclass")
+        if isinstance(described, dict):
+            fields = described.get("fields")
+            return fields if isinstance(fields, dict) else None
+        if "py/object" not in data or any(key.startswith("py/") for key in data if key != "py/object"):
+            return None
+        return {key: item for key, item in data.items() if key != "py/object"}
+
+    def is_of(self, cls: type) -> bool:
+        """Say whether it was an object of a class of this name; which module that is in depends on what was started."""
+        return self.type.rpartition(".")[2] == cls.__name__
+
     def __repr__(self) -> str:
         if isinstance(self.data, dict) and set(self.data) == {"capture/repr"}:
             return str(self.data["capture/repr"].get("repr"))
-        return f"<stored {self.type}>"
+        state = self._state()
+        return f"<stored {self.type}{f': {state}' if state else ''}>"
+
+    def _state(self) -> str:
+        """Return what tells it from others of its type, in few words; "" if its type says all."""
+        fields = self.fields
+        if fields is not None:
+            text = ", ".join(f"{name}={_short_json(item)}" for name, item in fields.items())
+        elif isinstance(self.data, dict) and len(self.data) == 1 and self.type in self.data.values():
+            return ""  # a function, a class
+        else:
+            text = _short_json(self.data)
+        if len(text) <= _MAX_STATE:
+            return text
+        return f"{text[:_MAX_STATE]}... #{_checksum(self.data)}"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Opaque) and (self.type, self.data) == (other.type, other.data)
+        return type(self) is type(other) and self._identity() == other._identity()
 
     def __hash__(self) -> int:
-        return hash((self.type, plainjson.dumps(self.data, sort_keys=True)))
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[Any, ...]:
+        return self.type, _sorted_json(self.data)
+
+
+class StoredEnum(Opaque):
+    """A member of an enumeration, as it was stored: what it was called and what it stood for.
+
+    Two are equal if they are members of one name and value of enumerations of one name, in whichever module: a script
+    that is started is called ``__main__``. In a condition one is equal to its name and to its value, too.
+
+    Attributes
+    ----------
+    name : str or None
+        None where only the value was stored: in Sacred's records, and of flags that have no name.
+    value : object
+
+    Examples
+    --------
+    >>> import enum
+    >>> member = decode(encode(enum.Enum("Optimizer", {"ADAM": "adam", "SGD": "sgd"}).SGD))
+    >>> member, str(member), member.value
+    (Optimizer.SGD, 'SGD', 'sgd')
+    """
+
+    __slots__ = ("name", "value")
+
+    def __init__(self, type: str, data: Any, name: str | None, value: Any) -> None:
+        super().__init__(type, data)
+        self.name, self.value = name, value
+
+    def __str__(self) -> str:
+        return str(self.value) if self.name is None else self.name
+
+    def __repr__(self) -> str:
+        class_name = self.type.rpartition(".")[2]
+        return f"{class_name}({self.value!r})" if self.name is None else f"{class_name}.{self.name}"
+
+    def _identity(self) -> tuple[Any, ...]:
+        return self.type.rpartition(".")[2], self.name, _sorted_json(encode(self.value))
+
+
+def _short_json(data: Any) -> str:
+    return _json(data, separators=(",", ":"), ensure_ascii=False)
+
+
+def _sorted_json(data: Any) -> str:
+    return _json(data, sort_keys=True)
+
+
+def _json(data: Any, **options: Any) -> str:
+    try:
+        return plainjson.dumps(data, **options)
+    except TypeError:  # a store that has times, or arrays, of its own gives them as such
+        return plainjson.dumps(encode(data), **options)
+
+
+def _checksum(data: Any) -> str:
+    from zlib import crc32
+
+    return f"{crc32(_sorted_json(data).encode()):08x}"
 
 
 def dumps(value: object, **options: Any) -> str:
@@ -533,8 +629,22 @@ def _type_named_in(data: dict[str, Any], tag: str) -> str:
 
 
 def _decode_enum(data: Any, classes: Mapping[str, type] | None) -> Any:
-    cls = (classes or {}).get(data["type"])
-    return cls[data["name"]] if cls is not None else Opaque(data["type"], {"capture/enum": data})  # type: ignore[index]
+    cls: Any = (classes or {}).get(data["type"])
+    name, value = data["name"], decode(data["value"], classes)
+    if cls is not None:
+        return cls[name] if name in cls.__members__ else cls(value)  # flags together have a value only
+    if not isinstance(data["type"], str) or not isinstance(name, (str, type(None))):
+        raise ValueError("these are no names")
+    return StoredEnum(data["type"], {"capture/enum": data}, name, value)
+
+
+def _decode_call(data: Any, classes: Mapping[str, type] | None) -> Any:
+    """Read what jsonpickle makes of a member of an enumeration: its class, and the one value to call that with."""
+    called, arguments = data
+    if set(called) != {"py/type"} or not isinstance(called["py/type"], str) or set(arguments) != {"py/tuple"}:
+        raise ValueError("this is another kind of call")
+    (value,) = arguments["py/tuple"]
+    return StoredEnum(called["py/type"], {"py/reduce": data}, None, decode(value))
 
 
 def _decode_dataclass(data: Any, classes: Mapping[str, type] | None) -> Any:
@@ -703,6 +813,7 @@ _DECODERS: dict[str, Callable[[Any, Any], Any]] = {
     "capture/fraction": _from_module("fractions", lambda m, data: m.Fraction(data)),
     "capture/uuid": _from_module("uuid", lambda m, data: m.UUID(data)),
     "capture/enum": _decode_enum,
+    "py/reduce": _decode_call,
     "capture/dataclass": _decode_dataclass,
     "capture/ndarray": _decode_ndarray,
     "capture/series": _decode_series,

@@ -78,6 +78,33 @@ class When:
     ) -> None:
         self.moment, self.start, self.end = moment, start, end
 
+    def holds(self, operator: str, found: datetime) -> bool:
+        """Say whether an aware time is before what is meant (``<``), in it (``==``), after it (``>``), and so on.
+
+        Examples
+        --------
+        >>> day = when("2026-11-01Z")
+        >>> [day.holds(sign, datetime(2026, 11, 1, 12, tzinfo=timezone.utc)) for sign in ("<", "<=", "==", ">")]
+        [False, True, True, False]
+        """
+        if operator == "!=":
+            return not self.holds("==", found)
+        if operator == "==":
+            if self.start is None or self.end is None:
+                return False
+            return found == self.start if self.start == self.end else self.start <= found < self.end
+        first = self.start if self.moment is None else self.moment
+        after = self.end if self.moment is None else self.moment
+        assert first is not None
+        assert after is not None
+        if operator == "<":
+            return found < first
+        if operator == ">=":
+            return found >= first
+        if self.moment is not None:
+            return found <= after if operator == "<=" else found > after
+        return found < after if operator == "<=" else found >= after
+
 
 def when(text: str, now: datetime | None = None) -> When:
     """Return what a text about a time means.
@@ -123,6 +150,13 @@ def when_of(value: Any) -> When | None:
         moment = value.astimezone(timezone.utc)
         return When(moment, moment, moment)
     return _days(value, 1) if isinstance(value, date) else None
+
+
+def moment_of(value: date) -> datetime:
+    """Return the aware time of a `datetime`, or the first of a `date`; without zone it is in that of this machine."""
+    if not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    return value.astimezone(timezone.utc)
 
 
 def seconds(text: str) -> float:

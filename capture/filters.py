@@ -7,14 +7,17 @@
     store.find((field("config.lr") < 0.1) & (field("metrics.loss.last") < 0.3) & ~field("tags").contains("bad"))
 
 A store may give back more runs than match; `Filter.matches` decides. A path that leads nowhere matches nothing, nor do
-values that cannot be compared; a list and a tuple of the same values are equal. What some paths are compared with has a
-meaning of its own (``start_time`` with ``"7 days ago"``, ``git.commit`` with the beginning of one): see `meant`. A
-store meets plain `Test` objects only, whose values are then aware times, numbers and texts.
+values that cannot be compared; a list and a tuple of the same values are equal. A path in a file system is its text, a
+member of an enumeration its name and its value, and a date or time is compared as a time. What some paths are compared
+with has a meaning of its own (``start_time`` with ``"7 days ago"``, ``git.commit`` with the beginning of one): see
+`meant`. A store meets plain `Test` objects only, whose values are then aware times, numbers and texts.
 """
 
 from __future__ import annotations
 
 import operator
+
+from capture.codec import StoredEnum
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,23 +25,27 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
+    from capture.dates import When
     from capture.records import RunRecord
 
-#: operator -> its function of the value found and the value given
-OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "==": lambda found, given: _equal(found, given),
-    "!=": lambda found, given: not _equal(found, given),
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "in": lambda found, given: any(_equal(found, each) for each in given),
-    "contains": lambda found, given: _contains(found, given),
-    "startswith": lambda found, given: any(text.startswith(given) for text in _texts(found)),
-    "endswith": lambda found, given: any(text.endswith(given) for text in _texts(found)),
-    "matches": lambda found, given: any(_fits(text, given) for text in _texts(found)),
-    "exists": lambda found, given: True,
+    _Reading = Callable[[Any], When | None]
+
+#: operator -> its function of the value found, the value given, and what tells which time a value means
+OPERATORS: dict[str, Callable[[Any, Any, _Reading], Any]] = {
+    "==": lambda found, given, when: _equal(found, given, when),
+    "!=": lambda found, given, when: not _equal(found, given, when),
+    "<": lambda found, given, when: _ordered("<", found, given, when),
+    "<=": lambda found, given, when: _ordered("<=", found, given, when),
+    ">": lambda found, given, when: _ordered(">", found, given, when),
+    ">=": lambda found, given, when: _ordered(">=", found, given, when),
+    "in": lambda found, given, when: any(_equal(found, each, when) for each in given),
+    "contains": lambda found, given, when: _contains(found, given, when),
+    "startswith": lambda found, given, when: any(text.startswith(given) for text in _texts(found)),
+    "endswith": lambda found, given, when: any(text.endswith(given) for text in _texts(found)),
+    "matches": lambda found, given, when: any(_fits(text, given) for text in _texts(found)),
+    "exists": lambda found, given, when: True,
 }
+_ORDERS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 TEXT_OPERATORS = ("startswith", "endswith", "matches")  #: they are about text, and of a list about each text in it
 TIMES = ("start_time", "stop_time", "queue_time", "heartbeat")  #: paths whose values are times
 
@@ -90,15 +97,18 @@ class Test(Filter):
     operator : str
         One of `OPERATORS`.
     value : object
+    now : datetime, optional
+        Aware; the time that it is, where a date or time is compared with ``"7 days ago"``.
     """
 
     __test__ = False  # no test of pytest's
-    __slots__ = ("operator", "path", "value")
+    __slots__ = ("_meanings", "now", "operator", "path", "value")
 
-    def __init__(self, path: str, operator: str, value: Any = None) -> None:
+    def __init__(self, path: str, operator: str, value: Any = None, now: datetime | None = None) -> None:
         if operator not in OPERATORS:
             raise ValueError(f"there is no operator {operator!r}; there are {', '.join(OPERATORS)}")
-        self.path, self.operator = path, operator
+        self.path, self.operator, self.now = path, operator, now
+        self._meanings: dict[str, When | None] = {}
         is_list = isinstance(value, (list, tuple, set, frozenset))
         self.value = [_plain(each) for each in value] if operator == "in" and is_list else _plain(value)
 
@@ -110,9 +120,22 @@ class Test(Filter):
         if found is MISSING:
             return False
         try:
-            return bool(OPERATORS[self.operator](found, self.value))
+            return bool(OPERATORS[self.operator](found, self.value, self._when))
         except (TypeError, ValueError, ArithmeticError, AttributeError):  # "a" < 1, 3 in 4: no answer is not yes
             return False
+
+    def _when(self, value: Any) -> When | None:
+        """Return which time is meant by a value that a date or time is compared with; None if it is none."""
+        from capture.dates import NotATime, when, when_of
+
+        if not isinstance(value, str):
+            return when_of(value)
+        if value not in self._meanings:  # which is asked for each run
+            try:
+                self._meanings[value] = when(value, self.now)
+            except NotATime:
+                self._meanings[value] = None
+        return self._meanings[value]
 
     def __repr__(self) -> str:
         return f"field({self.path!r}) {self.operator}" + ("" if self.operator == "exists" else f" {self.value!r}")
@@ -338,7 +361,7 @@ def meant(path: str, operator: str, value: Any, now: datetime | None = None) -> 
     meaning = _MEANINGS.get(path) or (_MEANINGS["packages"] if root == "packages" and rest else None)
     place = _PLACES.get(path, path)
     if meaning is None or operator == "exists":
-        return Test(place, operator, value)
+        return Test(place, operator, value, now)
     if operator == "!=":
         same = meant(path, "==", value, now)
         is_plain = isinstance(same, Test) and same.operator == "=="
@@ -471,6 +494,10 @@ def package_version(versions: Mapping[str, str], name: str) -> Any:
 
 
 def _descend(value: Any, path: str) -> Any:
+    if isinstance(value, StoredEnum):
+        part, _, rest = path.partition(".")
+        found = {"name": MISSING if value.name is None else value.name, "value": value.value}.get(part, MISSING)
+        return _descend(found, rest) if rest else found
     if isinstance(value, dict):
         if path in value:
             return value[path]
@@ -490,7 +517,17 @@ def _descend(value: Any, path: str) -> Any:
 
 def _texts(found: Any) -> list[str]:
     """Return the texts that a condition on text is about: the value, or those in a list."""
-    return [each for each in (found if isinstance(found, (list, tuple)) else [found]) if isinstance(each, str)]
+    if isinstance(found, (list, tuple)):
+        return [text for each in found for text in _texts_of(each)]
+    return _texts_of(found)
+
+
+def _texts_of(value: Any) -> list[str]:
+    """Return a text in a list; that of a path, and the name and the value of a member of an enumeration."""
+    if isinstance(value, StoredEnum):
+        return [text for text in (value.name, value.value) if isinstance(text, str)]
+    value = _plain(value)
+    return [value] if isinstance(value, str) else []
 
 
 def _fits(text: str, pattern: str) -> bool:
@@ -500,27 +537,93 @@ def _fits(text: str, pattern: str) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return a number of NumPy's as Python's, which stores compare with; anything else as it is."""
-    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+    """Return what a value is compared as, and stores compare with; most values as they are.
+
+    A number of NumPy's is Python's, a path in a file system its text, a member of an enumeration that is a number or
+    text just that.
+    """
+    if type(value) in _SIMPLE:
+        return value
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return value.item()
+    if hasattr(value, "__fspath__"):
+        return value.__fspath__()
+    if isinstance(value, (str, int, float)) and _is_member(value):
+        return value.value if type(value.value) in _SCALARS else value  # type: ignore[union-attr]
+    return value
 
 
-def _contains(found: Any, given: Any) -> bool:
-    if isinstance(found, (list, tuple)) and isinstance(given, (list, tuple, dict)):
-        return any(_equal(each, given) for each in found)
-    return given in found
+_SIMPLE = frozenset({str, int, float, bool, type(None), list, dict, tuple})  #: types that are compared as they are
+_SCALARS = _SIMPLE - {list, dict, tuple}
 
 
-def _as_lists(value: Any) -> Any:
-    """Return a value with lists in place of tuples, which are shown alike and in JSON are the same."""
-    if isinstance(value, (list, tuple)):
-        return [_as_lists(each) for each in value]
-    return {key: _as_lists(each) for key, each in value.items()} if isinstance(value, dict) else value
+def _is_member(value: Any) -> bool:
+    """Say whether a value is a member of an enumeration of the caller's own."""
+    return hasattr(type(value), "__members__")
 
 
-def _equal(value: Any, wanted: Any) -> bool:
-    if isinstance(wanted, (list, tuple, dict)) and isinstance(value, (list, tuple, dict)):
-        value, wanted = _as_lists(value), _as_lists(wanted)
-    same = _plain(value) == _plain(wanted)
+def _is_time(value: Any) -> bool:
+    """Say whether a value is a date, or a date with a time."""
+    return hasattr(value, "isoformat") and hasattr(value, "year")
+
+
+def _contains(found: Any, given: Any, when: _Reading) -> bool:
+    if isinstance(found, (list, tuple, set, frozenset)):
+        return any(_equal(each, given, when) for each in found)
+    if isinstance(found, StoredEnum):
+        return isinstance(given, str) and any(given in text for text in _texts_of(found))
+    return given in _plain(found)
+
+
+def _equal(value: Any, wanted: Any, when: _Reading) -> bool:
+    if type(value) in _SCALARS and type(wanted) in _SCALARS:  # most are
+        return bool(value == wanted)
+    value, wanted = _plain(value), _plain(wanted)
+    if isinstance(value, (list, tuple)) and isinstance(wanted, (list, tuple)):  # which are shown alike
+        return len(value) == len(wanted) and all(_equal(*pair, when) for pair in zip(value, wanted))
+    if isinstance(value, dict) and isinstance(wanted, dict):
+        return value.keys() == wanted.keys() and all(_equal(value[key], wanted[key], when) for key in value)
+    if isinstance(value, StoredEnum):
+        return _is_same_member(value, wanted, when)
+    if _is_time(value) and value != wanted:
+        return _is_when("==", value, wanted, when)
+    same = value == wanted
     if type(same) is not bool:  # arrays compare element by element
         same = getattr(value, "shape", None) == getattr(wanted, "shape", None) and bool(same.all())
     return same
+
+
+def _is_same_member(value: StoredEnum, wanted: Any, when: _Reading) -> bool:
+    if isinstance(wanted, StoredEnum):
+        return value == wanted
+    if _is_member(wanted):
+        if not value.is_of(type(wanted)):
+            return False
+        return value.name == wanted.name if value.name is not None else _equal(value.value, wanted.value, when)
+    # With the class before it the name is unmistakable. None means that there is no value, and this is one.
+    if isinstance(wanted, str) and value.name is not None and wanted in (value.name, repr(value)):
+        return True
+    return wanted is not None and _equal(value.value, wanted, when)
+
+
+def _ordered(sign: str, value: Any, wanted: Any, when: _Reading) -> bool:
+    if isinstance(value, StoredEnum):
+        wants_name = isinstance(wanted, str) and not isinstance(value.value, str)
+        value = value.name if wants_name else value.value
+    value = _plain(value)
+    return _is_when(sign, value, wanted, when) if _is_time(value) else bool(_ORDERS[sign](value, wanted))
+
+
+def _is_when(sign: str, value: Any, wanted: Any, when: _Reading) -> bool:
+    """Compare a date or time, as those of a run are compared: see docs/filtering.md."""
+    from capture.dates import moment_of
+
+    if sign != "==" and _is_time(wanted) and _kind_of_time(value) == _kind_of_time(wanted):
+        return bool(_ORDERS[sign](value, wanted))  # also where it is too far away for a zone
+    meaning = when(wanted)
+    return meaning is not None and meaning.holds(sign, moment_of(value))
+
+
+def _kind_of_time(value: Any) -> tuple[bool, bool]:
+    """Return whether there is a time of day, and whether there is a zone."""
+    return hasattr(value, "hour"), getattr(value, "tzinfo", None) is not None

@@ -15,7 +15,7 @@ import time
 from functools import partial
 
 from capture import plainjson
-from capture.codec import TAG_PREFIXES, decode, encode
+from capture.codec import MEMBER_PARTS, MEMBER_TAGS, TAG_PREFIXES, decode, encode
 from capture.filters import Either, Every, Filter, Not, Test
 from capture.observers._folder_record import Folder, FolderRecord
 from capture.observers._pieces import PIECES
@@ -594,8 +594,9 @@ def _conditions(test: Test, values: list[Any]) -> tuple[str, str] | None:
     if matches is None:
         return None
     unknown = ["more IS NULL"] if column == "more" else []
+    unknown += _perhaps_members(column, paths, rest)
     if test.operator == "exists":
-        return matches, "".join(unknown) or "0"
+        return matches, f"({' OR '.join(unknown)})" if unknown else "0"
     # What JSON has no name for (not a number, a very long one) is an object with a tag, which SQL sees as text: Python
     # decodes it. Text is greater than any number.
     given = test.value if test.operator == "in" else [test.value]
@@ -605,6 +606,16 @@ def _conditions(test: Test, values: list[Any]) -> tuple[str, str] | None:
     if any(isinstance(value, (int, float)) for value in given):
         odds.append(f"(typeof({found}) = 'text' OR {found} NOT BETWEEN {-(2**53)} AND {2**53})")  # floats lack integers
     return matches, f"({' OR '.join(odds)})" if odds else "0"
+
+
+def _perhaps_members(column: str, paths: list[str], rest: str) -> list[str]:
+    """Return when a path that ends in one of these words is about a member of an enumeration, which has both."""
+    last = rest.rpartition(".")[2]
+    if last not in MEMBER_PARTS:
+        return []
+    end = f'."{last}"\''
+    above = [path[: -len(end)] for path in paths if path.endswith(end) and len(path) > len(end) + len("'$")]
+    return [f"json_type({column}, {path}.\"{tag}\"') IS NOT NULL" for path in above for tag in MEMBER_TAGS]
 
 
 class _Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capture.codec import MEMBER_PARTS, MEMBER_TAGS
 from capture.filters import TEXT_OPERATORS, Either, Every, Not, Test
 from capture.observers._mongo_values import safe_key
 from capture.observers._raw_filter import beginning
@@ -17,7 +18,7 @@ _COMPARISONS = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 #: fields of a record that are in the document as they are, or beside it if they are not exact there
 _FIELDS = frozenset({"config", "host", "meta", "info", "experiment", "result"})
 #: objects stand for values that BSON lacks (a Decimal, say), and a truth value is a number to Python
-_OTHERS = {"$type": ["object", "bool", "decimal", "objectId"]}
+_OTHERS = {"$type": ["object", "bool", "decimal", "objectId", "date"]}
 _OURS = {"capture.format": {"$exists": True}}
 _DATES = ("start_time", "stop_time", "heartbeat")  #: that are in the document as dates
 _MARGIN_MS = 1.0  #: MongoDB's have no microseconds
@@ -212,7 +213,17 @@ def _value(test: Test, path: str, beside: str) -> dict[str, Any] | None:
     condition = _condition(test)
     if "." not in path and test.operator in ("!=", "exists"):  # what is not in the document is empty in the record
         return None
-    return None if condition is None else _either({path: condition}, {path: _OTHERS}, {beside: {"$exists": True}})
+    if condition is None:
+        return None
+    return _either({path: condition}, {path: _OTHERS}, {beside: {"$exists": True}}, *_perhaps_members(path))
+
+
+def _perhaps_members(path: str) -> list[dict[str, Any]]:
+    """Return queries for members of enumerations, where a path may lead to the name or the value of one."""
+    above, _, last = path.rpartition(".")
+    if not above or last not in MEMBER_PARTS:
+        return []
+    return [{f"{above}.{tag}": {"$exists": True}} for tag in MEMBER_TAGS]
 
 
 def _summary(test: Test, rest: str) -> dict[str, Any] | None:

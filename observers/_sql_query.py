@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capture.codec import MEMBER_PARTS
 from capture.filters import TEXT_OPERATORS, TIMES, Either, Every, Not, Test
 from capture.observers import _sql_tables as tables
 from capture.observers._raw_filter import beginning
@@ -273,13 +274,20 @@ def _config(test: Test, path: str) -> Any:
             return None
         matching = [and_(table.c.kind == "n", _compared(table.c.number, test.operator, number))]
     elif test.operator in ("!=", "exists"):  # there must be something
-        return tables.run.c.id.in_(select(table.c.run).where(table.c.path == path))
+        matching = []
     else:
         found = _text(table.c.text, test)
         if found is None:
             return None
         matching = [and_(table.c.kind == "s", found)]
-    return tables.run.c.id.in_(select(table.c.run).where(table.c.path == path, or_(*matching, table.c.kind == "?")))
+    there = select(table.c.run).where(table.c.path == path)
+    found = tables.run.c.id.in_(there.where(or_(*matching, table.c.kind == "?")) if matching else there)
+    above, _, last = path.rpartition(".")
+    if not above or last not in MEMBER_PARTS:
+        return found
+    # What is above may be a member of an enumeration, which has a name and a value: the record tells
+    perhaps = select(table.c.run).where(table.c.path == above, table.c.kind == "?")
+    return or_(found, and_(tables.run.c.id.in_(perhaps), tables.run.c.id.not_in(there)))
 
 
 def _indexed_equal(table: Any, value: Any) -> Any:

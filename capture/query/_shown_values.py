@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capture.filters import MISSING
 from capture.query._compared import same
-from capture.wording import EXACT, format_duration, format_exact, format_size, format_value
+from capture.wording import EXACT, format_duration, format_exact, format_size, format_value, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def shown_values(difference: Difference, longest: int | None = None) -> list[str
             break
     else:  # "1" and 1
         texts = list(map(format_exact, values))
+        if not _tell_apart(values, texts):  # members of one name that stand for different values
+            texts = list(map(_stored, values))
     return texts if longest is None else _cut(texts, longest)
 
 
@@ -68,6 +70,12 @@ def _unit(difference: Difference) -> Callable[[Any], str] | None:
     if difference.name == "duration" or difference.name.endswith("_s"):
         return format_duration
     return format_size if difference.name.endswith("_bytes") else None
+
+
+def _stored(value: Any) -> str:
+    from capture.codec import dumps
+
+    return format_exact(value) if value is MISSING else visible(dumps(value))
 
 
 def _text(value: Any, precision: int | None) -> str:

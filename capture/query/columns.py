@@ -5,6 +5,7 @@ A column is named by its path, as in a condition: ``config.lr``, ``metrics.loss.
 
 from __future__ import annotations
 
+from capture.codec import StoredEnum
 from capture.filters import MISSING, lookup
 from capture.query.grouping import identity
 from capture.query.signs import state_of
@@ -179,8 +180,9 @@ def _take_apart(dicts: Sequence[Any], prefix: str, into: dict[str, list[Any]]) -
 def order(values: Sequence[Any], descending: bool = False) -> list[int]:
     """Return the places of values in the order of these.
 
-    Numbers come before text, text before times and all else; what is missing, None or not a number comes last, whatever
-    the direction. Equal values stay in their order.
+    Numbers come before text, text before times and all else; members of enumerations are text, or numbers if they
+    stand for such. What is missing, None or not a number comes last, whatever the direction. Equal values stay in their
+    order.
 
     Examples
     --------
@@ -215,6 +217,8 @@ def _rank(value: Any) -> tuple[int, Any]:
         return 0, value
     if isinstance(value, str):
         return 1, value
+    if isinstance(value, StoredEnum):
+        return _rank(value.value) if isinstance(value.value, (int, float)) else (1, str(value))
     if hasattr(value, "timestamp"):
         return 2, value.timestamp()
     if getattr(value, "shape", None) == () and hasattr(value, "item"):

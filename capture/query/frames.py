@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capture.codec import StoredEnum
 from capture.filters import MISSING
 from capture.records import import_pandas
 
@@ -33,7 +34,8 @@ def frame_of(table: Mapping[str, Sequence[Any]], index: Sequence[Any], name: str
     """Return a `pandas.DataFrame` of columns of plain values.
 
     Numbers become numbers (whole ones with gaps floats, with NaN in the gaps), times become datetime64 in UTC, truth
-    values without gaps bool, text what pandas takes for text; the rest stays as it is, with None in the gaps.
+    values without gaps bool, text what pandas takes for text, members of enumerations their names; the rest stays as it
+    is, with None in the gaps.
     """
     pandas = import_pandas()
     rows = pandas.Index(_without_gaps(index), name=name)
@@ -48,6 +50,9 @@ def _without_gaps(values: Sequence[Any]) -> list[Any]:
 def _typed(pandas: Any, values: Sequence[Any], rows: Any) -> Any:
     """Return a column as a `pandas.Series` of the type of its values."""
     kinds = set(map(type, values))
+    if StoredEnum in kinds:
+        values = [str(value) if isinstance(value, StoredEnum) else value for value in values]
+        kinds = set(map(type, values))
     plain = _without_gaps(values) if type(MISSING) in kinds else values
     has_gaps = not kinds.isdisjoint(_GAPS)
     kinds -= _GAPS

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import shutil
 import sqlite3
 from contextlib import closing
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,6 +26,31 @@ from tests.servers.fixtures import each_kind, fresh_name
 
 GOLDEN = ROOT / "tests" / "golden"
 BEGIN = datetime.fromtimestamp(START_US / 1e6, timezone.utc)
+
+
+class Colour(enum.Enum):
+    """Members whose names and values are told apart, or not."""
+
+    RED = "red"
+    adam = "Adam"
+    ONE = 1
+    NONE = None
+    PAIR = (1, 2)
+
+
+class Mode(str, enum.Enum):
+    """Members that are text, too."""
+
+    FAST = "fast"
+
+
+class Level(enum.IntEnum):
+    """Members that are numbers, too."""
+
+    LOW = 1
+    HIGH = 3
+
+
 #: values of one entry of the configurations, some of which only look alike
 ODD = [
     *(1, 1.0, True, 0, False, None, -3, 2.5, 10**30, 2**53 + 1, float("nan"), float("inf"), float("-inf")),
@@ -31,6 +58,9 @@ ODD = [
     *([1, 2], ["adam", "sgd"], (1, 2), [], {}, {"y": 1}, {"y": {"z": "deep"}}, [{"y": 1}], b"bytes", Decimal(5)),
     *(datetime(2020, 1, 1), complex(1, 2), {1, 2}, [[1]], [True]),
     *((1, [2, (3,)]), [(1, 2)], {"y": (1, 2)}, ()),
+    *(Colour.RED, Colour.adam, Colour.NONE, Colour.PAIR, Mode.FAST, Level.LOW, Level.HIGH, [Colour.RED, Colour.ONE]),
+    *(PurePosixPath("adam/model.pt"), [PurePosixPath("adam"), "sgd"], date(2020, 1, 1), [date(2020, 1, 2)]),
+    *(datetime(2020, 1, 1, 12, tzinfo=timezone.utc), {"name": "adam", "value": 1}),
 ]
 NAMES = ["digits", "vision", "vision/resnet", "vision/resnet/50", "visionary", "Vision", "", "größe/ä", "a_b/c%d", "x" * 600]
 STATUSES = ["COMPLETED", "FAILED", "EARLY", "failed", "FAILED "]
@@ -83,8 +113,9 @@ def fill(observer, folder):
 
 
 VALUES = [each for each in ODD if not isinstance(each, (complex, set))] + ["ad", 5, 0.1, "10", 10.0, "deep", "y"]
+VALUES += ["RED", "red", "Colour.RED", "fast", "adam/model.pt", "2020", "2020-01-01", "2020-01-01 12:00Z", "7 days ago"]
 TEXTS = ["ad", "adam", "am", "", "g", "größ", "vision", "vision/", "a_b", "a%", "go", "good", "\\", '"', "\udc80", "an", "t" * 40, "0", "y"]
-PATTERNS = ["*", "ad*", "[aA]dam", "a?am", "vision/*", "*e", "go*", "größe*", "*\\*", "a_b*"]
+PATTERNS = ["*", "*.pt", "RED", "ad*", "[aA]dam", "a?am", "vision/*", "*e", "go*", "größe*", "*\\*", "a_b*"]
 TIMES = [BEGIN + timedelta(days=days, microseconds=us) for days in (0, 3, 30, 31) for us in (0, 123_456, 123_457)]
 TIMES += [datetime.min.replace(tzinfo=timezone.utc), datetime.max.replace(tzinfo=timezone.utc), None]
 SIGNS = ("==", "!=", "<", "<=", ">", ">=")
@@ -101,6 +132,7 @@ def meanings_of(path, signs, values):
 
 
 PLACES = ["config.x", "config.opt.lr", "config.opt.x", "config.opt.x.y", "config.x.0", "config.x.y.z", "result", "config.none"]
+PLACES += ["config.x.name", "config.x.value", "config.opt.x.name", "result.value", "config.x.0.name"]
 TEXT_PLACES = ["name", "status", "command", "tags", "notes", "user", "config.x", "experiment.name", "git.commit", "git.url"]
 TESTS = st.one_of(
     drawn(PLACES, SIGNS, VALUES),
@@ -266,7 +298,14 @@ def sharp():
             yield Test(path, sign, value)
         for sign, value in (("contains", 1), ("contains", "ad"), ("contains", "y"), ("contains", ""), ("endswith", "am")):
             yield Test(path, sign, value)
-        for sign, value in (("startswith", "ad"), ("startswith", "a%"), ("matches", "[aA]dam"), ("in", [1, "adam", None])):
+        for value in ("RED", "red", "fast", "FAST", "adam/model.pt", Colour.RED, Mode.FAST, PurePosixPath("adam"), Level.HIGH):
+            yield from (Test(path, "==", value), Test(path, "contains", value), Test(path, "in", ["x", value]))
+        for value in ("2020", "2020-01-01", "2020-01-01 12:00Z", "7 days ago", date(2020, 1, 1), BEGIN, datetime(2020, 1, 1)):
+            yield from (Test(path, sign, value) for sign in (*SIGNS, "contains"))
+        for part in ("name", "value"):
+            for sign, value in (("==", "RED"), ("==", "red"), ("!=", "RED"), ("exists", None), ("==", None), ("<", 2), ("==", "adam")):
+                yield Test(f"{path}.{part}", sign, value)
+        for sign, value in (("startswith", "ad"), ("startswith", "a%"), ("matches", "[aA]dam"), ("matches", "*.pt"), ("in", [1, "adam", None])):
             yield Test(path, sign, value)
     for path in ("status", "name", "command", "user", "git.commit", "notes", "tags"):
         for sign, value in (("contains", ""), ("startswith", ""), ("endswith", ""), ("matches", "*"), ("!=", ""), ("==", "")):
@@ -345,7 +384,7 @@ SORTED_OUT = [
     ("'größe' in tags", 6),
     ("user == 'bob'", 10),
     ("packages.torch == '2.1.0'", 8),
-    ("config.x.startswith('ad')", 31),  # tuples, which MongoDB has not, are looked at
+    ("config.x.startswith('ad')", 38),  # tuples and others, which MongoDB has not, are looked at
     ("config.opt.lr > 5.7", 25),  # configs with keys that MongoDB cannot hold are all looked at
     ("'größe' in tags or start_time > '2 days ago'", 6),
     ("'paper' in notes", 10),
