@@ -110,6 +110,8 @@ class SqlReader(StoreReader):
             begin = min(start, size) if start >= 0 else max(size + start, 0)
             first = select(func.max(part.c.start)).where(mine, part.c.start <= begin).scalar_subquery()
             rows = connection.execute(part.select().where(mine, part.c.start >= first).order_by(part.c.start)).all()
+        if not rows:
+            return None  # they have gone since
         data = b"".join(bytes(row.data) for row in rows)
         return begin, data[begin - rows[0].start :]
 

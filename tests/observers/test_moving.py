@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from capture import open_store
+from capture import events, open_store
 from capture.errors import CaptureError
 from capture.observers import _tinydb_store
 from capture.query.verifying import verify
@@ -17,6 +17,7 @@ from capture.testing.contract import uid
 
 LOOKS_AND_STEPS = ("listdir", "mkdir", "open", "rename", "replace", "rmdir", "stat", "unlink")
 KINDS = ("file", "tinydb")
+NEEDS = {"tinydb": "tinydb", "sqlite": "sqlalchemy", "memory": "fsspec"}
 
 
 def a_run(folder, mark):
@@ -26,6 +27,10 @@ def a_run(folder, mark):
 
 
 def url_of(kind, folder):
+    if kind in NEEDS:
+        pytest.importorskip(NEEDS[kind])
+    if kind == "sqlite":
+        return f"sqlite:///{folder}.db"
     return str(folder) if kind == "file" else f"{kind}://{folder}"
 
 
@@ -158,7 +163,7 @@ def meets(monkeypatch, curator, by):
 @pytest.mark.parametrize("action", ["annotate", "revise", "revise late", "bin"])
 def test_a_run_that_goes_away_while_it_is_tagged_stays_away(kind, what, action, tmp_path, monkeypatch):
     """Who tags it is told, or the tag is on it in the bin; nothing comes back of what was deleted."""
-    url = f"sqlite:///{tmp_path}/runs.db" if kind == "sqlite" else url_of(kind, tmp_path / "store")
+    url = url_of(kind, tmp_path / "store")
     tell(make_observer(url), a_run(tmp_path, "01"))
 
     def goes_away():
@@ -191,3 +196,25 @@ def test_a_run_that_goes_away_while_it_is_tagged_stays_away(kind, what, action, 
             assert was_told or action == "bin" or store.get("01").tags == ["mine"]
     assert was_told or what == "bin"
     assert what == "purge" or state(url, "01") == "in sight"
+
+
+def test_output_that_goes_away_while_its_end_is_asked_for_is_asked_for_as_a_whole(tmp_path):
+    """A database is asked twice for it: somebody may purge the run, or the run may print anew, in between."""
+    import sqlite3
+
+    url = url_of("sqlite", tmp_path / "runs")
+    story = Story(tmp_path, uid("01")).start(label="01").add(events.Output(text="one\n", offset=0))
+    tell(make_observer(url), story.complete())
+    reader = make_observer(url).reader(url)
+    assert reader.output_from("01", 0) == (0, b"one\n")
+
+    def goes_away(_connection, _cursor, statement, *_more):
+        if "LIMIT" in statement:
+            with sqlite3.connect(tmp_path / "runs.db") as database:
+                database.execute("DELETE FROM capture_output")
+            database.close()
+
+    from sqlalchemy import event
+
+    event.listen(reader._database.engine, "after_cursor_execute", goes_away)
+    assert reader.output_from("01", 0) is None
