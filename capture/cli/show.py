@@ -149,19 +149,26 @@ def _reason(run: StoredRun, state: str) -> str:
         return visible(trace[-1]) if trace else ""
     if state not in ("RUNNING", "DIED"):
         return ""
-    sign = _ago(run)
+    sign, ago = _newest_sign(run)
+    came = f"no heartbeat and no measurement came since it began, {ago} ago"
+    if sign != "start":
+        came = f"the last {sign} came {ago} ago"
     if state == "DIED":
-        return f"its process is gone; the last sign came {sign} ago" if sign else "its process is gone"
+        return f"its process is gone; {came}" if ago else "its process is gone"
     if run.store.is_alive(run):
-        return f"its process is alive; the last sign came {sign} ago" if sign else "its process is alive"
-    return f"no sign for {sign}; whether it lives cannot be told from here" if sign else ""
+        return f"its process is alive; {came}" if ago else "its process is alive"
+    return f"no sign for {ago}; whether it lives cannot be told from here" if ago else ""
 
 
-def _ago(run: StoredRun) -> str:
+def _newest_sign(run: StoredRun) -> tuple[str, str]:
+    """Return what the newest sign of life was, and how long ago it came; "" if there is none."""
     from capture.moments import datetime, timezone
+    from capture.query.signs import newest_sign
 
-    last = run.heartbeat or run.start_time
-    return format_duration(max((datetime.now(timezone.utc) - last).total_seconds(), 0)) if last else ""
+    found = newest_sign(run)
+    if found is None:
+        return "", ""
+    return found[0], format_duration(max((datetime.now(timezone.utc) - found[1]).total_seconds(), 0))
 
 
 def _end(run: StoredRun) -> str:

@@ -9,6 +9,7 @@ import time
 from capture.cli._arguments import chosen_store, whole_number
 from capture.cli._console import escape_output, hint, is_terminal, say, screen_size
 from capture.errors import CaptureError, RunNotFoundError
+from capture.query.signs import last_sign
 from capture.wording import cell_width, format_duration, format_value, visible
 
 TYPE_CHECKING = False
@@ -145,7 +146,7 @@ def _end(found: StoredRun, state: str, followed: Followed, arguments: dict[str, 
 
 def _say_silence(store: Store, found: StoredRun) -> bool:
     """Say so if there was no sign of life for long and nobody here can tell whether there will be one."""
-    last = found.heartbeat or found.start_time
+    last = last_sign(found)
     if last is None or store.is_alive(found) is not None:
         return False
     from capture.moments import datetime, timezone

@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 
 from capture.errors import CaptureError, RunNotFoundError
+from capture.query.signs import last_sign
 from capture.records import FILES
 
 TYPE_CHECKING = False
@@ -221,7 +222,7 @@ def silence(run: RunRecord) -> float | None:
     """
     from capture.moments import datetime, timezone
 
-    sign = run.heartbeat or run.start_time
+    sign = last_sign(run)
     return (datetime.now(timezone.utc) - sign).total_seconds() if sign is not None else None
 
 
@@ -229,7 +230,7 @@ def age(run: RunRecord) -> float | None:
     """Return the seconds since a run ended, or since its last sign of life; None if its record has no time."""
     from capture.moments import datetime, timezone
 
-    end = run.stop_time or run.heartbeat or run.start_time or run.queue_time
+    end = run.stop_time or last_sign(run) or run.queue_time
     return (datetime.now(timezone.utc) - end).total_seconds() if end is not None else None
 
 

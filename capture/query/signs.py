@@ -17,9 +17,38 @@ def state_of(run: RunRecord) -> str:
     return state
 
 
+def newest_sign(run: RunRecord) -> tuple[str, datetime] | None:
+    """Return the newest sign of life that a record has with its time, or None.
+
+    It is a "heartbeat", a "measurement" or, where there is neither, the "start". What a run printed has no time.
+    """
+    from capture.errors import CaptureError
+    from capture.records import utc_from_microseconds
+
+    try:
+        known = run.summary
+    except CaptureError:  # damaged: who shows the metrics says so
+        known = {}
+    times = [each.get("time") for each in known.values()]
+    measured = max((int(time) for time in times if isinstance(time, (int, float)) and time == time), default=None)
+    signs = [] if run.heartbeat is None else [("heartbeat", _aware(run.heartbeat))]
+    if measured is not None:
+        signs.append(("measurement", utc_from_microseconds(measured)))
+    if not signs and run.start_time is not None:
+        signs.append(("start", _aware(run.start_time)))
+    return max(signs, key=lambda sign: sign[1], default=None)
+
+
 def last_sign(run: RunRecord) -> datetime | None:
     """Return when a run last gave a sign of life, or began; None if its record does not say."""
-    return run.heartbeat or run.start_time
+    sign = newest_sign(run)
+    return None if sign is None else sign[1]
+
+
+def _aware(moment: datetime) -> datetime:
+    from capture.moments import timezone
+
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def remark(run: RunRecord, now: datetime | None = None) -> str:
@@ -43,14 +72,16 @@ def remark(run: RunRecord, now: datetime | None = None) -> str:
     """
     if run.status != "RUNNING":
         return ""
-    last = last_sign(run)
+    sign = newest_sign(run)
+    last = None if sign is None else sign[1]
     since = format_utc(last) if last is not None else ""
     store = getattr(run, "store", None)
+    came = f"no sign came after its start {since}" if sign and sign[0] == "start" else f"the last sign came {since}"
     if state_of(run) == "DIED":
         gone = "recorded as RUNNING, but its process is gone"
-        return f"{gone}; the last sign came {since}" if since else gone
+        return f"{gone}; {came}" if since else gone
     if store is not None and store.is_alive(run):
-        return f"its process is alive; the last sign came {since}" if since else "its process is alive"
+        return f"its process is alive; {came}" if since else "its process is alive"
     unknown = "whether it lives cannot be told from here"
     return f"no sign for {_silence(last, now)}, since {since}; {unknown}" if last is not None else unknown
 
@@ -70,6 +101,5 @@ def in_short(run: RunRecord, now: datetime | None = None) -> str:
 def _silence(last: datetime, now: datetime | None) -> str:
     from datetime import datetime, timezone
 
-    last = last if last.tzinfo else last.replace(tzinfo=timezone.utc)
     seconds = ((now or datetime.now(timezone.utc)) - last).total_seconds()
     return format_duration(max(seconds, 0.0))

@@ -132,20 +132,22 @@ class StoredRun(RunRecord):
 
     @property
     def duration(self) -> float | None:
-        """Seconds from its start to its end, or to its last sign of life.
+        """Seconds from its start to its end; to now for one that goes on here; else to its last sign of life.
 
-        Before the first heartbeat that is now for a run that goes on, and the newest measurement for one that died.
+        That is the last heartbeat, or the newest measurement; None if there is neither.
         """
         known, start = self.record.duration, self.start_time
-        if known is not None or start is None or self.status != "RUNNING":
+        if start is None or self.stop_time is not None or self.status != "RUNNING":
             return known
         from time import time
+
+        from capture.query.signs import newest_sign
 
         began: float = start.timestamp()
         if self.store.is_alive(self.record):
             return max(time() - began, 0.0)
-        times = [each["time"] / 1e6 for each in self.summary.values() if isinstance(each.get("time"), (int, float))]
-        return max(max(times) - began, 0.0) if times else None
+        sign = newest_sign(self)
+        return None if sign is None or sign[0] == "start" else max(sign[1].timestamp() - began, 0.0)
 
     @property
     def dependencies(self) -> list[str]:

@@ -11,7 +11,7 @@ from capture import Experiment, open_store
 from capture.errors import CaptureError
 from capture.query import reprs, signs
 from capture.query.stored_run import StoredRun
-from capture.records import RunRecord
+from capture.records import RunRecord, Series
 
 BEAT = datetime(2026, 1, 1, 12, 5, tzinfo=timezone.utc)
 
@@ -44,6 +44,27 @@ def test_what_a_state_rests_on(answer, remark, in_short):
     now = BEAT + timedelta(minutes=4)
     assert signs.remark(running(answer), now) == remark
     assert signs.in_short(running(answer), now) == in_short
+
+
+def test_the_newest_sign_counts_be_it_a_heartbeat_or_a_measurement():
+    """A run that was killed between two heartbeats, 10 s apart, measured until then: that is when it was last alive."""
+    run = running(False)
+    run.record.start_time = BEAT - timedelta(seconds=2)
+    assert signs.newest_sign(run) == ("heartbeat", BEAT) and run.duration == 2
+    later = BEAT + timedelta(seconds=9)
+    run.record.metrics = {"loss": Series("loss", [0], [1.0], [int(later.timestamp() * 1e6)])}
+    assert signs.newest_sign(run) == ("measurement", later) and run.duration == 11
+    assert "the last sign came 2026-01-01 12:05:09 UTC" in signs.remark(run)
+    run.record.metrics, run.record.heartbeat = {}, None
+    assert signs.newest_sign(run) == ("start", run.start_time) and run.duration is None
+    assert "no sign came after its start 2026-01-01 12:04:58 UTC" in signs.remark(run)
+
+
+def test_a_run_that_goes_on_here_lasts_until_now():
+    """Its last heartbeat is up to ten seconds old, and the process is known to live."""
+    run = running(True)
+    run.record.start_time = run.record.heartbeat = datetime.now(timezone.utc) - timedelta(seconds=60)
+    assert run.duration >= 60
 
 
 def test_what_has_ended_or_says_nothing_needs_no_remark():
