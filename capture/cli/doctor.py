@@ -26,9 +26,10 @@ store, its records, and the runs that say that they are going on. Settings are s
 nothing is changed. Status 1: there is a problem.
 
 Options:
-  --fix              First mend what can be mended without a risk, and say each thing that is done: deliver journals, as
-                     capture sync does, make a damaged index anew, finish what died in the middle of a purge, delete
-                     half-written files that nobody writes any more. No data of yours is deleted.
+  --fix              First mend what can be mended without a risk, and say each thing that is done: deliver what journals
+                     hold for the store, make a damaged index anew, finish what died in the middle of a purge, delete
+                     half-written files that nobody writes any more. No data of yours is deleted. What waits for other
+                     stores is named; capture sync delivers it.
   --dry-run          Say what --fix would do, and do nothing.
   --all              Also what is well, and the observers that are installed.
   --json             Print the answer as JSON.
@@ -64,7 +65,7 @@ def _mended(url: str | None, is_dry: bool, is_quiet: bool) -> list[Mended]:
     from capture.query.mending import mend
 
     if not is_quiet:
-        heading("What would be done (nothing is, with --dry-run):" if is_dry else "Mended:")
+        heading("What would be done (nothing is, with --dry-run):" if is_dry else "Mending:")
     done = []
     for each in mend(url, is_dry):
         done.append(each)
@@ -73,7 +74,11 @@ def _mended(url: str | None, is_dry: bool, is_quiet: bool) -> list[Mended]:
             if each.problem:
                 say(f"    {styled('not done', _STYLES['problem'])}: {_indented(each.problem)}")
     if not is_quiet:
-        say("" if done else "  nothing: there is nothing that can be mended without a risk\n")
+        if not done:
+            say("  nothing: there is nothing that can be mended without a risk")
+        elif all(each.problem for each in done):
+            say("  nothing was mended")
+        say()
     return done
 
 

@@ -1,6 +1,6 @@
 """Mending what can be mended without a risk: what `capture doctor --fix` does, and says.
 
-Delivered is what waits in journals, and finished what a process that died had begun in a store. Nothing that belongs to
+Delivered is what waits in journals for the store, and finished what a process that died had begun in a store. Nothing that belongs to
 somebody is deleted, but for runs whose deletion somebody has asked for, and no run is said to have ended that has not
 said so itself.
 """
@@ -55,37 +55,60 @@ def mend(url: str | None = None, dry: bool = False) -> Iterator[Mended]:
     """
     from capture.settings import SETTINGS
 
-    yield from _deliver(dry)
     location = SETTINGS.STORE if url is None else url
     if location.lower() != "none":
+        yield from _deliver(location, dry)
         yield from _mend_store(location, dry)
 
 
-def _deliver(dry: bool) -> Iterator[Mended]:
-    """Deliver the journals whose writers are dead, as `capture sync` does."""
-    from capture import delivery, stores
-    from capture.journal import list_journals, opened_of, state_dirs
-    from capture.liveness import machine_identity, probe
+def _deliver(location: str, dry: bool) -> Iterator[Mended]:
+    """Deliver what journals hold for a store, as `capture sync` does; what is for others may take long, and is theirs."""
+    from capture import delivery
+    from capture.calls import identity_of
+    from capture.journal import list_journals, state_dirs
+    from capture.registry import make_observer
 
-    here = machine_identity()["machine_id"]
-    for state in state_dirs(stores.default_folder()):
-        waiting = []
-        for path in list_journals(state):
-            opened = opened_of(path) if probe(path) == "dead" else None
-            if opened is not None and opened.host.get("machine_id") == here:
-                waiting.append(delivery.Report(path))
+    try:
+        observer = make_observer(location)
+    except CaptureError:  # which is said of the store
+        return
+    identity = identity_of(observer)
+    if identity is None:
+        return
+    for state in state_dirs(getattr(observer, "local_folder", None)):
+        waiting = [delivery.Report(path) for path in list_journals(state) if _is_for(path, identity)]
         if dry:
             for each in waiting:
                 yield Mended("state", f"run {each.uid[-8:]}: what waits in {each.path} is delivered")
         elif waiting:
             uids = {each.uid for each in waiting}
-            reports = delivery.sync(state, resolve=stores.store_of, retry_missed=True, only=uids.__contains__)
-            yield from map(_delivered, reports)
+            reports = delivery.sync(state, [observer], retry_missed=True, only=uids.__contains__)
+            yield from (_delivered(each, identity) for each in reports)
 
 
-def _delivered(report: Report) -> Mended:
-    problem = "" if report.complete else "; ".join(report.errors.values()) or "not everything could be delivered"
-    return Mended("state", str(report), problem)
+def _is_for(path: str, identity: str) -> bool:
+    """Say whether a journal of this machine whose writer is dead holds something that a store has not got."""
+    from capture.acks import Acknowledged, read_acks
+    from capture.journal import acks_path, opened_of
+    from capture.liveness import machine_identity, probe
+
+    opened = opened_of(path) if probe(path) == "dead" else None
+    if opened is None or opened.host.get("machine_id") != machine_identity()["machine_id"]:
+        return False
+    named = [each.get("identity") for each in opened.observers if each.get("replay", True)]
+    known = read_acks(acks_path(path)).get(identity, Acknowledged())
+    # one that nobody waits for any more lies there still since its deliverer died before it could delete it
+    return identity in named and bool(known.missed or not known.done) or not any(named)
+
+
+def _delivered(report: Report, identity: str) -> Mended:
+    others = [each for each in {**dict.fromkeys(report.behind), **report.missed} if each != identity]
+    if report.complete or report.reason or identity in report.behind or identity in report.missed or not others:
+        problem = "" if report.complete else "; ".join(report.errors.values()) or "not everything could be delivered"
+        return Mended("state", str(report), problem)
+    count = report.delivered.get(identity, 0)
+    rest = f"what is for {', '.join(others)} waits: capture sync {report.uid[-8:]} delivers it"
+    return Mended("state", f"run {report.uid[-8:]}: {count} events to {identity}; {rest}")
 
 
 def _mend_store(location: str, dry: bool) -> Iterator[Mended]:

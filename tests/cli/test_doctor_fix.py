@@ -74,8 +74,8 @@ def test_a_whole_store_is_left_as_it_is(fix, tmp_path, capsys):
 
 def test_journals_are_delivered(fix, tmp_path, state_dir):
     """As by `capture sync`; a dry run names them and delivers nothing."""
-    fill("lab", tmp_path, "03")
-    path = leave_journal(state_dir, make_observer("lab").identity)
+    fill("runs", tmp_path, "03")
+    path = leave_journal(state_dir, make_observer("runs").identity)
     [(told, problem)], _ = fix("--dry-run")
     assert path in told and problem == "" and os.path.exists(path)
     [(told, problem)], _ = fix()
@@ -83,11 +83,43 @@ def test_journals_are_delivered(fix, tmp_path, state_dir):
     assert fix() == ([], 0)
 
 
-def test_what_cannot_be_delivered_is_said_and_kept(fix, state_dir):
-    """A store that is away is no reason to give up its journal."""
-    path = leave_journal(state_dir, "nosuch://anywhere")
+def test_what_cannot_be_delivered_is_said_and_kept(fix, tmp_path, state_dir, monkeypatch, capsys):
+    """A store that refuses it is no reason to give up a journal; nor is anything said to be mended then."""
+    fill("runs", tmp_path, "03")
+    observer = make_observer("runs")
+    path = leave_journal(state_dir, observer.identity)
+
+    def refuse(*_arguments, **_options):
+        raise PermissionError("not for you")
+
+    monkeypatch.setattr(type(observer), "opened_event", refuse)
     [(_, problem)], status = fix()
     assert problem and status == 1 and os.path.exists(path)
+    main(["doctor", "--fix"])
+    out = capsys.readouterr().out
+    assert "not done" in out and "nothing was mended" in out and "Mended" not in out
+
+
+def test_what_waits_for_other_stores_is_left_to_capture_sync(fix, tmp_path, state_dir, monkeypatch, capsys):
+    """Whoever mends a store in a train must not wait for every server that an old journal names."""
+    from capture import delivery
+
+    fill("lab", tmp_path, "03")
+    lab, away = make_observer("lab").identity, "mongodb://db.invalid/lab"
+    path = leave_journal(state_dir, away)
+    assert fix() == ([], 0)
+    assert os.path.exists(path)
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert away in out and "to do: capture sync" in out
+    both = leave_journal(state_dir, lab, "2", away)
+    asked = []
+    monkeypatch.setattr("capture.stores.store_of", asked.append)
+    [(told, problem)], _ = fix("--store=lab")
+    assert f"to {lab}; what is for {away} waits: capture sync" in told and problem == ""
+    assert os.path.exists(both) and asked == []
+    assert delivery.read_acks(delivery.acks_path(both))[lab].done
+    assert fix("--store=lab") == ([], 0)
 
 
 def test_a_damaged_index_is_made_anew(fix, tmp_path):

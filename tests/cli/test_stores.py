@@ -32,14 +32,14 @@ def listed(capsys, *words):
     return code, {each["url"]: each for each in json.loads(capsys.readouterr().out)}
 
 
-def leave_journal(state_dir, identity, mark="1"):
+def leave_journal(state_dir, identity, mark="1", *more):
     """Leave a journal behind whose writer is gone."""
     from capture.liveness import machine_identity
 
     folder = os.path.join(state_dir, "journals")
     os.makedirs(folder, exist_ok=True)
     uid = f"01997a1c-0000-7000-8000-00000000000{mark}"
-    told = [{"identity": identity, "name": "X", "replay": True}]
+    told = [{"identity": each, "name": "X", "replay": True} for each in (identity, *more)]
     host = machine_identity()
     journal = Journal.create(folder, Opened(format=FORMAT, uid=uid, writer="main", version="0", host=host, observers=told))
     journal.close()
