@@ -8,6 +8,10 @@ Each simple type has one small function below, found in a table; what `typing` b
 
 from __future__ import annotations
 
+import math
+import sys
+
+from capture.codec import Opaque, StoredEnum, decode
 from capture.config.fields import (
     ask_for,
     construct,
@@ -177,6 +181,8 @@ class _Coercion:
         for member in members:
             if type(value) is member:
                 return value
+        if isinstance(value, Opaque):  # so does one that was recorded
+            members = tuple(sorted(members, key=lambda each: not (isinstance(each, type) and value.is_of(each))))
         refusals = []
         for member in members:
             if member is not type(None):
@@ -202,8 +208,10 @@ class _Coercion:
         if issubclass(origin, abc.Iterable):
             item = arguments[0] if arguments else MISSING
             container = _container_for(origin, value)
+            # What is in a set stays an object, since no set holds dicts.
+            coercion = _Coercion(objects=True) if container in (set, frozenset) else self
             return container(
-                self.convert(inner, item, f"{path}[{i}]") for i, inner in enumerate(_items(value, annotation, path))
+                coercion.convert(inner, item, f"{path}[{i}]") for i, inner in enumerate(_items(value, annotation, path))
             )
         if isinstance(value, origin):
             return value
@@ -245,6 +253,8 @@ class _Coercion:
         simple = _coercer_of(cls)
         if simple is not None:
             return simple(value, cls, path)
+        if _is_numpys(cls):
+            return _to_numpys(value, cls, path)
         if issubclass(cls, (list, set, frozenset, tuple)):
             return value if isinstance(value, cls) else cls(_items(value, cls, path))
         try:
@@ -258,6 +268,8 @@ class _Coercion:
     def _typed(self, value: Any, cls: Any, path: str, default: Any) -> Any:
         if isinstance(value, cls):
             return value if self.objects else plain(value)
+        if isinstance(value, Opaque) and value.fields is not None and value.is_of(cls):  # in a set, objects are recorded as objects
+            value = decode(value.fields)
         if not isinstance(value, dict):
             raise _refusal(path, value, f"a group of entries ({cls.__name__}: {', '.join(fields_of(cls))})")
         if self.partial:
@@ -286,7 +298,7 @@ class _Coercion:
             return _by_pydantic(cls, field, value, path) if self.partial else value
         if field.converter is not None and self.partial:
             try:
-                return field.converter(value)
+                return field.converter(value.value if isinstance(value, StoredEnum) else value)
             except Exception as error:
                 raise ConfigTypeError(path, f"{shorten(value)} is refused by its converter: {error}") from error
         return self.convert(value, field.annotation, path, field.default())
@@ -319,13 +331,16 @@ class _Coercion:
 
 
 def _holds_class(annotation: Any) -> bool:
-    """Say whether `annotation` is a typed class or an enum, or offers one among others."""
+    """Say whether `annotation` is a typed class, an enum or a number of NumPy's, or offers one among others."""
     import enum
     import typing
 
-    if isinstance(annotation, type):
-        return is_typed_class(annotation) or issubclass(annotation, enum.Enum)
-    return any(_holds_class(inner) for inner in typing.get_args(annotation))
+    arguments = typing.get_args(annotation)
+    if not arguments and isinstance(annotation, type):  # Python 3.10 calls list[int] a type, too
+        return is_typed_class(annotation) or issubclass(annotation, enum.Enum) or _is_numpys(annotation)
+    if isinstance(annotation, enum.Enum):  # one of a Literal
+        return True
+    return any(map(_holds_class, arguments))
 
 
 def _by_pydantic(cls: Any, field: Field, value: Any, path: str) -> Any:
@@ -379,6 +394,8 @@ def _literal(value: Any, choices: tuple[Any, ...], path: str) -> Any:
     for choice in choices:
         if value == choice and type(value) is type(choice):
             return choice
+        if isinstance(value, StoredEnum) and value.is_of(type(choice)) and value.name == getattr(choice, "name", None):
+            return choice
     for choice in choices:
         # The command line reads `mode=1` as a number, and 'true' as a string.
         if not isinstance(value, (list, dict)) and str(value).lower() == str(choice).lower():
@@ -391,6 +408,10 @@ def _member(value: Any, cls: Any, path: str) -> Any:
 
     if isinstance(value, cls):
         return value
+    if isinstance(value, StoredEnum):  # by its name; by its value where it has none, or has been renamed
+        if value.name in cls.__members__:
+            return cls.__members__[value.name]
+        value = value.value
     for member in cls.__members__.values():
         same = value == member.value and isinstance(value, bool) is isinstance(member.value, bool)
         if same or (isinstance(value, str) and value == member.name):
@@ -481,10 +502,42 @@ def _to_str(value: Any, cls: Any, path: str) -> str:
     )
 
 
-def _to_bytes(value: Any, cls: Any, path: str) -> bytes:
+def _to_bytes(value: Any, cls: Any, path: str) -> Any:
     if isinstance(value, (bytes, bytearray)):
-        return bytes(value)
-    raise _refusal(path, value, "bytes (b'...')")
+        return value if type(value) is cls else cls(value)
+    raise _refusal(path, value, f"{cls.__name__} (b'...')")
+
+
+def _is_numpys(cls: type) -> bool:
+    """Say whether a class is that of a number, or another single value, of NumPy's."""
+    return cls.__module__ == "numpy" and issubclass(cls, sys.modules["numpy"].generic)
+
+
+def _to_numpys(value: Any, cls: Any, path: str) -> Any:
+    """Convert a number, which is recorded as one of Python's; of a float the last digits may not fit, as ever."""
+    numpy = sys.modules["numpy"]
+    if isinstance(value, cls):
+        return value
+    try:
+        if issubclass(cls, numpy.bool_):
+            return cls(_to_bool(value, bool, path))
+        if issubclass(cls, numpy.integer):
+            number = _to_int(value, int, path)
+            if numpy.iinfo(cls).min <= number <= numpy.iinfo(cls).max:
+                return cls(number)
+        elif issubclass(cls, numpy.floating):
+            wanted = _to_float(value, float, path)
+            with numpy.errstate(over="ignore"):
+                converted = cls(wanted)
+            if math.isfinite(converted) or not math.isfinite(wanted):
+                return converted
+        elif issubclass(cls, numpy.complexfloating):
+            return cls(_to_complex(value, complex, path))
+        elif issubclass(cls, (numpy.character, numpy.datetime64, numpy.timedelta64)):
+            return cls(value)
+    except (ConfigTypeError, ValueError, TypeError):
+        pass
+    raise _refusal(path, value, f"number of numpy's ({cls.__name__})")
 
 
 def _to_none(value: Any, cls: Any, path: str) -> None:
@@ -505,7 +558,7 @@ def _to_path(value: Any, cls: Any, path: str) -> Any:
     if isinstance(value, cls):
         return value
     if isinstance(value, str) or hasattr(value, "__fspath__"):
-        return cls(value)
+        return cls(str(value))  # one of another system's would be read by the rules of that
     if isinstance(value, int) and not isinstance(value, bool):  # a folder named after a year
         return cls(str(value))
     raise _refusal(path, value, "path")
@@ -538,6 +591,7 @@ _SIMPLE: dict[type, Callable[[Any, Any, str], Any]] = {
     complex: _to_complex,
     str: _to_str,
     bytes: _to_bytes,
+    bytearray: _to_bytes,
     type(None): _to_none,
     dict: _to_dict,
 }
