@@ -268,7 +268,8 @@ class _Coercion:
     def _typed(self, value: Any, cls: Any, path: str, default: Any) -> Any:
         if isinstance(value, cls):
             return value if self.objects else plain(value)
-        if isinstance(value, Opaque) and value.fields is not None and value.is_of(cls):  # in a set, objects are recorded as objects
+        # In a set, objects are recorded as objects.
+        if isinstance(value, Opaque) and value.fields is not None and value.is_of(cls):
             value = decode(value.fields)
         if not isinstance(value, dict):
             raise _refusal(path, value, f"a group of entries ({cls.__name__}: {', '.join(fields_of(cls))})")
