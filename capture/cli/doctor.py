@@ -26,10 +26,10 @@ store, its records, and the runs that say that they are going on. Settings are s
 nothing is changed. Status 1: there is a problem.
 
 Options:
-  --fix              First mend what can be mended without a risk, and say each thing that is done: deliver what journals
-                     hold for the store, make a damaged index anew, finish what died in the middle of a purge, delete
-                     half-written files that nobody writes any more. No data of yours is deleted. What waits for other
-                     stores is named; capture sync delivers it.
+  --fix              First mend what can be mended without a risk, and say each thing that is done: deliver what
+                     journals hold for the store, make a damaged index anew, finish what died in the middle of a purge,
+                     delete half-written files that nobody writes any more. No data of yours is deleted. What waits for
+                     other stores is named; capture sync delivers it.
   --dry-run          Say what --fix would do, and do nothing.
   --all              Also what is well, and the observers that are installed.
   --json             Print the answer as JSON.

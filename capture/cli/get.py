@@ -9,7 +9,7 @@ from capture.cli._arguments import chosen_store
 from capture.cli._console import hint, print_table, say
 from capture.cli._runs import can_ask, label_of
 from capture.errors import CommandLineError
-from capture.wording import format_size, visible
+from capture.wording import counted, format_size, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ Usage:
 
 NAME is the name of a file or the end of its path, a pattern such as "*.png" (in quotes), or at least 6 digits of its
 SHA-256. Artifacts are what the run wrote, resources what it read, sources its code; kept is what belongs to the code:
-patches, lock files. Without NAME the files are listed. What is written is compared with the recorded digest, and never
+patches, lock files. Without NAME the files are listed; with --to and a kind, such as --sources, all of that kind are
+fetched. What is written is compared with the recorded digest, and never
 lies outside of FOLDER. Status 1: there is no such file, or it is not what was recorded.
 
 Options:
-  --to=FOLDER  Where the files go, with the folders that belong to their names; - for standard output [default: .].
+  --to=FOLDER  Where the files go, with the folders that belong to their names; - for standard output; if
+               nothing is said, into this one.
   --force      Replace files that are there.
   --artifacts  Only artifacts.
   --resources  Only resources.
@@ -42,27 +44,42 @@ Options:
 
 def run(arguments: dict[str, Any]) -> int:
     """Fetch or list files."""
-    from capture.query.fetching import KINDS
+    from capture.query.fetching import KINDS, files_of
 
-    kinds = [kind for kind in KINDS if arguments[f"--{kind}"]] or list(KINDS)
+    chosen = [kind for kind in KINDS if arguments[f"--{kind}"]]
+    kinds = chosen or list(KINDS)
+    fetches = arguments["--to"] is not None or arguments["--force"]
+    if fetches and not arguments["NAME"] and not chosen:
+        said = "--to" if arguments["--to"] is not None else "--force"
+        raise CommandLineError(f'{said} is for fetching: name files, "*" for all, or a kind such as --sources')
     with chosen_store(arguments) as store:
         found = store.get(arguments["RUN"])
-        if not arguments["NAME"]:
-            return _list(found, kinds)
-        files = _meant(found, arguments["NAME"], kinds)
+        if not arguments["NAME"] and not fetches:
+            return _list(found, kinds, folds="kept" not in chosen)
+        files = _meant(found, arguments["NAME"], kinds) if arguments["NAME"] else list(files_of(found, kinds))
+        if not files:
+            hint(f"run {label_of(found)} has no {' and no '.join(kinds)}")
+            return 1
         if arguments["--to"] == "-":
             return _print(files)
-        return _write(found, files, arguments["--to"], arguments["--force"])
+        return _write(found, files, arguments["--to"] or ".", arguments["--force"])
 
 
-def _list(run: StoredRun, kinds: list[str]) -> int:
+def _list(run: StoredRun, kinds: list[str], folds: bool) -> int:
+    """List files; with `folds`, what is kept of the repository, which may be long, is only counted."""
+    from capture.probes.rebuild import FOLDER
     from capture.query.fetching import files_of
 
     files = files_of(run, kinds)
-    rows = [[each.kind, each.name, format_size(each.size), (each.digest or "-")[:12]] for each in files]
+    folded = [each for each in files if folds and each.kind == "kept" and each.name.startswith(FOLDER)]
+    listed = [each for each in files if each not in folded]
+    rows = [[each.kind, each.name, format_size(each.size), (each.digest or "-")[:12]] for each in listed]
     if rows:
         print_table(["kind", "name", "size", "digest"], rows, ["left", "left", "right", "left"])
-    else:
+    if folded:
+        count, size = counted(len(folded), "file"), format_size(sum(each.size or 0 for each in folded))
+        say(f"and {count} of the repository, {size}: capture get {label_of(run)} --kept lists them")
+    if not files:
         hint(f"run {label_of(run)} has no such files")
     return 0
 

@@ -1,8 +1,8 @@
 """Mending what can be mended without a risk: what `capture doctor --fix` does, and says.
 
-Delivered is what waits in journals for the store, and finished what a process that died had begun in a store. Nothing that belongs to
-somebody is deleted, but for runs whose deletion somebody has asked for, and no run is said to have ended that has not
-said so itself.
+Delivered is what waits in journals for the store, and finished what a process that died had begun in it. Nothing that
+belongs to somebody is deleted, but for runs whose deletion somebody has asked for, and no run is said to have ended
+that has not said so itself.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def mend(url: str | None = None, dry: bool = False) -> Iterator[Mended]:
 
 
 def _deliver(location: str, dry: bool) -> Iterator[Mended]:
-    """Deliver what journals hold for a store, as `capture sync` does; what is for others may take long, and is theirs."""
+    """Deliver what journals hold for a store, as `capture sync` does; to ask others may take long."""
     from capture import delivery
     from capture.calls import identity_of
     from capture.journal import list_journals, state_dirs
@@ -98,7 +98,7 @@ def _is_for(path: str, identity: str) -> bool:
     named = [each.get("identity") for each in opened.observers if each.get("replay", True)]
     known = read_acks(acks_path(path)).get(identity, Acknowledged())
     # one that nobody waits for any more lies there still since its deliverer died before it could delete it
-    return identity in named and bool(known.missed or not known.done) or not any(named)
+    return (identity in named and bool(known.missed or not known.done)) or not any(named)
 
 
 def _delivered(report: Report, identity: str) -> Mended:

@@ -53,6 +53,29 @@ def test_without_a_name_the_files_are_listed(url, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
+def test_what_is_kept_of_the_repository_is_one_line(tmp_path, monkeypatch, capsys):
+    """Of a script of ten lines, fifty files that git does not know hide the one that somebody looks for."""
+    monkeypatch.chdir(tmp_path)
+    made = story(tmp_path, "0a", end=False)
+    for number in range(50):
+        made.source(f".capture/git/0/untracked/{number}.txt", b"%d" % number)
+    tell(make_observer("runs"), made.complete())
+    assert main(["get", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "untracked" not in out and "and 50 files of the repository, 90 B: capture get 1 --kept lists them" in out
+    assert ".capture/environment.json" in out
+    assert main(["get", "1", "--kept"]) == 0
+    assert capsys.readouterr().out.count("untracked/") == 50
+
+
+def test_a_kind_is_fetched_as_a_whole_where_a_folder_is_named(url, capsys):
+    """A folder that is named and not written to is a slip that nobody notices."""
+    assert main(["get", f"--store={url}", "--sources", "--to=all", "1"]) == 0
+    assert files_below("all") == ["train.py"]
+    assert main(["get", f"--store={url}", "--to=none", "1"]) == 2
+    assert "name files" in capsys.readouterr().err and not os.path.exists("none")
+
+
 @pytest.mark.parametrize(("wanted", "path", "data"), [
     ("model.bin", "model.bin", bytes(range(256))),
     ("loss.png", "plots/loss.png", b"PNG" * 40),
