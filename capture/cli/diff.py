@@ -140,10 +140,10 @@ def _tell(comparison: Comparison, runs: Sequence[RunRecord], arguments: dict[str
     if arguments["--html"]:
         _write_page(comparison, arguments["--html"], arguments["--force"])
     elif arguments["--json"]:
-        from capture import codec, plainjson
+        from capture import plainjson
 
         # in ASCII, in which nothing hides on a terminal
-        say(plainjson.dumps(codec.encode(comparison.to_dict()), indent=2, allow_nan=False))
+        say(plainjson.dumps(comparison.to_dict(), indent=2, allow_nan=False))
     elif arguments["--md"]:
         from capture.pages.comparison import as_markdown
 
