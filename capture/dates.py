@@ -112,7 +112,8 @@ def when(text: str, now: datetime | None = None) -> When:
     Parameters
     ----------
     text : str
-        A date, a date and a time of day, ``today``, ``yesterday``, a day of the week (the last one that was), ``this``
+        A date, a date and a time of day, a time of day (which is today), ``today``, ``yesterday``, a day of the week
+        (the last one that was), ``this``
         or ``last`` ``week``, ``month`` or ``year``, or how long ago. Without a zone it is in that of this machine.
     now : datetime, optional
         Aware; the time that it is.
@@ -135,7 +136,7 @@ def when(text: str, now: datetime | None = None) -> When:
     try:
         if plain == "now":
             return When(present.astimezone(timezone.utc))
-        for pattern, reading in ((_DATE, _dated), (_DAY, _on_day), (_PERIOD, _period), (_AGO, _ago)):
+        for pattern, reading in ((_DATE, _dated), (_DAY, _on_day), (_CLOCK, _today), (_PERIOD, _period), (_AGO, _ago)):
             match = re.fullmatch(pattern, plain) if len(plain) <= _LONGEST else None
             if match is not None:
                 return reading(match, present)
@@ -207,6 +208,10 @@ def _on_day(match: Match[str], now: datetime) -> When:
         back = int(word == "yesterday")
     day = today - timedelta(days=back)
     return _days(day, 1) if match["hour"] is None else _at(match, day, None)
+
+
+def _today(match: Match[str], now: datetime) -> When:
+    return _at(match, now.date(), None)
 
 
 def _period(match: Match[str], now: datetime) -> When:
