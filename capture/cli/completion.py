@@ -40,13 +40,18 @@ Options:
 VARIABLE = "_CAPTURE_WORDS"
 FILES, FOLDERS = ":files", ":folders"
 MOST_RUNS = 50  #: runs that are offered, the newest
+#: paths of a run that need no look at one
+PATHS = ("status", "result", "start_time", "duration", "name", "project", "tags", "notes", "user", "git.commit")
+_IN_A_PATH = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./"
 WAIT_S = 1.0  #: how long a store has to answer
 
 BASH = """\
 # completion of capture for bash: source <(capture completion bash)
 _capture_complete() {
-    local current="${COMP_WORDS[COMP_CWORD]}" words line plain= found=()
-    words=$(printf '%s\\n' "${COMP_WORDS[@]:0:COMP_CWORD+1}" .)  # the shell would drop line ends at the end
+    local current="${COMP_WORDS[COMP_CWORD]}" words line plain= quoted= found=()
+    # what follows an open quote is completed within it
+    case "$current" in [\\"\\']*) quoted=1 current="${current:1}" ;; esac
+    words=$(printf '%s\\n' "${COMP_WORDS[@]:0:COMP_CWORD}" "$current" .)  # the shell would drop line ends at the end
     # bash breaks words at = and :, which are words of their own then
     case "$current" in "=" | ":") current="" ;; esac
     while IFS= read -r line; do
@@ -63,7 +68,11 @@ _capture_complete() {
     done < <(_CAPTURE_WORDS="$words" "${COMP_WORDS[0]}" completion --words 2>/dev/null)
     COMPREPLY=()
     for line in "${found[@]}"; do
-        [[ -n "$plain" ]] || line=$(printf '%q' "$line")
+        if [[ -n "$quoted" && -z "$plain" ]]; then  # nothing is offered there that the shell would run
+            case "$line" in *[\\$\\`\\"\\'\\\\!]*) continue ;; esac
+        else
+            [[ -n "$plain" ]] || line=$(printf '%q' "$line")
+        fi
         COMPREPLY+=("$line")
     done
 }
@@ -74,7 +83,7 @@ ZSH = """\
 #compdef capture
 # completion of capture for zsh: source <(capture completion zsh), behind compinit
 _capture() {
-    local line name
+    local line name asked="${(pj:\\n:)words[1,CURRENT-1]}"$'\\n'"$PREFIX"$'\\n'.
     local -a names shown attached attached_shown
     local ask_files= ask_folders=
     while IFS= read -r line; do
@@ -91,7 +100,7 @@ _capture() {
                     names+=("$name") shown+=("$text")
                 fi ;;
         esac
-    done < <(_CAPTURE_WORDS="${(pj:\\n:)words[1,CURRENT]}"$'\\n'. "${words[1]}" completion --words 2>/dev/null)
+    done < <(_CAPTURE_WORDS="$asked" "${words[1]}" completion --words 2>/dev/null)
     [[ "$PREFIX" == --*=* ]] && compset -P '*='
     (( $#names )) && compadd -l -d shown -- "${names[@]}"
     (( $#attached )) && compadd -l -S '' -d attached_shown -- "${attached[@]}"
@@ -105,8 +114,8 @@ compdef _capture capture
 FISH = """\
 # completion of capture for fish: capture completion fish > ~/.config/fish/completions/capture.fish
 function __capture_complete
-    set -l words (commandline -opc) (commandline -ct)
-    set -l current (commandline -ct)
+    set -l current (string replace -r '^["\\']' '' -- (commandline -ct))  # of an open quote
+    set -l words (commandline -opc) "$current"
     set -l before ""
     if string match -qr '^--[^=]+=' -- $current
         set before (string replace -r '=.*' '=' -- $current)
@@ -184,7 +193,7 @@ def candidates(words: list[str]) -> list[str]:
         return _beginning_with(current, line.values(before[-1], current))
     if current.startswith("-"):
         return _beginning_with(current, line.options())
-    return _beginning_with(current, line.arguments())
+    return _beginning_with(current, line.arguments(current))
 
 
 def _joined(words: list[str]) -> list[str]:
@@ -257,14 +266,14 @@ class _Line:
         value = next((value for names, value, _ in self._options if name in names), "")
         return self._of_kind(value, current)
 
-    def arguments(self) -> list[str]:
+    def arguments(self, current: str = "") -> list[str]:
         """Return what may stand where no option does."""
         kinds = arguments_of(self.usage, self.command)
         if not kinds:
             return []
         place = min(len(self.positional), len(kinds) - 1)
         is_last_of_one = len(self.positional) >= len(kinds) and not kinds[-1].endswith("...")
-        return [] if is_last_of_one else self._of_kind(kinds[place].removesuffix("..."))
+        return [] if is_last_of_one else self._of_kind(kinds[place].removesuffix("..."), current)
 
     def _of_kind(self, kind: str, current: str = "") -> list[str]:
         if kind == "WHAT":  # a file or a run
@@ -281,6 +290,10 @@ class _Line:
             return _within(self._runs)
         if kind == "TAG":
             return _within(self._tags)
+        if kind in ("COL", "COLS", "PATTERN"):
+            return _behind_comma(current, _within(self._columns))
+        if kind == "EXPR":
+            return _within(lambda: self._conditions(current)) if current else []
         if kind == "NAME" and self.command == "export":  # runs, and the folder to be written
             return [*_within(self._runs), FILES]
         if kind == "NAME":
@@ -314,6 +327,27 @@ class _Line:
         with self._store() as store:
             return list(map(_plain, tag_counts(store.find(None, 1000))))
 
+    def _columns(self) -> list[str]:
+        """Return the columns of the newest runs, as a table heads them, and then their full paths."""
+        from capture.cli import _run_table as table
+
+        with self._store() as store:
+            columns = table.all_columns([table.Row(run) for run in store.find(None, MOST_RUNS)])
+        short = [title for title in table.titles(columns) if title not in columns]
+        return [_plain(each) for each in (*short, *columns)]
+
+    def _conditions(self, current: str) -> list[str]:
+        """Return what an expression may go on with: a path in place of its last word; a state, or an experiment."""
+        from capture.query.asking import known_paths
+        from capture.records import STATES
+
+        head = current.rstrip(_IN_A_PATH)
+        with self._store() as store:
+            runs = list(store.find(None, MOST_RUNS))
+        words = [*(each.lower() for each in (*STATES, "DIED")), *dict.fromkeys(run.name for run in runs if run.name)]
+        paths = [path for path in known_paths(runs) if not path.startswith("meta.")]
+        return [_plain(f"{head}{each}") for each in dict.fromkeys((*words, *PATHS, *paths))]
+
     def _files(self, kinds: list[str] | None = None) -> list[str]:
         from capture.query.fetching import KINDS, files_of
 
@@ -322,6 +356,12 @@ class _Line:
         with self._store() as store:
             chosen = kinds or [kind for kind in KINDS if f"--{kind}" in self.given] or KINDS
             return [f"{_plain(each.name)}\t{each.kind}" for each in files_of(store.get(self.positional[0]), chosen)]
+
+
+def _behind_comma(current: str, names: list[str]) -> list[str]:
+    """Return names behind those that stand before the last comma."""
+    head = current[: current.rfind(",") + 1]
+    return [f"{head}{name}" for name in names]
 
 
 def _uids() -> list[str]:

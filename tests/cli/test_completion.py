@@ -79,6 +79,18 @@ def test_runs_tags_and_files_of_the_chosen_store_are_offered(place):
     assert names("note", "1", "text", "") == []
 
 
+def test_columns_and_paths_of_the_newest_runs_are_offered(place):
+    """Short names where they are clear, also behind a comma; in a condition full paths, states, experiments."""
+    assert "lr" in names("ls", "--cols=") and names("ls", "--cols=config.l") == ["config.lr"]
+    assert names("ls", "--sort", "los") == ["loss"] == names("best", "--by=los")
+    assert names("ls", "--cols", "lr,los") == ["lr,loss"] and names("ls", "--group-by=config.l") == ["config.lr"]
+    assert names("ls", "config.l") == ["config.lr"] == names("best", "config.l")
+    assert names("ls", "config.lr < 1 and metrics.loss.l") == ["config.lr < 1 and metrics.loss.last"]
+    assert names("ls", "fai") == ["failed"] and names("ls", "dig") == ["digits"]
+    assert names("rm", "--where", "not sta") == ["not status", "not start_time"]
+    assert names("ls", "") == [] == names("ls", "--store=elsewhere", "--cols=")
+
+
 def test_a_key_that_is_pressed_delivers_nothing(place, state_dir):
     """It would be broken off as soon as the shell has its answer."""
     journal = leave_journal(state_dir, f"file://{place}/runs")
@@ -137,6 +149,9 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     ("capture tag 1 --remove = tw", ["two\\ words"]),
     ("capture tag 1 -r b", ["base"]),
     ("capture report -o a", ["a\\ name.txt"]),
+    ("capture ls --cols = config.l", ["config.lr"]),
+    ("capture ls '\"config.lr < 1 and config.l'", ["config.lr < 1 and config.lr"]),
+    ("capture tag 1 -r '\"tw'", ["two words"]),
 ])  # fmt: skip
 def test_bash_completes(place, words, expected):
     """As readline would call it; at = it breaks words."""
@@ -152,6 +167,22 @@ def test_what_a_record_holds_is_quoted_for_bash(place):
     script = BASH.format(words="capture tag 1 -r --x")
     done = subprocess.run([shell("bash"), "--norc", "-c", script], capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines() == ["--x\\$\\(touch\\ ran\\)="], done.stderr
+    script = BASH.format(words="capture tag 1 -r '\"--x'")
+    done = subprocess.run([shell("bash"), "--norc", "-c", script], capture_output=True, text=True, timeout=120)
+    assert not done.stdout.strip(), "between double quotes it would be run"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no terminal of this kind")
+def test_bash_completes_between_quotes(place):
+    """Keys are pressed at a terminal: readline keeps the quote that is open, and closes it."""
+    terminal = Terminal(shell("bash"), "--norc", "--noprofile", "-i")
+    try:
+        terminal.type("bind 'set bell-style none'; source <(capture completion bash); echo LO''ADED\n", "LOADED")
+        shown = terminal.type('capture ls --csv --cols config.nu\t "config.lr < 1 and config.numb\t; echo D\'\'ONE1\n', "DONE1")
+        assert "label,config.number\r\n2,2\r\n" in shown, shown
+    finally:
+        terminal.type("exit\n", "exit")
+        terminal.close()
 
 
 @pytest.mark.server
@@ -162,6 +193,8 @@ def test_what_a_record_holds_is_quoted_for_bash(place):
     ("capture get 1 --to=da", ["--to=data/"]),
     ("capture tag 1 --remove=", ["--remove=base", "--remove=two words"]),
     ("capture get 1 m", ["model.bin\tartifacts"]),
+    ("capture best --by=config.l", ["--by=config.lr"]),
+    ('capture ls "config.lr < 1 and config.l', ["config.lr < 1 and config.lr"]),
 ])  # fmt: skip
 def test_fish_completes(place, line, expected):
     """Asked as fish asks itself."""
@@ -209,6 +242,8 @@ def test_zsh_completes(place):
         terminal.type("\x15print CLE''ARED\n", "CLEARED")
         assert "Compute every digest" in terminal.type("capture veri\t--help; print D''ONE1\n", "DONE1")
         assert "1    base\r\n" in terminal.type("capture tag 1 --remove=tw\t; print D''ONE2\n", "DONE2")
+        conditions = 'capture ls --csv --cols=config.nu\t "config.lr < 1 and config.numb\t; print D\'\'ONE5\n'
+        assert "label,config.number\r\n2,2\r\n" in terminal.type(conditions, "DONE5")
         assert "5 files" in terminal.type("capture verify --store=ru\t 1; print D''ONE3\n", "DONE3")
         main(["rm", "2"])
         assert "run 1: 5 files" in terminal.type("capture verify \t; print D''ONE4\n", "DONE4")
