@@ -23,6 +23,7 @@ from capture.cli._run_table import Row
 from capture.filters import MISSING
 from capture.query._config_differences import CHOSEN
 from capture.query.columns import flat
+from capture.query.remotes import remote_of
 from capture.wording import EXACT, format_duration, format_exact, format_size, format_time, format_value, visible
 
 TYPE_CHECKING = False
@@ -127,7 +128,7 @@ def _head(run: StoredRun) -> None:
         ("folder", format_value(_fact(run, "process", "cwd") or run.experiment.get("base_dir"))),
         ("git", _git(run)),
         ("tags", ", ".join(visible(str(tag)) for tag in run.tags)),
-        ("notes", visible(run.notes or "")),
+        ("notes", _paragraphs(run.notes)),
         ("result", format_value(run.result, EXACT) if run.result is not None else ""),
         ("store", visible(str(run.store.url))),
     ]
@@ -136,8 +137,15 @@ def _head(run: StoredRun) -> None:
         hint(visible(problem, lines=True))
 
 
+def _paragraphs(notes: Any) -> str:
+    """Return notes in lines as they were written, and nothing else in them that moves a cursor."""
+    text = str(notes or "").replace("\r\n", "\n").strip("\n").expandtabs(4)
+    return visible(text, lines=True)
+
+
 def _print_facts(facts: Sequence[tuple[str, str]]) -> None:
-    rows = [[name, text] for name, text in facts if text not in ("", "-")]
+    told = [(name, text) for name, text in facts if text not in ("", "-")]
+    rows = [[name if place == 0 else "", line] for name, text in told for place, line in enumerate(text.split("\n"))]
     if rows:
         print_table(["", ""], rows, style=lambda row, column: "dim" if column == 0 else None)
 
@@ -196,7 +204,8 @@ def _git(run: StoredRun) -> str:
     commit = f"commit {git['commit']}" if git.get("commit") else "no commit yet"
     branch = f", branch {git['branch']}" if git.get("branch") else ""
     dirty = ", with uncommitted changes" if git.get("dirty") else ""
-    url = f", {git['url']}" if git.get("url") else ""
+    remote = remote_of(run, git.get("url"))
+    url = f", {remote}" if remote else ""
     return visible(f"{commit}{branch}{dirty}{url}")
 
 

@@ -7,6 +7,7 @@ from capture.pages.comparison import curves_of
 from capture.pages.html import Cell, element, folded, image, table, together
 from capture.pages.values import LONGEST, as_text, as_words, at, cut
 from capture.query._images import image_type
+from capture.query.remotes import remote_of
 from capture.wording import EXACT, NOTHING, counted, format_duration, format_size, format_value, printed
 
 TYPE_CHECKING = False
@@ -344,7 +345,10 @@ def _info(run: RunRecord, budget: Budget, within: str) -> Html | None:
 def _git(run: RunRecord) -> Html | None:
     late, repositories = run.facts.get("git"), run.experiment.get("repositories")
     more = {as_words(each.get("commit"), 80): each for each in _dicts(late)}
-    parts = [_repository(each, more.get(as_words(each.get("commit"), 80)) or {}) for each in _dicts(repositories)[:20]]
+    parts = [
+        _repository(each, more.get(as_words(each.get("commit"), 80)) or {}, remote_of(run, each.get("url")))
+        for each in _dicts(repositories)[:20]
+    ]
     return together(parts) if any(parts) else None
 
 
@@ -353,11 +357,11 @@ def _dicts(listed: Any) -> list[dict[str, Any]]:
     return [each for each in listed if isinstance(each, dict)] if isinstance(listed, (list, tuple)) else []
 
 
-def _repository(told: dict[str, Any], late: dict[str, Any]) -> Html | None:
+def _repository(told: dict[str, Any], late: dict[str, Any], remote: str) -> Html | None:
     dirty, untracked = told.get("dirty"), late.get("untracked")
     return _pairs(
         [
-            ("Repository", _plain(told.get("url") or late.get("root"))),
+            ("Repository", _plain(remote or late.get("root"))),
             ("Commit", element("code", as_words(told["commit"], 80)) if told.get("commit") else None),
             ("Branch", _plain(late.get("branch"))),
             ("Uncommitted changes", {True: "yes", False: "none"}.get(dirty) if isinstance(dirty, bool) else None),

@@ -18,6 +18,7 @@ from capture.query._compared import (
 )
 from capture.query._difference import Difference
 from capture.query._grounds import weight_of
+from capture.query.remotes import remote_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -441,6 +442,8 @@ def _main_repository(run: RunRecord) -> dict[str, Any]:
 def _repository(run: RunRecord, fact: dict[str, Any]) -> dict[str, Any]:
     main = _git(run)
     state = {key: value for key in ("commit", "branch", "dirty", "url") if (value := main.get(key)) is not None}
+    if "url" in state and not remote_of(run, state["url"]):
+        del state["url"]
     patch = fact.get("patch")
     if isinstance(patch, dict) and isinstance(patch.get("digest"), str):
         state["patch"] = patch["digest"]

@@ -13,7 +13,8 @@ import pytest
 from capture import Experiment, events, open_store
 from capture.cli import main
 from capture.observers import FileStorageObserver
-from capture.testing import tell
+from capture.testing import Story, tell
+from capture.testing.contract import uid
 from tests.cli.looking import ROOT, failed, on_a_terminal, plain, story
 from tests.cli.test_console import on_unix
 
@@ -70,7 +71,7 @@ def test_a_page_tells_all_of_a_run(one_run, show):
     page = show("1")
     lines = page.splitlines()
     assert lines[0] == "1  digits  FAILED"
-    for text in ("ValueError: no good", "ann@node7", "train.py with lr=0.5", "good, late", "look at\\nthis", "/project"):
+    for text in ("ValueError: no good", "ann@node7", "train.py with lr=0.5", "good, late", "look at\n", "/project"):
         assert text in page
     assert "*  lr" in page and "command line" in page and "   layers  [64, 32]  config scope defaults" in page
     assert next(line for line in lines if line.startswith("loss")).split()[1:] == ["1", "1", "3", "2", "3", "█", "▁"]
@@ -79,6 +80,32 @@ def test_a_page_tells_all_of_a_run(one_run, show):
     assert "cpython 3.11.7" in page and "A CPU" in page
     assert "line 24" in page and "line 15" in page and "line 14" not in page and "25 lines" in page
     assert "Traceback" in page
+
+
+def test_notes_are_printed_as_they_were_written(tmp_path, show, monkeypatch):
+    """Paragraphs stay paragraphs; what would move the cursor is spelt out."""
+    told = story(tmp_path, 1, {}).add(events.Annotated(tags=None, notes="the one\r\n\n\tmore \x1b[2J\u202e\n"))
+    tell(FileStorageObserver(tmp_path / "runs"), told.complete())
+    monkeypatch.chdir(tmp_path)
+    lines = [line.rstrip() for line in show("1").splitlines()]
+    first = next(place for place, line in enumerate(lines) if line.startswith("notes"))
+    assert lines[first].endswith("  the one") and lines[first + 1] == ""
+    assert lines[first + 2].strip() == "more \\x1b[2J\\u202e"
+
+
+def test_a_repository_without_a_remote_has_no_url(tmp_path, show, monkeypatch):
+    """Sacred's layout wants one, and so a folder of somebody's machine stands there."""
+    described = {"name": "digits", "base_dir": "/project/src", "sources": [], "dependencies": []}
+    remotes = {"git://project": False, "git://project.org/digits": True, "https://example.org/d": True}
+    for number, url in enumerate(remotes, 1):
+        repositories = [{"url": url, "commit": "c" * 40, "dirty": True}]
+        told = Story(tmp_path / str(number), uid(f"{number:02x}"))
+        told.start(config={}, ex_info={**described, "repositories": repositories})
+        tell(FileStorageObserver(tmp_path / "runs"), told.complete())
+    monkeypatch.chdir(tmp_path)
+    for number, (url, is_remote) in enumerate(remotes.items(), 1):
+        page = show(str(number))
+        assert "with uncommitted changes" in page and (url in page) is is_remote
 
 
 def test_times_name_their_zone(one_run, show, monkeypatch):

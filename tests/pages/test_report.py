@@ -173,6 +173,16 @@ def test_what_a_state_rests_on_is_said(answer, words):
     assert ("RUNNING recorded as" not in several) and ("DIED recorded as RUNNING" in several) == (answer is False)
 
 
+def test_a_repository_without_a_remote_is_named_by_its_folder():
+    """``git://work/p`` is no address, although Sacred's layout has it; of git's own facts the folder is known."""
+    run = record(facts={"git": [{"commit": "c" * 40, "root": "/work/p"}]})
+    run.experiment["repositories"] = [{"url": "git://work/p", "commit": "c" * 40, "dirty": False}]
+    page = report([run])
+    assert "git://" not in page and "/work/p" in page
+    run.experiment["repositories"][0]["url"] = "git://example.org/p"
+    assert "git://example.org/p" in report([run])
+
+
 def test_a_long_configuration_is_folded_but_for_what_was_set():
     """Two hundred entries between the curves and the output would hide both."""
     run = record(config={f"k{place:03}": place for place in range(200)})

@@ -381,6 +381,18 @@ def test_another_commit_is_explained_by_sources_that_are_the_same():
     assert causes(one, other)["git.commit"].weight == GROUNDS["git, unexplained"][0]
 
 
+def test_a_repository_without_a_remote_in_another_folder_is_no_other_repository():
+    """What stands for its URL is the folder on somebody's machine."""
+    one, other = pair()
+    for run, folder in ((one, "work/a"), (other, "home/b")):
+        run.experiment["base_dir"] = f"/{folder}"
+        run.experiment["repositories"] = [{"url": f"git://{folder}", "commit": "a" * 40, "dirty": False}]
+    assert "git.url" not in causes(one, other)
+    one.experiment["repositories"][0]["url"] = "git://one.org/r"
+    other.experiment["repositories"][0]["url"] = "git://two.org/r"
+    assert "git.url" in causes(one, other)
+
+
 def test_kept_untracked_files_are_compared():
     """They are in no commit, so nothing else would tell."""
     one, other = pair()
