@@ -168,12 +168,22 @@ class RemoteFolderCurator(Curator):
         if not candidates:
             return
         try:
-            for documents in self._documents(self._folders()).values():
-                candidates -= self._shared_files(documents)
+            candidates -= self._used()
         except RecordError as error:
             log().warning("No shared file was deleted, since a run that may use them cannot be read: %s", error)
             return
         self._files.delete(sorted(candidates))
+
+    def _used(self) -> set[str]:
+        """Return the shared files that runs use, also those which go into the bin or come back at this moment."""
+        # A run that comes back between two looks is in neither place: so what is in sight is looked at once more.
+        left = {name for binned in (False, True, False) for name in self._reader.names(binned)}
+        used: set[str] = set()
+        for place in ("", f"{BIN}/", ""):
+            found = self._documents(place + name for name in left)
+            used.update(*map(self._shared_files, found.values()))
+            left = {name for name in left if found[place + name].get("capture") is None}  # moved, or Sacred's
+        return used
 
     def _folders(self) -> list[str]:
         """Return the folders of all runs, those in the bin too."""

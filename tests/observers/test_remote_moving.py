@@ -119,3 +119,42 @@ def test_what_a_dead_process_claimed_is_free(url, host, age_s, is_free):
         with pytest.raises(ObserverError, match=r"by somebody else at this moment\n.*delete \S*lab/runs/_capture/moving/1"):
             curator.restore("1")
     assert _remote_curator._is_left(b"half of it") is False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["memory", *each_kind("s3")])
+@pytest.mark.parametrize("second", ["bin", "restore"])
+def test_files_of_a_run_that_moves_while_another_is_purged_are_seen_to_be_used(
+    kind, second, tmp_path, monkeypatch, request
+):
+    """A purge looks which runs use a file: one that is in the bin at one moment and in sight at the next does, too."""
+    place, at, had_step = request.getfixturevalue(kind if kind == "memory" else f"{kind}_url"), 0, True
+    while had_step:
+        at += 1
+        url = fill(f"{place.rstrip('/')}/{at}", tmp_path / str(at), "01", "02")
+        open_curator(url).bin("1")
+        if second == "restore":
+            open_curator(url).bin("2")
+        counted: list[int] = []
+        with monkeypatch.context() as patch:
+            for name in ("list", "read_many", "_copy"):
+                plain = getattr(Files, name)
+
+                def step(self, *arguments, plain=plain, counted=counted, url=url, **options):
+                    counted.append(1)
+                    if len(counted) == at:
+                        try:
+                            getattr(open_curator(url), second)("2")
+                        except (ObserverError, RunNotFoundError):
+                            pass
+                    return plain(self, *arguments, **options)
+
+                patch.setattr(Files, name, step)
+            open_curator(url).purge("1")
+        had_step = len(counted) >= at
+        with open_store(url) as store:
+            if store.curator.binned():
+                store.curator.restore("2")
+        with open_store(url) as store:
+            assert verify(store.get("2")).whole, f"at step {at}"
+    assert at > 4, "the steps were not seen"
