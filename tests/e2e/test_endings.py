@@ -17,6 +17,7 @@ from capture.observers.file import FileStoreReader
 from capture.registry import open_curator
 
 LOOP = """
+import time
 @ex.automain
 def main(_run):
     for i in range(600):
