@@ -22,7 +22,7 @@ import json
 import os
 import re
 
-from capture.codec import encode
+from capture.codec import StoredEnum, encode
 from capture.complaints import logger
 from capture.errors import ObserverError
 from capture.observers import _names
@@ -637,7 +637,8 @@ def _flat(config: Any, path: str = "") -> list[tuple[str, Any]]:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return str(value) if value is None or isinstance(value, (bool, int, float)) else _json(value)
+    is_text = isinstance(value, StoredEnum) or hasattr(value, "__fspath__")
+    return str(value) if value is None or is_text or isinstance(value, (bool, int, float)) else _json(value)
 
 
 def _json(value: Any) -> str:

@@ -376,8 +376,10 @@ def _flat(value: Any) -> str:
     if isinstance(value, (bool, int, float)):
         return repr(value)
     from capture import plainjson
-    from capture.codec import encode
+    from capture.codec import StoredEnum, encode
 
+    if isinstance(value, StoredEnum) or hasattr(value, "__fspath__"):
+        return str(value)
     return plainjson.dumps(encode(value), ensure_ascii=False, allow_nan=False)
 
 

@@ -395,11 +395,12 @@ def _value(value: Any) -> Any:
     """Return a value as a property's: text, a number or a truth value."""
     if isinstance(value, (bool, int)) or (isinstance(value, float) and value - value == 0):
         return value
-    if isinstance(value, str):
-        text = value
+    from capture.codec import StoredEnum, encode
+
+    if isinstance(value, (str, StoredEnum)) or hasattr(value, "__fspath__"):
+        text = str(value)
     else:
         from capture import plainjson
-        from capture.codec import encode
 
         text = plainjson.dumps(encode(value), ensure_ascii=False, allow_nan=False)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text):,} characters)"

@@ -114,3 +114,15 @@ def test_frames_have_the_names(store):
     assert all(type(each) is str for each in frame["config.optimizer"])
     assert sorted(runs.group_by("optimizer").to_pandas().index) == ["ADAM", "SGD"]
     assert [group.values["config.optimizer"].value for group in runs.group_by("optimizer")] == ["sgd", "adam"]
+
+
+def test_exports_for_others_have_the_words_that_tables_have(store, capsys):
+    """A spreadsheet knows nothing of how a record stores them; the configuration beside it is exact."""
+    said(capsys, "export", "1", "2", "out")
+    with open("out/index.csv", encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["config.optimizer"], row["config.data"]) for row in rows] == [("SGD", "/data/1.pt"), ("ADAM", "/data/2.pt")]
+    said(capsys, "export", "--ro-crate", "1", "crate")
+    crate = json.loads((store.parent / "crate" / "ro-crate-metadata.json").read_text(encoding="utf-8"))
+    values = {each.get("name"): each.get("value") for each in crate["@graph"]}
+    assert (values["optimizer"], values["data"]) == ("SGD", "/data/1.pt")

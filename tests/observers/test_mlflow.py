@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import json
 import os
@@ -11,7 +12,7 @@ import threading
 import urllib.parse
 import urllib.request
 import uuid
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -106,6 +107,14 @@ def story_of(folder, uid="01997a1c-0001-7000-8000-000000000001"):
 
 
 # ------------------------------------------------------------------------------------------------- what MLflow shows
+
+
+def test_a_parameter_reads_as_its_value_does(mlflow, tmp_path):
+    """Runs are searched by parameters there: nobody looks for the JSON that a path is stored as."""
+    mode = enum.Enum("Mode", {"FAST": "fast"})
+    config = {"mode": mode.FAST, "data": PurePosixPath("/data/a.csv")}
+    tell(mlflow.observer(), Story(tmp_path, uuid.uuid4().hex).start(config=config).complete())
+    assert mlflow.run().params == {"mode": "FAST", "data": "/data/a.csv"}
 
 
 def test_a_run_is_there_with_all_it_has(mlflow, tmp_path):
