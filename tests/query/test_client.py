@@ -450,6 +450,15 @@ def test_one_metric_of_all_runs_is_a_frame(store):
     assert list(frame.columns) == ["6", "5", "4"] and frame.shape == (10, 3)
 
 
+def test_a_label_is_found_as_a_number_and_as_text(any_url, tmp_path):
+    """Stores have one or the other, and who asks need not know which."""
+    fill(any_url, tmp_path)
+    with open_store(any_url) as store:
+        for condition in ("label == 1", "label == '1'", "label in [1]", "label in ['1']", {"label": 1}, {"label": "1"}):
+            assert [str(run.label) for run in store.runs(condition)] == ["1"], condition
+        assert len(store.runs("label != 1")) == len(store.runs("label != '1'")) == len(store.runs()) - 1
+
+
 def test_a_metric_that_a_run_has_not_is_told_with_those_it_has(store):
     """As with every other look-up by name; it is a mapping as before."""
     run = store.get(1)
