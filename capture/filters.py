@@ -607,6 +607,8 @@ def _is_same_member(value: StoredEnum, wanted: Any, when: _Reading) -> bool:
 
 
 def _ordered(sign: str, value: Any, wanted: Any, when: _Reading) -> bool:
+    if type(value) in _SCALARS:  # most are
+        return bool(_ORDERS[sign](value, wanted))
     if isinstance(value, StoredEnum):
         wants_name = isinstance(wanted, str) and not isinstance(value.value, str)
         value = value.name if wants_name else value.value
