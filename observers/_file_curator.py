@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from capture.codec import decode
 from capture.errors import ObserverError, RecordError
 from capture.hooks import Curator, check_tags
 from capture.observers import _atomic, _labels, _names
@@ -11,6 +12,7 @@ from capture.observers._file_reader import FileStoreReader
 from capture.observers._run_folder import EXTENSION, RunFolder, read_document
 from capture.observers._store import PRIVATE, RESOURCES, SOURCES, find_uid, make_store
 from capture.observers._writing import log
+from capture.records import RunRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,13 +77,26 @@ class FileStoreCurator(Curator):
         """
         folder = self.reader.folder(run)
         name = os.path.basename(folder)
-        if self.reader.is_alive(self.reader.get(run)):
+        if self._is_alive(run, folder):
             raise ObserverError(f"run {run} of {self.basedir} is still going on: stop it first")
         shared = make_store(self.basedir)
         _atomic.ensure_folder(self._bin, shared)
         if _labels.is_number(name):
             _labels.keep_number(self.basedir, self.private, shared, int(name))
         self._move(folder, os.path.join(self._bin, name))
+
+    def _is_alive(self, run: Any, folder: str) -> bool:
+        """Say whether a run is known to be written; of one whose record is damaged, by what is left of that."""
+        try:
+            return bool(self.reader.is_alive(self.reader.get(run)))
+        except RecordError:
+            try:
+                left = read_document(os.path.join(folder, EXTENSION))
+            except (FileNotFoundError, RecordError):
+                return False  # nobody knows; who writes it would have written a whole record
+            record = RunRecord(label=run)
+            record.writers = decode(left.get("writers") or {}) if isinstance(left, dict) else {}
+            return bool(self.reader.is_alive(record))
 
     def restore(self, run: Any) -> None:
         """Bring a binned run back under its label."""

@@ -88,6 +88,23 @@ class FileStoreReader(StoreReader):
 
         return findings(self.basedir, self._private)
 
+    def left_of(self, label: Any) -> tuple[list[str], list[str]]:
+        """Return which documents of a run can be read, and which cannot or are missing."""
+        folder = os.path.join(self.basedir, _labels.folder_of(label))
+        whole, damaged = [], []
+        for file in FILES.values():
+            try:
+                is_whole = isinstance(read_document(os.path.join(folder, file)), dict)
+            except FileNotFoundError:
+                is_whole = False
+                if file not in ("run.json", "config.json"):  # which not every run has
+                    continue
+            except RecordError:
+                is_whole = False
+            (whole if is_whole else damaged).append(file)
+        whole += [file for file in ("cout.txt", LINES) if os.path.isfile(os.path.join(folder, file))]
+        return whole, damaged
+
     # What there is.
 
     def all_labels(self, binned: bool = False) -> list[str]:

@@ -84,13 +84,20 @@ class RemoteFolderCurator(Curator):
         """
         label = self._reader.resolve(run)
         name = _labels.folder_of(label)
-        if self._reader.is_alive(self._reader.read(label)):
+        if self._is_alive(label):
             raise ObserverError(f"run {run} of {self._store.name} is still going on: stop it first")
         self._store.make()
         with self._claimed(name):
             self._reader.resolve(label)  # it may have gone just before
             self._store.keep_name(name)
             self._move(name, f"{BIN}/{name}")
+
+    def _is_alive(self, label: str) -> bool:
+        """Say whether a run is known to be written, which cannot be told of one whose record is damaged."""
+        try:
+            return bool(self._reader.is_alive(self._reader.read(label)))
+        except RecordError:
+            return False
 
     def restore(self, run: Any) -> None:
         """Bring a binned run back under its label."""

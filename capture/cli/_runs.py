@@ -50,11 +50,11 @@ def where_of(arguments: dict[str, Any]) -> Filter | None:
     return found
 
 
-def chosen_runs(store: Store, arguments: dict[str, Any]) -> list[StoredRun]:
-    """Return the runs that ``RUN...`` names and those for which ``--where`` holds."""
+def chosen_runs(store: Store, arguments: dict[str, Any], damaged: bool = False) -> list[StoredRun]:
+    """Return the runs that ``RUN...`` names and those for which ``--where`` holds; see `keeping.chosen`."""
     from capture.query.keeping import chosen
 
-    return chosen(store, arguments.get("RUN") or (), where_of(arguments))
+    return chosen(store, arguments.get("RUN") or (), where_of(arguments), damaged)
 
 
 def readable(runs: Sequence[StoredRun]) -> list[StoredRun]:

@@ -15,7 +15,7 @@ from capture.cli._console import (
     say,
     screen_size,
 )
-from capture.errors import CommandLineError
+from capture.errors import CommandLineError, RecordError
 from capture.filters import MISSING
 from capture.query.columns import order
 from capture.query.grouping import Spread, group, is_number, is_seed, spread
@@ -160,7 +160,13 @@ def _binned(store: Store, where: Filter | None) -> Iterator[StoredRun]:
         listed = ", ".join(visible(str(label)) for label in labels)
         raise CommandLineError(f"this store does not show runs that are in the bin; there are: {listed}")
     for label in labels:
-        run = StoredRun(read(label, binned=True), store)
+        try:
+            run = StoredRun(read(label, binned=True), store)
+        except RecordError as error:
+            if not hasattr(store.reader, "leave_out"):
+                raise
+            store.reader.leave_out(label, error)
+            continue
         if where is None or where.matches(run):
             yield run
 

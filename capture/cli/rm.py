@@ -21,8 +21,8 @@ Usage:
   capture rm [--store=URL] [--yes] [--force] RUN...
   capture rm [--store=URL] [--yes] [--force] --where=EXPR
 
-A run that is still going on is refused. capture ls --bin shows what is in the bin, capture restore brings it back,
-capture purge deletes it.
+A run that is still going on is refused. One whose record cannot be read may be named, too. capture ls --bin shows what
+is in the bin, capture restore brings it back, capture purge deletes it.
 
 Options:
   --where=EXPR  The runs for which a condition holds: "config.lr < 0.1", "status == 'FAILED'".
@@ -34,10 +34,10 @@ Options:
 
 def run(arguments: dict[str, Any]) -> int:
     """Bin runs; 1 if one of them is not binned, or none is meant."""
-    from capture.query.keeping import check_over
+    from capture.query.keeping import UNREADABLE, check_over
 
     with chosen_store(arguments) as store:
-        runs = chosen_runs(store, arguments)
+        runs = chosen_runs(store, arguments, damaged=True)
         if not runs:
             print("no run is meant", file=sys.stderr)
             return 1
@@ -53,4 +53,9 @@ def run(arguments: dict[str, Any]) -> int:
                     f"{counted(len(runs), 'run')} would go into the bin: {list_of(runs)}."
                     " With --yes they do, without asking."
                 )
-        return 1 if done_to(runs, lambda each: each.bin(), "is in the bin") else 0
+        whole = [each for each in runs if each.status != UNREADABLE]
+        damaged = [each for each in runs if each.status == UNREADABLE]
+        failed = done_to(whole, lambda each: each.bin(), "is in the bin")
+        left = "is in the bin, with all that is left of it: its record cannot be read"
+        failed += done_to(damaged, lambda each: each.bin(), left)
+        return 1 if failed else 0

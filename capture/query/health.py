@@ -494,10 +494,22 @@ def _records(reader: Reader, labels: list[Any]) -> Iterator[Finding]:
         there = set(map(str, reader.labels()))
         unreadable = [each for each in unreadable if str(each[0]) in there]
     for label, problem in unreadable[:_SHOWN]:
-        remedy = "look at what is left of it; capture sync delivers what a journal still holds"
-        yield _of_store("problem", f"run {label} cannot be read: {problem}", remedy)
+        left, remedy = _left_of(reader, label)
+        yield _of_store("problem", f"run {label} cannot be read: {problem}{left}", remedy)
     if len(unreadable) > _SHOWN:
         yield _of_store("problem", f"{len(unreadable) - _SHOWN} more runs cannot be read")
+
+
+def _left_of(reader: Any, label: Any) -> tuple[str, str]:
+    """Say what is left of a run that cannot be read, as a further line, and what to do."""
+    away = f"capture rm {label} puts it into the bin as it is, and deletes nothing"
+    if not hasattr(reader, "left_of"):
+        return "", f"bring its record back from a backup; {away}"
+    whole, damaged = reader.left_of(label)
+    left = f"\nwhole: {', '.join(whole) or 'nothing'}; damaged or missing: {', '.join(damaged) or 'nothing'}"
+    if not damaged:
+        return left, away
+    return left, f"bring {' and '.join(damaged)} back from a backup, and all of the run is there again; else {away}"
 
 
 @contextmanager

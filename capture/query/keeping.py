@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 
-from capture.errors import CaptureError, RunNotFoundError
+from capture.errors import CaptureError, RecordError, RunNotFoundError
 from capture.query.signs import last_sign
 from capture.records import FILES
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from capture.records import RunRecord
 
 PATIENCE_S = 10.0  #: how long one waits for another who tags runs of the same store
+UNREADABLE = "UNREADABLE"  #: the state of what stands for a run whose record cannot be read
 SILENT_S = 600.0  #: a run of elsewhere that gave no sign for so long is taken to have ended
 
 
@@ -46,15 +47,19 @@ class RunAliveError(CaptureError, RuntimeError):
 # ----------------------------------------------------------------------------------------------------- which runs
 
 
-def chosen(store: Store, names: Iterable[Any], where: Filter | None = None) -> list[StoredRun]:
+def chosen(
+    store: Store, names: Iterable[Any], where: Filter | None = None, damaged: bool = False
+) -> list[StoredRun]:
     """Return the runs that are named, in that order, and those for which a condition holds; each once.
+
+    With `damaged`, one that is named and cannot be read has the state `UNREADABLE`, and nothing else but its label.
 
     Raises
     ------
     RunNotFoundError
         If one of those that are named is not there: then nothing is to be done to the others.
     """
-    found = [store.get(name) for name in names]
+    found = [_even_damaged(store, name) if damaged else store.get(name) for name in names]
     if where is not None:
         found += store.find(where)
     return list({str(run.label): run for run in found}.values())
@@ -86,7 +91,28 @@ def _from_bin(store: Store, label: Any) -> StoredRun:
     from capture.records import RunRecord
 
     reader: Any = store.reader
-    return store.run_of(reader.read(label, binned=True) if hasattr(reader, "read") else RunRecord(label=label))
+    try:
+        return store.run_of(reader.read(label, binned=True) if hasattr(reader, "read") else RunRecord(label=label))
+    except RecordError:  # so that it can be brought back, or deleted
+        return _unreadable(store, label)
+
+
+def _even_damaged(store: Store, name: Any) -> StoredRun:
+    reader: Any = store.reader
+    try:
+        return store.get(name)
+    except RecordError:
+        if not hasattr(reader, "resolve"):
+            raise
+        return _unreadable(store, reader.resolve(name))
+
+
+def _unreadable(store: Store, label: Any) -> StoredRun:
+    from capture.records import RunRecord
+
+    record = RunRecord(label=label)
+    record.status = UNREADABLE
+    return store.run_of(record)
 
 
 # ----------------------------------------------------------------------------------------------------- tags, notes

@@ -148,3 +148,44 @@ def test_a_damaged_entry_of_tinydb_is_counted(tmp_path, capsys):
     (live / "torn.json").write_bytes(b"")
     assert main(["best", f"--store={url}", "--max"]) == 1
     assert "1 run cannot be read, and is left out: torn.json;" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_be_read_can_be_put_away_and_brought_back(damaged, capsys):
+    """Else it is in the way for ever; and nothing of it is lost, for somebody may find its record in a backup."""
+    folder = os.path.join(damaged, "2")
+    before = {name: os.stat(os.path.join(folder, name)).st_size for name in os.listdir(folder)}
+    capsys.readouterr()
+    assert main(["rm", "2"]) == 0
+    assert capsys.readouterr().out == "run 2 is in the bin, with all that is left of it: its record cannot be read\n"
+    assert not os.path.exists(folder)
+    assert main(["doctor"]) == 0
+    assert main(["ls", "--bin"]) == 0
+    assert "1 run cannot be read, and is left out: 2" in capsys.readouterr().err
+    assert main(["purge"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["2", "UNREADABLE"]
+    assert main(["restore", "2"]) == 0
+    assert {name: os.stat(os.path.join(folder, name)).st_size for name in os.listdir(folder)} == before
+    assert main(["rm", "2"]) == 0
+    assert main(["purge", "--yes", "2"]) == 0
+    assert main(["verify", "--all"]) == 0, "what it shared with others is theirs"
+
+
+@pytest.mark.parametrize("is_extension_whole", [True, False])
+def test_one_that_is_still_written_stays(damaged, monkeypatch, capsys, is_extension_whole):
+    """Its writers stand in a document that may be whole."""
+    from capture.observers import _reading
+
+    monkeypatch.setattr(_reading, "is_alive", lambda host: True)
+    if not is_extension_whole:
+        overwritten(os.path.join(damaged, "2", "capture.json"), b"{")
+    assert main(["rm", "2"]) == (1 if is_extension_whole else 0)
+    assert os.path.exists(os.path.join(damaged, "2")) is is_extension_whole
+
+
+def test_doctor_says_what_is_left_of_a_run_and_what_to_do(damaged, capsys):
+    """Who has a backup needs to know of which file."""
+    capsys.readouterr()
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "whole: config.json, " in out and "capture.json" in out and "damaged or missing: run.json" in out
+    assert "bring run.json back from a backup" in out and "capture rm 2 puts it into the bin" in out
