@@ -14,14 +14,14 @@ _MARK = "git:/"  #: before the folder of a repository without a remote, where Sa
 def remote_of(run: RunRecord, url: Any) -> str:
     """Return the URL of a repository that a run records; "" if it only names the folder on the run's machine.
 
-    ``git://work/digits`` may be a server called "work". It is a folder where the run's own facts know it as one.
+    ``git://data/digits`` may be a server called "data". It is a folder where the run's own facts know it as one.
 
     Examples
     --------
     >>> from capture.records import RunRecord
     >>> run = RunRecord()
-    >>> run.experiment = {"base_dir": "/work/digits/src"}
-    >>> remote_of(run, "git://work/digits"), remote_of(run, "git://example.org/digits")
+    >>> run.experiment = {"base_dir": "/data/digits/src"}
+    >>> remote_of(run, "git://data/digits"), remote_of(run, "git://example.org/digits")
     ('', 'git://example.org/digits')
     """
     if not isinstance(url, str):

@@ -174,11 +174,11 @@ def test_what_a_state_rests_on_is_said(answer, words):
 
 
 def test_a_repository_without_a_remote_is_named_by_its_folder():
-    """``git://work/p`` is no address, although Sacred's layout has it; of git's own facts the folder is known."""
-    run = record(facts={"git": [{"commit": "c" * 40, "root": "/work/p"}]})
-    run.experiment["repositories"] = [{"url": "git://work/p", "commit": "c" * 40, "dirty": False}]
+    """``git://data/p`` is no address, although Sacred's layout has it; of git's own facts the folder is known."""
+    run = record(facts={"git": [{"commit": "c" * 40, "root": "/data/p"}]})
+    run.experiment["repositories"] = [{"url": "git://data/p", "commit": "c" * 40, "dirty": False}]
     page = report([run])
-    assert "git://" not in page and "/work/p" in page
+    assert "git://" not in page and "/data/p" in page
     run.experiment["repositories"][0]["url"] = "git://example.org/p"
     assert "git://example.org/p" in report([run])
 
