@@ -52,6 +52,9 @@ GROUPS: dict[str, dict[str, str]] = {
 }
 COMMANDS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 _RAW = ("demo", "trace")  #: what follows is the command line of somebody else
+#: what only looks: whoever reads its output and goes away has seen enough
+_LOOKS = frozenset({"ls", "show", "best", "stores", "observers", "completion"})
+_BROKEN_PIPE = 141  #: what a shell says of a program that died as it wrote for nobody
 _LISTS = ("ls", "completion")  #: what cannot be read is missing there, which is said, and the rest is right
 
 
@@ -85,9 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_raw:
             raise
         return 130
-    except BrokenPipeError:  # `capture ls | head`
+    except BrokenPipeError:  # `capture ls | head`: the same status whether all was written before that, or not
         _leave_output()
-        return 1
+        is_look = not arguments or arguments[0] not in COMMANDS or arguments[0] in _LOOKS
+        return 0 if is_look else _BROKEN_PIPE
     except OSError as error:  # a full disk, a folder that may not be read: no fault of this program
         if is_raw:
             raise

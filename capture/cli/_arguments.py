@@ -75,13 +75,27 @@ def _dashes_back(value: Any) -> Any:
 def chosen_store(arguments: dict[str, Any]) -> Store:
     """Open the store that ``--store`` names, else the default one."""
     from capture.query.client import open_store
+    from capture.settings import SETTINGS
 
+    url = arguments.get("--store")
+    check_url(SETTINGS.STORE if url is None else url)
     try:
-        store = open_store(arguments.get("--store"))
+        store = open_store(url)
     except FileNotFoundError as error:
         raise CommandLineError(f"{error}\nname another with --store=URL or in CAPTURE_STORE.") from error
     watch(store.reader)
     return store
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL that cannot be one of a store; CommandLineError says why."""
+    from capture.errors import ObserverError
+    from capture.registry import observer_class
+
+    try:
+        observer_class(url)
+    except ObserverError as error:
+        raise CommandLineError(str(error)) from error
 
 
 _watched: list[Any] = []  #: the readers that this command has opened

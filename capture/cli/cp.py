@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from capture.cli._arguments import watch
+from capture.cli._arguments import check_url, watch
 from capture.cli._console import say
 from capture.errors import CaptureError, CommandLineError, RunNotFoundError
 from capture.wording import format_size, visible
@@ -48,6 +48,9 @@ def copy(source: str, target: str, runs: list[str], verify: bool) -> int:
     from capture.secrets import redact_url
     from capture.stores import open_store
 
+    for url in (source, target):
+        check_url(url)
+    _refuse_condition(target)
     try:
         origin = open_store(source)
     except FileNotFoundError as error:
@@ -87,6 +90,26 @@ def copy(source: str, target: str, runs: list[str], verify: bool) -> int:
         + (f", {copying.failed} not whole" if copying.failed else "")
     )
     return 1 if copying.failed else 0
+
+
+def _refuse_condition(target: str) -> None:
+    """Refuse a target that is no store yet and reads as a condition: then it is the target that was left out."""
+    import os
+
+    from capture.expressions import ExpressionError, parse
+    from capture.registry import split_url
+
+    if split_url(target)[0] != "file" or os.path.exists(target) or not any(sign in target for sign in "<>= "):
+        return
+    try:
+        parse(target)
+    except ExpressionError:
+        return
+    raise CommandLineError(
+        f"no store is at {target!r}, which reads as a condition: TARGET comes before it"
+        f"\n  to copy these runs:       capture cp SOURCE TARGET {target!r}"
+        f"\n  for a folder of that name:  ./{target}"
+    )
 
 
 class _Copying:

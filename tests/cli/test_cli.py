@@ -178,11 +178,11 @@ def test_a_full_disk_is_said_in_one_line():
 
 
 def test_a_reader_that_goes_away_ends_a_command_silently():
-    """As in `capture ls | head`."""
+    """As in `capture ls | head`; `git` and `grep` say nothing either."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as pipe:
         ended = subprocess.run(
             [sys.executable, "-m", "capture", "--help"], stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=200
         )
-    assert (ended.returncode, ended.stderr) == (1, "")
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -78,6 +78,26 @@ def test_a_source_without_runs_is_no_success(stores, tmp_path, capsys):
     assert "nowhere.db holds no runs" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("condition", ["config.lr<1", "config.lr < 0.1", "'good' in tags", "status == 'COMPLETED'"])
+def test_a_condition_in_place_of_the_target_makes_no_store(condition, stores, tmp_path, monkeypatch, capsys):
+    """Who forgets TARGET would look for the copies in vain, and find a folder of an odd name."""
+    monkeypatch.chdir(tmp_path)
+    before = sorted(os.listdir())
+    assert main(["cp", stores[0], condition]) == 2
+    assert "reads as a condition" in capsys.readouterr().err and sorted(os.listdir()) == before
+    os.mkdir("lr<1")
+    for target in ("lr<1", "./config.lr<1", "lr=0.1", "my runs"):
+        assert main(["cp", stores[0], target]) == 0
+        assert open_store(target).labels() == ["1", "2"]
+
+
+def test_a_scheme_that_nobody_knows_is_a_slip_of_the_command_line(stores, capsys):
+    """The status tells a script that it is wrong itself, as for a store that is not there."""
+    for arguments in (["cp", stores[0], "foo://x"], ["cp", "foo://x", "b"], ["ls", "--store=foo://x"]):
+        assert main(arguments) == 2
+        assert "no store has the URL scheme 'foo'" in capsys.readouterr().err
+
+
 def test_some_runs_can_be_named_or_described(stores, capsys):
     """By label, by part of the uid, or by a condition."""
     source, target = stores
