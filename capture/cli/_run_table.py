@@ -24,6 +24,8 @@ _TITLES = {"start_time": "start", "stop_time": "stop"}
 _WIDEST_CELL = 32
 _NARROWED_CELL = 18
 _SPECIAL = "*?["
+COMPANY = 20  #: other runs of its experiment among which a single one is looked at
+_FEW = 8  #: entries, or metrics, all of which are shown of the only run of an experiment
 _METRICS_ALIKE = 3  #: metrics that are shown though they are the same in all runs, where none differs
 
 
@@ -152,13 +154,20 @@ def settings_that_vary(rows: Sequence[Row]) -> list[str]:
     return ["name", *filter(is_telling, config)]
 
 
-def telling_columns(rows: Sequence[Row]) -> list[str]:
-    """Return the columns that say something about these runs: what is shown if nobody asks for others."""
-    several = len(rows) > 1
+def telling_columns(rows: Sequence[Row], others: Iterable[Row] = ()) -> list[str]:
+    """Return the columns that say something about these runs: what is shown if nobody asks for others.
+
+    Of a single run that is what tells it apart from `others` of its experiment, as if all of them were listed.
+    """
+    among = [*rows, *(_of_one_experiment(rows[0], others) if len(rows) == 1 else ())]
     kept = []
     columns = all_columns(rows)
     metrics = [column for column in columns if column.startswith("metrics.")]
-    changing = {*settings_that_vary(rows), *(varied(metrics, rows) or sorted(metrics)[:_METRICS_ALIKE])}
+    changing = {*settings_that_vary(among), *(varied(metrics, among) or sorted(metrics)[:_METRICS_ALIKE])}
+    if len(among) == 1:
+        changing.update(_of_a_lone_run(rows[0], columns))
+        if len(metrics) > _FEW:
+            changing.difference_update(sorted(metrics)[_METRICS_ALIKE:])
     for column in columns:
         if column == "name":
             is_kept = column in changing
@@ -167,10 +176,32 @@ def telling_columns(rows: Sequence[Row]) -> list[str]:
         elif column in STANDARD:
             is_kept = True
         else:
-            is_kept = column in changing or not several
+            is_kept = column in changing
         if is_kept:
             kept.append(column)
     return kept
+
+
+def _of_one_experiment(row: Row, others: Iterable[Row]) -> list[Row]:
+    """Return those of some runs that are other runs of the experiment of one; no more than tell it apart."""
+    from itertools import islice
+
+    alike = (each for each in others if each["name"] == row["name"] and each["label"] != row["label"])
+    return list(islice(alike, COMPANY))
+
+
+def _of_a_lone_run(row: Row, columns: Sequence[str]) -> list[str]:
+    """Return the entries of its configuration that are shown of the only run of an experiment.
+
+    There is nothing to tell it apart from: of many entries these are the ones that were set for it.
+    """
+    config = [column for column in columns if column.startswith("config.")]
+    if len(config) <= _FEW:
+        return config
+    meta = row["meta"]
+    updates = meta.get("config_updates") if isinstance(meta, dict) else None
+    updated = set(flat(updates, "config")) if isinstance(updates, dict) and updates else set()
+    return [column for column in config if column in updated]
 
 
 def chosen_columns(patterns: Sequence[str], rows: Sequence[Row]) -> list[str]:

@@ -61,7 +61,7 @@ def run(arguments: dict[str, Any]) -> int:
         descending = _direction(path, numbers, arguments)
         ranked = sorted(numbers, key=lambda row: float(row[path]), reverse=descending)[:number]
         cols = arguments["--cols"]
-        chosen = table.chosen_columns(cols, ranked) if cols else _telling(path, ranked)
+        chosen = table.chosen_columns(cols, ranked) if cols else _telling(path, ranked, rows)
         columns = list(dict.fromkeys(["label", path, *chosen]))
         if arguments["--json"]:
             every = columns if cols else list(dict.fromkeys(["label", "uid", path, *table.all_columns(ranked)]))
@@ -98,8 +98,8 @@ def _path(by: str, rows: Sequence[Row]) -> str:
         raise CommandLineError(f"{str(error).splitlines()[0]}\n  {_possible(rows)}") from None
 
 
-def _telling(path: str, rows: Sequence[Row]) -> list[str]:
-    return [column for column in table.telling_columns(rows) if column not in ("label", path)]
+def _telling(path: str, rows: Sequence[Row], others: Sequence[Row]) -> list[str]:
+    return [column for column in table.telling_columns(rows, others) if column not in ("label", path)]
 
 
 def _in_place(path: str, rows: Sequence[Row]) -> str:

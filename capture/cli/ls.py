@@ -74,6 +74,7 @@ def run(arguments: dict[str, Any]) -> int:
         rows = wanted.rows(store)
         if not rows:
             _say_why_nothing(store, wanted)
+        wanted.find_others(rows, store)
         listing = _listing(rows, wanted)
         _print(listing, wanted)
         _say_how_many(listing, store, wanted)
@@ -109,6 +110,7 @@ class Wanted:
         #: how many runs or groups there are, if that is known; whether there are more than are shown
         self.total: int | None = None
         self.has_more = False
+        self.others: list[Row] = []  #: where one run is listed: others of its experiment
 
     @property
     def is_data(self) -> bool:
@@ -130,6 +132,12 @@ class Wanted:
         self.total = len(held)
         return table.sorted_rows(held, self.sort, self.descending, self.number)
 
+    def find_others(self, rows: Sequence[Row], store: Store) -> None:
+        """Look for runs among which a single one can be told apart: it is shown as in a list of all of them."""
+        name = rows[0]["name"] if len(rows) == 1 and not self.cols and not self.is_data and not self.in_bin else None
+        if isinstance(name, str):
+            self.others = [table.Row(each) for each in store.find({"experiment.name": name}, table.COMPANY + 1)]
+
     @property
     def tells_more(self) -> bool:
         """Whether somebody sits there who is to be told that not all of it is shown."""
@@ -140,7 +148,7 @@ class Wanted:
         if self.cols:
             columns = list(dict.fromkeys(["label", *table.chosen_columns(self.cols, rows)]))
         else:
-            columns = [*table.all_columns(rows)] if self.is_data else table.telling_columns(rows)
+            columns = [*table.all_columns(rows)] if self.is_data else table.telling_columns(rows, self.others)
             if self.is_data:
                 columns.insert(1, "uid")
         if self.sort is not None and rows and not self.cols:

@@ -200,16 +200,7 @@ class _Trees:
         graph = self._graph
         if graph.versions:
             yield "", "", "note"
-            yield "", "Runs that knew this path with another content:", "heading"
-            versions = sorted(graph.versions, key=lambda each: each[0].start.timestamp() if each[0].start else 0.0)
-            shown = versions if self._many is None else versions[-self._many :]
-            if len(shown) < len(versions):
-                yield "  ", f"{len(versions) - len(shown):,} older ones (--all lists them)", "more"
-            for run, use in shown:
-                content = visible(use.digest[:_DIGITS]) if use.digest else "no digest"
-                verb = "wrote" if use.role == WROTE else "read"
-                where = "" if len({each.path for _, each in versions}) == 1 else f"  {visible(use.path)}"
-                yield "  ", f"{describe_run(run)} {verb}{where}  {content}", "run"
+            yield from self._versions()
         if graph.notes:
             yield "", "", "note"
         for note in graph.notes:
@@ -220,6 +211,25 @@ class _Trees:
             yield "", "Not seen, as far as is known:", "heading"
         for run in missed[: self._many]:
             yield "  ", f"run {visible(str(run.label))}: {visible('; '.join(run.unseen))}", "note"
+
+    def _versions(self) -> Iterator[tuple[str, str, str]]:
+        """Yield the runs that knew the path with another content: below an answer how many, and the newest."""
+        versions = sorted(self._graph.versions, key=lambda each: each[0].start.timestamp() if each[0].start else 0.0)
+        count = len({run.id for run, _ in versions})
+        if self._graph.edges and self._many is not None and count > 1:
+            run, use = versions[-1]
+            newest = f"the newest is run {visible(str(run.label))}, which {'wrote' if use.role == WROTE else 'read'} it"
+            yield "", f"{count:,} runs knew this path with another content; {newest} (--all lists them).", "note"
+            return
+        yield "", "Runs that knew this path with another content:", "heading"
+        shown = versions if self._many is None else versions[-self._many :]
+        if len(shown) < len(versions):
+            yield "  ", f"{len(versions) - len(shown):,} older ones (--all lists them)", "more"
+        for run, use in shown:
+            content = visible(use.digest[:_DIGITS]) if use.digest else "no digest"
+            verb = "wrote" if use.role == WROTE else "read"
+            where = "" if len({each.path for _, each in versions}) == 1 else f"  {visible(use.path)}"
+            yield "  ", f"{describe_run(run)} {verb}{where}  {content}", "run"
 
 
 def _listed(runs: list[RunNode]) -> str:

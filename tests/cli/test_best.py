@@ -38,6 +38,12 @@ def test_the_result_goes_the_way_of_the_metric_that_it_is(six_runs, best):
     assert best("--min", "-n1")[0] == ["6"]
 
 
+def test_the_only_one_is_shown_with_what_tells_it_apart(six_runs, best):
+    """Not with every entry that all runs of its experiment have alike."""
+    header = best("-n1")[1].splitlines()[0].split()
+    assert header == ["label", "result", "start", "status", "duration", "lr", "seed", "loss", "accuracy"]
+
+
 def test_a_metric_says_its_direction_by_its_name(six_runs, best):
     """A loss is wanted low, an accuracy high; by short or full name, or another summary of it."""
     assert best("--by=loss", "-n1")[0] == ["1"]

@@ -66,6 +66,20 @@ def test_the_answer_is_no_where_nobody_knows(pipeline, capsys):
     assert "'nothing.csv' is no file here" in capsys.readouterr().err
 
 
+def test_other_contents_of_a_path_are_one_line_where_there_is_an_answer(pipeline, capsys):
+    """A file that every run writes anew would else come with a list of all of them."""
+    for text in ("two", "three"):
+        (pipeline / "raw.csv").write_text(text)
+        step("prepare", "raw.csv", "clean.csv")
+    assert main(["lineage", "--up", "clean.csv"]) == 0
+    out = capsys.readouterr().out
+    assert "written by run 5" in out and "Runs that knew" not in out
+    assert "3 runs knew this path with another content; the newest is run 4, which wrote it (--all lists them)" in out
+    assert main(["lineage", "--up", "--all", "clean.csv"]) == 0
+    out = capsys.readouterr().out
+    assert "Runs that knew this path with another content:" in out and "run 1  prepare" in out
+
+
 def test_ways_and_depth(pipeline, capsys):
     """--up, --down and --depth leave out what nobody asked for."""
     assert main(["lineage", "--up", "--depth=1", "report.txt"]) == 0

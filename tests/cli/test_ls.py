@@ -548,3 +548,17 @@ def test_the_times_of_today_are_short():
     assert table.short_time(now - timedelta(hours=1), now) == "11:00:00"
     assert table.short_time(now - timedelta(days=2), now) == "06-13 12:00"
     assert table.short_time(now - timedelta(days=400), now).startswith("2025-05-")
+
+
+def test_a_single_run_is_listed_as_among_all_of_its_experiment(six_runs, tmp_path, ls):
+    """Every entry in a line is two lines of headings, and none of them says what is special about this run."""
+    header = ["label", "start", "status", "duration", "lr", "seed", "loss", "accuracy", "result"]
+    for arguments in (["-n1"], ["config.lr == 0.5", "config.seed == 2"]):
+        assert ls(*arguments)[0].split() == header
+    many = {f"entry{number}": number for number in range(30)}
+    meta = {"command": "main", "options": {}, "named_configs": [], "config_updates": {"entry7": 7}}
+    tell(FileStorageObserver("runs"), story(tmp_path, 7, many, name="other", meta_info=meta).complete())
+    assert ls("name == 'other'")[0].split() == ["label", "start", "status", "duration", "entry7"]
+    assert "config.entry8" in ls("--json", "name == 'other'")[0]
+    tell(FileStorageObserver("runs"), story(tmp_path, 8, {"a": 1, "b": 2}, name="small").complete())
+    assert ls("-n1")[0].split() == ["label", "start", "status", "duration", "a", "b"]
