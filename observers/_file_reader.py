@@ -91,7 +91,8 @@ class FileStoreReader(StoreReader):
     def left_of(self, label: Any) -> tuple[list[str], list[str]]:
         """Return which documents of a run can be read, and which cannot or are missing."""
         folder = os.path.join(self.basedir, _labels.folder_of(label))
-        whole, damaged = [], []
+        whole: list[str] = []
+        damaged: list[str] = []
         for file in FILES.values():
             try:
                 is_whole = isinstance(read_document(os.path.join(folder, file)), dict)
