@@ -33,6 +33,7 @@ SAMPLES: list[Event] = [
     events.Heartbeat(beat_time=NOW, info=[{"a": 1}], result=[0.5]),
     events.Resource(filename="/data/x", digest="d2", size=4),
     events.Artifact(artifact_name="plots/a.png", filename="/a.png", digest="d3", size=5, metadata={"k": 1}),
+    events.Listed(kind="artifact", filename="lost.png", digest="d4", size=6, metadata={"k": 1}, content_type="image/png"),
     events.Completed(stop_time=NOW, result={"acc": 1}),
     events.Interrupted(interrupt_time=NOW, status="TIMEOUT"),
     events.Failed(fail_time=NOW, fail_trace=["Traceback", "E"]),
