@@ -127,7 +127,7 @@ class Files:
     def _finish(self, upload: Upload, length: int, md5: str) -> Any:
         document = upload.document(length, md5)
         try:
-            self._place.files.insert_one(document)
+            self._place.durable_files.insert_one(document)  # before the run's document refers to it
         except Exception as error:
             if not is_duplicate(error):
                 raise

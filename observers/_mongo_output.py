@@ -190,7 +190,7 @@ class Output:
             "capture": {"run": self._key, "kind": "output"},
         }
         change = {"$set": {"length": length, "uploadDate": now}, "$setOnInsert": fixed}
-        self._place.files.update_one({"_id": self._file}, change, upsert=True)
+        self._place.durable_files.update_one({"_id": self._file}, change, upsert=True)
 
     def _show(self, changes: Changes, head: bytes | None) -> None:
         assert self._head is not None

@@ -293,8 +293,18 @@ class Place:
         return self._collection(self.metrics_name)
 
     @property
+    def durable_metrics(self) -> Any:
+        """Likewise that of measurements."""
+        return self._collection(self.metrics_name, durable=True)
+
+    @property
     def files(self) -> Any:
         return self._collection(f"{self.fs_name}.files")
+
+    @property
+    def durable_files(self) -> Any:
+        """Likewise that of files; their bytes are written before."""
+        return self._collection(f"{self.fs_name}.files", durable=True)
 
     @property
     def chunks(self) -> Any:

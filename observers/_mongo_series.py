@@ -355,7 +355,8 @@ class SeriesWriter:
         if not operations:
             return
         try:
-            self._place.metrics.bulk_write(operations, ordered=True)
+            # On the server's disk before the run's document says that it is there: between the two the server may die.
+            self._place.durable_metrics.bulk_write(operations, ordered=True)
         except Exception:
             self.doubt()
             raise

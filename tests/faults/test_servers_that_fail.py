@@ -180,6 +180,42 @@ def test_a_server_that_is_killed_in_mid_run(make_server, folder):
     check_whole(url, steps=140)
 
 
+@a_server_of("mongo")
+def test_what_a_server_confirmed_outlives_its_death(make_server, tmp_path, monkeypatch):
+    """It keeps what it confirmed in memory for a while, and the run's document must not speak of what died with it."""
+    from capture import Experiment
+    from capture.observers import _mongo_run
+
+    server = make_server()
+    server.start()
+    url = url_of(server)
+    monkeypatch.chdir(tmp_path)
+    resend, kills = _mongo_run.MongoRun._resend, []
+
+    def resend_to_another(self):
+        if not kills and "loss" in str(self._sent[1]):
+            kills.append(1)
+            server.kill()
+            server.start()
+        resend(self)
+
+    monkeypatch.setattr(_mongo_run.MongoRun, "_resend", resend_to_another)
+    ex = Experiment("confirmed", observers=[url])
+
+    @ex.main
+    def main(_run):
+        (tmp_path / "weights.bin").write_bytes(b"w" * 300_000)
+        for step in range(10):
+            _run.log_scalar("loss", step, step)
+        _run.add_artifact(tmp_path / "weights.bin")
+
+    ex.run()
+    assert kills
+    record = open_store(url).get(-1)
+    assert list(record.metrics["loss"].values) == list(range(10))
+    assert [artifact.open().read() for artifact in record.artifacts] == [b"w" * 300_000]
+
+
 @a_server_of()
 def test_a_server_that_is_gone_for_good(make_server, folder):
     """The process ends some seconds after main's end and says what to do."""
