@@ -787,6 +787,8 @@ def main(_run):
         raise KeyboardInterrupt
     return 3
 """
+#: those that tell of what happened to a run before or elsewhere
+NOT_IN_A_RUN = ("queued_event", "resumed_event", "listed_event", "unknown_event")
 STATUS = {"failed_event": "FAILED", "interrupted_event": "INTERRUPTED"}
 
 
@@ -799,7 +801,7 @@ STATUS = {"failed_event": "FAILED", "interrupted_event": "INTERRUPTED"}
         pytest.param("raise KeyboardInterrupt", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook not in ("queued_event", "resumed_event", "unknown_event")])
+@pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook not in NOT_IN_A_RUN])
 def test_an_observer_that_raises_at_any_hook_harms_nobody_else(folder, hook, fault):
     """In Sacred it is dropped for the rest of the run, or takes the run with it."""
     folder.environment["CAPTURE_DELIVERY__STALL_S"] = "0.5"
@@ -815,7 +817,7 @@ def test_an_observer_that_raises_at_any_hook_harms_nobody_else(folder, hook, fau
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook not in ("queued_event", "resumed_event", "unknown_event")])
+@pytest.mark.parametrize("hook", [hook for hook in HOOKS if hook not in NOT_IN_A_RUN])
 def test_an_observer_that_hangs_at_any_hook_delays_the_end_by_the_stall_time_at_most(folder, hook):
     """In Sacred, 60 seconds in a hook are 60 seconds more of the process; here they are the user's to choose."""
     folder.environment["CAPTURE_DELIVERY__STALL_S"] = "1"
