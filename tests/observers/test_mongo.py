@@ -494,10 +494,10 @@ def losing(collection_name, method, after):
     [
         ("durable_runs", "insert_one"),
         ("durable_runs", "update_one"),
-        ("metrics", "bulk_write"),
+        ("durable_metrics", "bulk_write"),
         ("chunks", "insert_many"),
         ("files", "insert_many"),
-        ("files", "insert_one"),
+        ("durable_files", "insert_one"),
         ("labels", "find_one_and_update"),
     ],
 )

@@ -15,8 +15,6 @@ from tests.servers.fixtures import each_kind, require
 
 pytestmark = pytest.mark.server  # Sacred itself, at least
 
-pytestmark = pytest.mark.slow
-
 SCRIPT = '''
 import os, sys, time
 import numpy as np
