@@ -28,7 +28,7 @@ from capture.observers._sql_values import (
     to_json,
     told_text,
 )
-from capture.observers._writing import Blob, RunWriter, log
+from capture.observers._writing import Blob, RunWriter, joined, log
 from capture.records import KEPT, experiment_facts
 
 TYPE_CHECKING = False
@@ -565,7 +565,7 @@ class SqlRun(RunWriter):
             text = f"({size:,} bytes of output are in the table capture_output)"
         else:
             pieces = statements.select("capture_output", ["data"], "ORDER BY start", run=self.number)
-            text = b"".join(bytes(data) for data, in pieces).decode("utf-8", "replace")
+            text = b"".join(bytes(data) for (data,) in pieces).decode("utf-8", "replace")
         statements.update("run", {"captured_out": plain_text(text)}, id=self.number)
 
     # Points and files.
@@ -686,23 +686,3 @@ def _next_number(statements: Statements, last: int) -> int:
         tried += 1
         number = max(number, largest_label(statements.connection)) + 1 if tried % 8 == 0 else number + 1
     return number
-
-
-def joined(output: list[tuple[int | None, bytes]]) -> list[tuple[int | None, bytes]]:
-    """Join pieces of output that follow each other, so that they are written at once.
-
-    Examples
-    --------
-    >>> joined([(0, b"ab"), (2, b"c"), (None, b"d"), (1, b"e")])
-    [(0, b'abcd'), (1, b'e')]
-    """
-    pieces: list[tuple[int | None, list[bytes], int]] = []
-    for offset, data in output:
-        if pieces:
-            first, parts, size = pieces[-1]
-            if offset is None or (first is not None and offset == first + size):
-                parts.append(data)
-                pieces[-1] = (first, parts, size + len(data))
-                continue
-        pieces.append((offset, [data], len(data)))
-    return [(offset, b"".join(parts)) for offset, parts, _ in pieces]

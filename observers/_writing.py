@@ -666,7 +666,13 @@ def log() -> Any:
 
 
 def joined(output: list[tuple[int | None, bytes]]) -> list[tuple[int | None, bytes]]:
-    """Join pieces of output that follow each other, so that they are written at once."""
+    """Join pieces of output that follow each other, so that they are written at once.
+
+    Examples
+    --------
+    >>> joined([(0, b"ab"), (2, b"c"), (None, b"d"), (1, b"e")])
+    [(0, b'abcd'), (1, b'e')]
+    """
     pieces: list[tuple[int | None, list[bytes], int]] = []
     for offset, data in output:
         if pieces:

@@ -16,7 +16,7 @@ from capture.cli._console import (
     styled,
 )
 from capture.errors import CommandLineError, RunNotFoundError
-from capture.filters import MISSING
+from capture.filters import MISSING, state_of
 from capture.query._grounds import LITTLE
 from capture.query._shown_values import shown_values
 from capture.wording import aligned, cell_width, format_duration, format_time, visible
@@ -249,7 +249,7 @@ class _Text:
     def _print_runs(self) -> None:
         rows = []
         for name, run in zip(self._comparison.names, self._runs):
-            note = getattr(run, "description", None) or getattr(run, "state", run.status)
+            note = getattr(run, "description", None) or state_of(run)
             rows.append([name, run.name, str(note), format_time(run.start_time), format_duration(run.duration)])
         print_table(["run", "experiment", "status", "started", "duration"], rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capture.filters import state_of
 from capture.pages.html import element
 from capture.pages.values import as_words
 from capture.query import signs
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def badge(run: RunRecord) -> Html:
     """Return the state of a run, coloured if it is one that everybody knows."""
-    state = as_words(signs.state_of(run), 40)
+    state = as_words(state_of(run), 40)
     return element("span", state, class_=f"state {state}" if state in (*STATES, "DIED") else "state")
 
 

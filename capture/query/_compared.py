@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capture.filters import MISSING
+from capture.filters import MISSING, state_of
 from capture.query._difference import Difference
 from capture.query._grounds import GROUNDS
 
@@ -40,7 +40,7 @@ class Compared:
         #: as the store holds them, where a client's runs are given
         self.runs: list[RunRecord] = [_sound(getattr(run, "record", run)) for run in runs]
         #: their status; DIED of those that a client knows to have died
-        self.states: list[str] = [str(getattr(run, "state", run.status)) for run in runs]
+        self.states: list[str] = [str(state_of(run)) for run in runs]
         self.names, self.every, self.context = list(names), every, context
         self.limits: list[str] = []
 

@@ -6,9 +6,8 @@ A column is named by its path, as in a condition: ``config.lr``, ``metrics.loss.
 from __future__ import annotations
 
 from capture.codec import StoredEnum
-from capture.filters import MISSING, lookup
+from capture.filters import MISSING, lookup, state_of
 from capture.query.grouping import identity
-from capture.query.signs import state_of
 from capture.records import RunRecord
 
 TYPE_CHECKING = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capture.filters import state_of
 from capture.wording import format_duration, format_utc
 
 TYPE_CHECKING = False
@@ -9,12 +10,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from capture.records import RunRecord
-
-
-def state_of(run: RunRecord) -> str:
-    """Return the state of a run as readers infer it; of one that is in no store, the recorded one."""
-    state: str = getattr(run, "state", run.status)
-    return state
 
 
 def newest_sign(run: RunRecord) -> tuple[str, datetime] | None:
