@@ -170,7 +170,7 @@ def test_a_full_disk_is_said_in_one_line():
     """A traceback of this library sends people to the wrong place."""
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
-            [sys.executable, "-m", "capture", "--help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=200
+            [sys.executable, "-m", "capture", "--help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=600
         )
     assert ended.returncode == 1
     assert ended.stderr.startswith("capture: ") and "No space left" in ended.stderr
@@ -183,6 +183,6 @@ def test_a_reader_that_goes_away_ends_a_command_silently():
     os.close(reading)
     with os.fdopen(writing, "wb") as pipe:
         ended = subprocess.run(
-            [sys.executable, "-m", "capture", "--help"], stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=200
+            [sys.executable, "-m", "capture", "--help"], stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=600
         )
     assert (ended.returncode, ended.stderr) == (0, "")

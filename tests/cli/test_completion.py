@@ -155,7 +155,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 ])  # fmt: skip
 def test_bash_completes(place, words, expected):
     """As readline would call it; at = it breaks words."""
-    done = subprocess.run([shell("bash"), "--norc", "-c", BASH.format(words=words)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([shell("bash"), "--norc", "-c", BASH.format(words=words)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert (sorted(lines) if "store" in words else lines) == expected
@@ -165,10 +165,10 @@ def test_what_a_record_holds_is_quoted_for_bash(place):
     """A tag that looks like an option without its value: whoever presses TAB and Enter must not run it."""
     main(["tag", "--add=--x$(touch ran)=", "1"])
     script = BASH.format(words="capture tag 1 -r --x")
-    done = subprocess.run([shell("bash"), "--norc", "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([shell("bash"), "--norc", "-c", script], capture_output=True, text=True, timeout=600)
     assert done.stdout.splitlines() == ["--x\\$\\(touch\\ ran\\)="], done.stderr
     script = BASH.format(words="capture tag 1 -r '\"--x'")
-    done = subprocess.run([shell("bash"), "--norc", "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([shell("bash"), "--norc", "-c", script], capture_output=True, text=True, timeout=600)
     assert not done.stdout.strip(), "between double quotes it would be run"
 
 
@@ -199,7 +199,7 @@ def test_bash_completes_between_quotes(place):
 def test_fish_completes(place, line, expected):
     """Asked as fish asks itself."""
     script = f"capture completion fish | source; complete -C {shlex.quote(line)}"
-    done = subprocess.run([shell("fish"), "--no-config", "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([shell("fish"), "--no-config", "-c", script], capture_output=True, text=True, timeout=600)
     assert sorted(done.stdout.splitlines()) == expected, done.stderr
 
 

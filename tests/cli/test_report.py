@@ -169,7 +169,7 @@ def test_the_command_works_as_a_process_with_any_encoding(store):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "80"}
     done = subprocess.run(
         [sys.executable, "-m", "capture", "report", "1", "--title=größe", "-o", "größe.html"],
-        env=environment, capture_output=True, cwd=store, timeout=200,
+        env=environment, capture_output=True, cwd=store, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert page(store / "größe.html").text.startswith("größe")

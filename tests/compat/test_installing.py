@@ -27,7 +27,7 @@ def python(*arguments, status=0, cwd=None, **variables):
         env={**os.environ, **variables},
         cwd=cwd,
         check=False,
-        timeout=200,
+        timeout=600,
     )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -116,7 +116,7 @@ class Seml:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=200,
+            timeout=600,
         )
         assert done.returncode == status, done.stdout
         return done.stdout

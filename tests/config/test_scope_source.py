@@ -41,7 +41,7 @@ def run(*command, stdin=None, cwd=None):
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(cwd or ""), *sys.path]))},
     )
     assert result.returncode == 0, result.stderr

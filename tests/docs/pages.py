@@ -76,6 +76,8 @@ class PageRunner:
         self.environment = {**os.environ, "PATH": scripts + os.pathsep + os.environ.get("PATH", ""), "COLUMNS": "100"}
         self.environment["PYTHONUNBUFFERED"] = "1"  # lines come when they are printed, as at a terminal
         self.environment.pop("PYTHONPATH", None)
+        # A pytest that a page calls would else spend minutes on removing the folders that earlier sessions left behind.
+        self.environment["PYTEST_DEBUG_TEMPROOT"] = str(folder)
 
     def run(self) -> int:
         """Run all blocks; return how many were run or saved."""
@@ -123,7 +125,7 @@ class PageRunner:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                timeout=120,
+                timeout=600,
             )
             output = done.stdout.decode("utf-8", "replace")
             where = f"{self.page.name}:{block.line}: $ {command}"

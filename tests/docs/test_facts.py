@@ -55,7 +55,7 @@ def facts(tmp_path_factory):
         subprocess.run([*git, *command], cwd=folder, check=True)
     (folder / "read.txt").write_text("x\ny\n")
     (folder / "untracked.txt").write_text("z\n")
-    done = subprocess.run([sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return open_store(folder / "runs").get("latest").facts
 

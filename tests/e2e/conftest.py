@@ -39,7 +39,7 @@ def everybody(tmp_path):
         command = [python, "script.py", *arguments]
         as_user = {"user": 4001, "group": 4321, "extra_groups": []} if os.geteuid() == 0 else {}
         return subprocess.run(
-            command, cwd=folder.path, env=environment, capture_output=True, text=True, timeout=120, **as_user
+            command, cwd=folder.path, env=environment, capture_output=True, text=True, timeout=600, **as_user
         )
 
     return run

@@ -43,7 +43,7 @@ def test_an_interruption_ends_the_wait_for_digests_and_loses_nothing_else(folder
     for _ in range(times):
         process.send_signal(number)
         time.sleep(0.1)
-    process.communicate(timeout=200)
+    process.communicate(timeout=600)
     assert process.returncode == -number
     record = folder.record(1)
     assert record.status == "COMPLETED"
@@ -70,7 +70,7 @@ def test_a_preempted_run_keeps_its_small_outputs(folder):
     process = folder.start(stdout=subprocess.DEVNULL)
     folder.wait_for("ready")
     process.terminate()
-    process.communicate(timeout=200)
+    process.communicate(timeout=600)
     record = folder.record(1)
     assert record.status == "PREEMPTED"
     assert [(artifact.name, artifact.read()) for artifact in record.artifacts] == [("checkpoint.txt", b"step 17")]

@@ -113,7 +113,7 @@ def test_ctrl_c_keeps_all_output(folder):
     process = folder.start()
     folder.wait_for("line 20")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=600)
     run = folder.json()
     assert run["status"] == "INTERRUPTED"
     told = numbers(out)
@@ -130,7 +130,7 @@ def test_a_batch_systems_signal_is_recorded_as_preempted_and_passed_on(folder, n
     process = folder.start()
     folder.wait_for("line 5")
     process.send_signal(getattr(signal, name))
-    out, _ = process.communicate(timeout=200)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == -getattr(signal, name)
     assert folder.json()["status"] == "PREEMPTED"
     assert numbers(folder.text()) == numbers(out)
@@ -152,7 +152,7 @@ def test_a_signal_that_the_user_handles_is_left_to_the_user(folder):
     process = folder.start()
     folder.wait_for("ready")
     process.terminate()
-    process.communicate(timeout=200)
+    process.communicate(timeout=600)
     assert process.returncode == 0
     assert folder.json()["result"] == "checkpoint saved"
 
@@ -190,7 +190,7 @@ def test_after_kill_9_everything_older_than_half_a_second_is_there(folder):
     process = folder.start(stdout=subprocess.DEVNULL)
     folder.wait_for("line 60")
     process.kill()
-    process.communicate(timeout=200)
+    process.communicate(timeout=600)
     record = folder.record()
     assert record.status == "RUNNING"
     last = int((folder.path / "clock").read_text().split()[-1])
@@ -259,7 +259,7 @@ def test_a_child_that_outlives_the_run_does_not_hold_it_up(folder):
         print("started one")
     """)
     process = folder.start(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    process.wait(timeout=200)
+    process.wait(timeout=600)
     os.kill(int((folder.path / "child").read_text()), signal.SIGKILL)
     assert "started one" in folder.text()
 

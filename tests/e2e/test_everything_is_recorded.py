@@ -73,7 +73,7 @@ def run(project, server, *arguments, python=sys.executable, **environment):
     """Run the experiment as a user does; return its record."""
     command = [python, "experiment.py", *arguments, "with", f"url={server}"]
     env = {**os.environ, **environment}
-    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return open_store(str(project / "runs")).get("latest")
 

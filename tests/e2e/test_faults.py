@@ -176,7 +176,7 @@ def test_a_signal_at_any_moment_of_start_and_end_leaves_a_whole_record(folder, n
         process = folder.start(stdout=subprocess.DEVNULL)
         time.sleep(0.02 + step * 0.01)
         process.send_signal(getattr(signal, name))
-        process.communicate(timeout=90)
+        process.communicate(timeout=600)
         seen.add(process.returncode)
     for record in open_store(folder.path / "runs").find() if (folder.path / "runs").exists() else []:
         assert record.status in ("COMPLETED", "PREEMPTED", "INTERRUPTED", "RUNNING", "FAILED"), record.status
@@ -203,7 +203,7 @@ def test_two_sigterms_end_the_run_once(folder):
     process.terminate()
     time.sleep(0.1)
     process.terminate()
-    process.communicate(timeout=90)
+    process.communicate(timeout=600)
     assert process.returncode == -signal.SIGTERM
     assert folder.record(1).status == "PREEMPTED"
 
@@ -227,7 +227,7 @@ def test_a_second_ctrl_c_cuts_the_users_clean_up_short_and_the_record_is_whole(f
     process.send_signal(signal.SIGINT)
     folder.wait_for("cleaning")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=90)
+    process.communicate(timeout=600)
     record = folder.record(1)
     assert record.status == "INTERRUPTED"
     assert "cleaning" in record.output and "cleaned\n" not in record.output
@@ -254,7 +254,7 @@ def main():
     process = folder.start()
     folder.wait_until((folder.path / "hanging").exists)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=200)
+    process.communicate(timeout=600)
     assert folder.record(1).result == 3
 
 
@@ -276,7 +276,7 @@ def test_a_stopped_and_continued_process_goes_on(folder):
     store = open_store(folder.path / "runs")
     assert store.is_alive(store.get(1)) is True
     process.send_signal(signal.SIGCONT)
-    process.communicate(timeout=90)
+    process.communicate(timeout=600)
     assert process.returncode == 0
     assert numbers(folder.text()) == list(range(60))
 
@@ -511,7 +511,7 @@ def test_forty_processes_that_start_at_once_in_a_fresh_store_are_all_recorded(fo
         return 1
     """)
     processes = [folder.start() for _ in range(40)]
-    ended = [process.communicate(timeout=200) for process in processes]
+    ended = [process.communicate(timeout=600) for process in processes]
     assert [process.returncode for process in processes] == [0] * 40, ended
     records = list(open_store(folder.path / "runs").find())
     assert sorted(int(record.label) for record in records) == list(range(1, 41))

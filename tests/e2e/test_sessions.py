@@ -85,7 +85,7 @@ class Terminal:
                     self.text += os.read(self.master, 65536).decode("utf-8", "replace").replace("\r\n", "\n")
                 except OSError:
                     break
-        return self.process.wait(timeout=200)
+        return self.process.wait(timeout=600)
 
     def close(self):
         if self.process.poll() is None:
@@ -109,7 +109,7 @@ def terminal(folder):
 
 
 def run(folder, *command, **options):
-    done = subprocess.run(command, cwd=folder.path, env=folder.environment, capture_output=True, text=True, timeout=100, **options)
+    done = subprocess.run(command, cwd=folder.path, env=folder.environment, capture_output=True, text=True, timeout=600, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -398,7 +398,7 @@ def notebook(folder, *cells):
     before = dict(os.environ)
     os.environ.update(environment)
     try:
-        client = nbclient.NotebookClient(book, timeout=200, allow_errors=True, resources={"metadata": {"path": str(folder.path)}})
+        client = nbclient.NotebookClient(book, timeout=600, allow_errors=True, resources={"metadata": {"path": str(folder.path)}})
         client.execute()
     finally:
         os.environ.clear()

@@ -120,7 +120,7 @@ def sync(folder, *arguments) -> str:
     """Deliver what was left behind, as a user does."""
     done = subprocess.run(
         [sys.executable, "-m", "capture", "sync", *arguments],
-        cwd=folder.path, env=folder.environment, capture_output=True, text=True, timeout=300,
+        cwd=folder.path, env=folder.environment, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     return done.stdout + done.stderr
 
@@ -275,7 +275,7 @@ def test_a_run_that_is_killed(make_server, folder):
     server.start()
     url = url_of(server)
     process = start(folder, url, "kill_at=30")
-    process.communicate(timeout=200)
+    process.communicate(timeout=600)
     assert process.returncode == -9
     time.sleep(0.5)
     for _ in range(2):

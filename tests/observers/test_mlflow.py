@@ -610,7 +610,7 @@ def test_a_database_gets_the_same_runs(with_mlflow, tmp_path):
     processes = [
         subprocess.Popen([sys.executable, str(script), str(n)], cwd=tmp_path, env=with_mlflow) for n in range(count)
     ]
-    assert [process.wait(200) for process in processes] == [0] * count
+    assert [process.wait(600) for process in processes] == [0] * count
     check = tmp_path / "check.py"
     check.write_text(
         "import json; from mlflow.tracking import MlflowClient\n"

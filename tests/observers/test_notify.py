@@ -231,7 +231,7 @@ def test_a_script_ends_although_a_server_drips(tmp_path):
             "from capture.observers import NotifyObserver\n"
             f"with start_run('s', observers=[NotifyObserver({url_of(chat) + '?rto=500'!r})]): pass\n"
         )
-        subprocess.run([sys.executable, str(script)], timeout=120, check=True, cwd=tmp_path)
+        subprocess.run([sys.executable, str(script)], timeout=600, check=True, cwd=tmp_path)
 
 
 def test_nothing_of_the_urls_is_logged_shown_or_recorded(tmp_path, caplog):

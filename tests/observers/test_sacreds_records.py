@@ -89,7 +89,7 @@ def old(request, tmp_path, monkeypatch):
     script.write_text(SCRIPT)
     done = subprocess.run(
         [packages.python("sacred"), str(script), kind, where],
-        cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return kind, url

@@ -36,7 +36,7 @@ def opened(source: str, tmp_path, place: str = "") -> tuple[str, list[str]]:
             f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9",
             "--virtual-time-budget=3000", "--dump-dom", f"{path.as_uri()}{place}",
         ],
-        capture_output=True, timeout=120,
+        capture_output=True, timeout=600,
     )  # fmt: skip
     log = done.stderr.decode("utf-8", "replace").splitlines()
     return done.stdout.decode("utf-8", "replace"), [line for line in log if ":CONSOLE" in line]

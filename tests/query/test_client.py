@@ -845,7 +845,7 @@ def test_a_notebook_shows_runs(six, tmp_path):
         "store.runs().to_pandas()",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
-    client.NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    client.NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [cell.outputs[-1]["data"] for cell in notebook.cells]
     assert "<Store file://" in outputs[0]["text/plain"]
     for data in outputs[1:]:

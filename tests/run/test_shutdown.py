@@ -19,7 +19,7 @@ def run_script(folder, text):
     """Run a script in a process of its own; return its output, and the record that it left."""
     script = folder / "script.py"
     script.write_text(text)
-    done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     return done, json.loads((folder / "store" / "1" / "run.json").read_text())
 
 

@@ -46,7 +46,7 @@ class GCS(Server):
         body = f'{{"name": "{bucket}"}}'.encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.endpoint}/storage/v1/b?project=tests", body, headers)
-        urllib.request.urlopen(request, timeout=20).close()
+        urllib.request.urlopen(request, timeout=60).close()
 
 
 def install() -> None:

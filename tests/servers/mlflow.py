@@ -18,7 +18,7 @@ class MLflow(Server):
 
     name = "mlflow"
     variable = "MLFLOW_URL"
-    start_s = 150.0  # it imports for seconds
+    start_s = 300.0  # it imports for seconds
 
     @classmethod
     def missing(cls) -> str | None:

@@ -43,7 +43,7 @@ class Server:
     name = ""  #: as in ``python -m tests.servers install NAME``
     variable = ""  #: environment variable with the URL of a server to use instead
     drivers: tuple[str, ...] = ()  #: modules that `set_up` and the fixtures talk to it with
-    start_s = 60.0  #: generous: the machine may be busy with other tests
+    start_s = 180.0  #: generous: the machine may be busy with other tests
 
     def __init__(self, *, given: str | None = None, disk_mib: int | None = None):
         self.given = given

@@ -151,7 +151,7 @@ def test_closed_standard_streams_are_no_obstacle(program, closed, expected):
     """Daemons and cron start programs like that; Sacred crashed."""
     code = "data = open('data', 'w')\nprint('out')\nprint('err', file=sys.stderr)\ndata.write('mine')\ndata.close()"
     shell = ["sh", "-c", f"{subprocess.list2cmdline(program.write(code))} {closed}"]
-    done = subprocess.run(shell, cwd=program.folder, env=program.environment, capture_output=True, timeout=200)
+    done = subprocess.run(shell, cwd=program.folder, env=program.environment, capture_output=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert lines(program.record()) == expected
     assert (program.folder / "data").read_text() == "mine", "a user's file that got a low number is not a stream"
@@ -179,7 +179,7 @@ def test_a_slow_reader_gets_everything(program):
     while chunk := process.stdout.read(200_000):
         total += len(chunk)
         time.sleep(0.02)
-    assert process.wait(200) == 0
+    assert process.wait(600) == 0
     assert total == len(program.record()) == 60_000 * 51
 
 
@@ -189,7 +189,7 @@ def test_a_reader_who_does_not_read_does_not_hold_up_the_end_of_the_run(program)
     wait_until(lambda: (program.folder / "ended").exists(), "the run had ended")
     assert len(program.record()) == 200_001
     assert len(process.stdout.read()) == 200_001
-    assert process.wait(200) == 0
+    assert process.wait(600) == 0
 
 
 def test_a_reader_who_goes_away_is_felt_as_without_capture(program):
@@ -199,7 +199,7 @@ def test_a_reader_who_goes_away_is_felt_as_without_capture(program):
     assert process.stdout.readline() == b"line 0\n"
     process.stdout.close()
     errors = process.stderr.read()
-    assert process.wait(200) != 0
+    assert process.wait(600) != 0
     assert b"BrokenPipeError" in errors
     assert program.record().startswith(b"line 0\nline 1\n")
 
@@ -239,7 +239,7 @@ def test_ctrl_c_keeps_every_line(program):
     process = program.start(code)
     wait_until((program.folder / "printed").exists, "all was printed")
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=200)
+    out, _ = process.communicate(timeout=600)
     expected = b"".join(b"line %d\n" % i for i in range(30)) + b"interrupted\n"
     assert program.record() == out == expected
 
@@ -260,7 +260,7 @@ def test_a_killed_process_leaves_all_but_the_last_moment(program):
     path = program.folder / "record"
     wait_until(lambda: path.exists() and path.read_bytes() == b"before\n", "the line was recorded")
     process.kill()
-    assert process.communicate(timeout=200)[0] == b"before\n"
+    assert process.communicate(timeout=600)[0] == b"before\n"
 
 
 @pytest.mark.parametrize("leaving", ["os._exit(3)", "os.abort()", "os.execv('/bin/sh', ['sh', '-c', 'echo after; exit 3'])"])
@@ -290,7 +290,7 @@ def test_a_crash_in_c_is_explained_on_stderr(program):
     """faulthandler speaks when the thread that reads our pipe is dead."""
     command = program.write("import ctypes\nctypes.string_at(0)")
     command.insert(1, "-Xfaulthandler")
-    done = subprocess.run(command, cwd=program.folder, env=program.environment, capture_output=True, timeout=200)
+    done = subprocess.run(command, cwd=program.folder, env=program.environment, capture_output=True, timeout=600)
     assert done.returncode == -signal.SIGSEGV
     assert b"Segmentation fault" in done.stderr
 
@@ -337,7 +337,7 @@ def test_output_of_a_pool_is_recorded(program, method):
     head, rest = text.split("log = OutputLog", 1)
     body = "\n".join("    " + line for line in ("log = OutputLog" + rest).splitlines())
     path.write_text(head + guard + "if __name__ == '__main__':\n" + body + "\n")
-    done = subprocess.run(command, cwd=program.folder, env=program.environment, capture_output=True, timeout=200)
+    done = subprocess.run(command, cwd=program.folder, env=program.environment, capture_output=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert lines(program.record()) == sorted(f"worker {n}" for n in range(20))
 

@@ -178,7 +178,7 @@ def test_incense_reads_our_runs(runs, tmp_path):
     require(Sacred)
     done = subprocess.run(
         [packages.python("sacred"), "-c", INCENSE, runs],
-        capture_output=True, text=True, timeout=120, env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=600, env={**os.environ, "HOME": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

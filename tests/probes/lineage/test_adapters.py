@@ -446,7 +446,7 @@ def run_script(tmp_path, text):
     """Run a script in a process of its own, where nothing is imported yet; return what it printed."""
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(text))
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -73,7 +73,7 @@ def run(tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             env={**os.environ, **environment},
         )
         assert done.returncode == 0, done.stderr

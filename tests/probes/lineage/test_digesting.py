@@ -662,7 +662,7 @@ def test_small_files_do_without_sqlite(tmp_path):
         ],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=600,
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
@@ -786,7 +786,7 @@ def test_eight_processes_share_the_cache(tmp_path):
         for _ in range(8)
     ]
     expected = " ".join(file_digest(path) for path in paths) + "\n"
-    assert [child.communicate(timeout=120) for child in children] == [(expected, "")] * 8
+    assert [child.communicate(timeout=600) for child in children] == [(expected, "")] * 8
     last = digester(state)
     digests_of(last, paths)
     assert read_bytes(last) == 0
