@@ -102,6 +102,18 @@ def counted(number: int, thing: str, things: str | None = None) -> str:
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
+def first_few(names: Sequence[str], most: int = 8) -> str:
+    """Return names, separated by commas; of many the first, and how many more there are.
+
+    Examples
+    --------
+    >>> first_few(["a", "b"]), first_few(["a", "b", "c", "d"], 2)
+    ('a, b', 'a, b and 2 more')
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 # --------------------------------------------------------------------------------------------------------------- values
 
 

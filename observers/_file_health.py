@@ -8,6 +8,7 @@ import time
 from capture.observers import _labels
 from capture.observers._names import TEMPORARY
 from capture.observers._run_folder import EXTENSION
+from capture.wording import first_few
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +28,12 @@ def findings(basedir: str, private: str) -> Iterator[tuple[str, str, str]]:
         yield "warning", text, "capture doctor --fix finishes it"
     left = [path for path in left if path not in purges]
     if left:
-        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
-        text = f"{len(left)} of the files were left by writes that broke off: {', '.join(left[:5])}{more}"
+        text = f"{len(left)} of the files were left by writes that broke off: {first_few(left, 5)}"
         yield "note", text, "capture doctor --fix deletes them when they are a day old"
     empty = [name for name in _folders(basedir) if _labels.is_number(name) and _is_cut_off(os.path.join(basedir, name))]
     if empty:
-        shown = ", ".join(empty[:10])
-        yield "note", f"folders without a record, of runs that were cut off as they began: {shown}", "delete them"
+        text = f"folders without a record, of runs that were cut off as they began: {first_few(empty, 10)}"
+        yield "note", text, "delete them"
     lock = os.path.join(private, "next_id")
     if os.path.exists(lock):
         from capture.locks import LocksUnsupportedError, try_lock

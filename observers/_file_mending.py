@@ -12,6 +12,7 @@ from capture.observers import _atomic
 from capture.observers._file_health import LEFT_OVER_S, index_problem, temporary_files
 from capture.observers._file_index import NAME, FileIndex, discard
 from capture.observers._names import TEMPORARY
+from capture.wording import first_few
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def _temporary_files(curator: FileStoreCurator, dry: bool) -> Iterator[str]:
     left = [path for path in temporary_files(curator.basedir, curator.private) if os.path.isfile(path)]
     left = [path for path in left if _is_left(path, ABANDONED_S)]
     if left:
-        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
-        yield f"what writers that died left half-written is deleted ({len(left)}): {', '.join(left[:5])}{more}"
+        yield f"what writers that died left half-written is deleted ({len(left)}): {first_few(left, 5)}"
         if not dry:
             for path in left:
                 _atomic.remove(path)
@@ -76,8 +76,7 @@ def _index(curator: FileStoreCurator, dry: bool) -> Iterator[str]:
     index: FileIndex = curator.reader.indexed()
     stale = index.overwritten(index.all_rows())
     if stale:
-        shown = ", ".join(stale[:8]) + (f" and {len(stale) - 8} more" if len(stale) > 8 else "")
-        yield f"runs whose files were written over in place are indexed again ({len(stale)}): {shown}"
+        yield f"runs whose files were written over in place are indexed again ({len(stale)}): {first_few(stale)}"
         if not dry:
             index.forget(stale)
             curator.reader.indexed()

@@ -8,7 +8,7 @@ from capture.cli._console import hint, paged, print_json
 from capture.errors import CommandLineError
 from capture.query.columns import is_more_better, source_of
 from capture.query.grouping import is_number, no_numbers
-from capture.wording import counted, format_value, visible
+from capture.wording import counted, first_few, format_value, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def _tell_lost(path: str, rows: Sequence[Row]) -> bool:
     """Say which runs cannot be read at a path, since one of them may be the best; return whether there are any."""
     lost = [visible(str(row["label"])) for row in rows if isinstance(row[path], table.Unreadable)]
     if lost:
-        shown = ", ".join(lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
-        hint(f"{visible(path)} cannot be read of {counted(len(lost), 'run')}, which may be better: {shown}")
+        runs = f"{counted(len(lost), 'run')}, which may be better: {first_few(lost)}"
+        hint(f"{visible(path)} cannot be read of {runs}")
     return bool(lost)
 
 

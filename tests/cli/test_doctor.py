@@ -348,7 +348,7 @@ def test_what_a_slow_store_has_said_is_kept(here, monkeypatch):
     gone = threading.Event()
 
     def slow(location, is_named):
-        yield health.Finding("ok", "store", "it can be read")
+        yield health.Finding("ok", "it can be read")
         gone.wait(60)
 
     monkeypatch.setattr(health, "store", slow)
