@@ -106,7 +106,8 @@ def _lend(folder: str) -> None:
 
 
 def _lent(lent: bool) -> str:
-    return "lent-" if lent else ""
+    """Return the part of a key that says whose packages are lent: a lender may be gone tomorrow, with what it lent."""
+    return f"lent-{_key_of([_packages_of(sys.executable)])}-" if lent else ""
 
 
 def _key_of(what: Sequence[str]) -> str:
