@@ -34,6 +34,8 @@ class Compared:
         Lines around changed ones in a unified diff.
     limits : list of str
         Sentences about what could not be compared.
+    undigested : set of str
+        Files that all runs wrote, of which nobody knows whether they are the same.
     """
 
     def __init__(self, runs: Sequence[RunRecord], names: Sequence[str], every: bool = False, context: int = 3) -> None:
@@ -43,6 +45,7 @@ class Compared:
         self.states: list[str] = [str(state_of(run)) for run in runs]
         self.names, self.every, self.context = list(names), every, context
         self.limits: list[str] = []
+        self.undigested: set[str] = set()
 
     def facts(self, topic: str) -> list[dict[str, Any]]:
         """Return the late facts of one topic, run by run; empty where there are none, or they are no dict."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from capture.filters import MISSING
-from capture.query._compared import MOST_DIFFED_LINES, all_same, listed, same, unified
+from capture.query._compared import MOST_DIFFED_LINES, all_same, digest_of, listed, same, unified
 from capture.query._difference import OUTCOMES, Difference
 from capture.query.columns import flat
 from capture.wording import counted
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from capture.query._compared import Compared
-    from capture.records import RunRecord, Series
+    from capture.records import RunRecord, Series, StoredFile
 
 CLOSE = 1e-6  #: relative difference of results up to which rounding, in another order of sums, may be all there is
 
@@ -29,7 +29,7 @@ def outcome_differences(compared: Compared) -> list[Difference]:
     found += _plain(compared, "result", [_result(run) for run in runs])
     found += _plain(compared, "result", [flat(run.info, "info") if run.info else {} for run in runs])
     found += _metric_differences(compared)
-    found += _plain(compared, "artifact", [_files(run) for run in runs])
+    found += _file_differences(compared)
     found += _output_differences(compared)
     return found + _usage_differences(compared)
 
@@ -45,7 +45,7 @@ def agreements(compared: Compared, outcomes: Sequence[Difference]) -> list[str]:
         told.append("the result")
     for kind, listed_by in (("metric", lambda run: run.metrics), ("artifact", _files)):
         names = {name for run in runs for name in listed_by(run)}
-        same = len(names - differing[kind])
+        same = len(names - differing[kind] - (compared.undigested if kind == "artifact" else set()))
         if same:
             every = "all " if same == len(names) > 1 else ""
             told.append(f"{every}{counted(same, kind if kind == 'metric' else 'file')}")
@@ -108,15 +108,52 @@ def failure_of(run: RunRecord) -> dict[str, Any]:
     return {"fail_trace": lines[-1].strip()} if lines else {}
 
 
-def _files(run: RunRecord) -> dict[str, Any]:
-    """Return the digests of artifacts by name, and of files that were written and not kept."""
-    found = {stored.name: stored.digest or "digest unknown" for stored in run.artifacts}
+class _File:
+    """A file that a run wrote: what tells whether it is the same in another run."""
+
+    __slots__ = ("_stored", "digest", "size")
+
+    def __init__(self, digest: str | None, size: Any, stored: StoredFile | None = None) -> None:
+        self.digest, self.size, self._stored = digest, size, stored
+
+    def compute(self) -> str | None:
+        """Return the digest; of an artifact without one, as in records of Sacred, that of the stored bytes."""
+        if self.digest is None and self._stored is not None:
+            self.digest = digest_of(self._stored)
+        return self.digest
+
+
+def _files(run: RunRecord) -> dict[str, _File]:
+    """Return by name the artifacts, and files that were written and not kept."""
+    found = {stored.name: _File(stored.digest, stored.size, stored) for stored in run.artifacts}
     lineage = run.facts.get("lineage")
     outputs = lineage.get("outputs") if isinstance(lineage, dict) else None
     for entry in outputs if isinstance(outputs, list) else ():
         if isinstance(entry, dict) and not entry.get("artifact") and entry.get("digest"):
-            found.setdefault(str(entry.get("name") or entry.get("path")), entry["digest"])
+            found.setdefault(str(entry.get("name") or entry.get("path")), _File(entry["digest"], entry.get("size")))
     return found
+
+
+def _file_differences(compared: Compared) -> list[Difference]:
+    """Compare what was written; bytes are read only where their digest and size do not tell."""
+    tables = [_files(run) for run in compared.runs]
+    for name in dict.fromkeys(name for table in tables for name in table):
+        files = [table[name] for table in tables if name in table]
+        sizes = {each.size for each in files if each.size is not None}
+        if len(files) == len(tables) and len(sizes) < 2 and None in [each.compute() for each in files]:
+            compared.undigested.add(name)
+    if compared.undigested:
+        names = listed(sorted(compared.undigested))
+        compared.limit(f"whether {names} came out the same cannot be told: their digests are not known")
+    told = [
+        {name: each.digest or _sized(each) for name, each in table.items() if name not in compared.undigested}
+        for table in tables
+    ]
+    return _plain(compared, "artifact", told)
+
+
+def _sized(file: _File) -> str:
+    return f"{file.size:,} bytes" if isinstance(file.size, int) else "digest unknown"
 
 
 # -------------------------------------------------------------------------------------------------------------- metrics

@@ -697,6 +697,32 @@ def test_failures_and_artifacts_are_compared():
     assert {"model", "log"} <= set(found)
 
 
+@pytest.mark.parametrize(("other_bytes", "is_same"), [(b"aaa", True), (b"bbb", False), (b"aaaa", False)])
+def test_artifacts_without_digests_are_compared_by_their_bytes(other_bytes, is_same):
+    """Sacred records no digests: models of one name were told to be the same, whatever was in them."""
+    one, other = pair()
+    one.artifacts, other.artifacts = [stored("model", b"aaa", False)], [stored("model", other_bytes, False)]
+    found = compare([one, other])
+    assert found.differ is not is_same
+    assert [each.name for each in found.outcomes if each.kind == "artifact"] == ([] if is_same else ["model"])
+    assert ("1 file" in found.agreements) is is_same
+
+
+def test_artifacts_of_which_nobody_knows_are_said_to_be_neither_the_same_nor_different():
+    """The store of an old record may have the name of a file alone."""
+
+    def lost():
+        raise FileNotFoundError("it is gone")
+
+    one, other = pair()
+    one.artifacts = [StoredFile("model", None, None, open=lost), stored("log", b"1")]
+    other.artifacts = [stored("model", b"aaa"), stored("log", b"1")]
+    found = compare([one, other])
+    assert not found.differ
+    assert found.agreements == ["the result", "1 file"]
+    assert "whether model came out the same cannot be told: their digests are not known" in found.limits
+
+
 # -------------------------------------------------------------------------------------------------------- robustness
 
 
