@@ -27,6 +27,7 @@ _LESS = frozenset(
     (
         *("loss", "err", "error", "errors", "mse", "mae", "rmse", "mape", "nll", "perplexity", "ppl", "cost", "regret"),
         *("distance", "divergence", "kl", "wer", "cer", "fid", "time", "duration", "seconds", "latency", "runtime"),
+        *("brier", "bouldin", "deviance"),
     )
 )
 
@@ -38,6 +39,9 @@ _MORE = frozenset(
         *("reward", "return", "returns", "win", "wins", "elbo", "likelihood", "throughput"),
     )
 )
+
+#: words that say that the number is another one with its sign turned round
+_NEGATED = frozenset(("neg", "negative", "negated", "minus"))
 
 
 def flat(value: Any, prefix: str) -> dict[str, Any]:
@@ -238,26 +242,22 @@ def path_of(name: str, runs: Iterable[RunRecord]) -> str:
     return name
 
 
-def is_less_better(name: str) -> bool:
-    """Say whether a number with this name is wanted small: a loss, an error, a time, by the words in its name.
-
-    Examples
-    --------
-    >>> [is_less_better(each) for each in ("result", "metrics.val_loss.last", "metrics.accuracy.max", "valError")]
-    [False, True, False, True]
-    """
-    return not _LESS.isdisjoint(_words(name))
-
-
 def is_more_better(name: str) -> bool | None:
     """Say by its name whether a number is wanted great; None if the name does not tell.
+
+    One that is turned round, such as scikit-learn's ``neg_log_loss``, does not tell: with others that is a part of the
+    loss. A negative likelihood is a loss everywhere.
 
     Examples
     --------
     >>> [is_more_better(each) for each in ("metrics.valAccuracy.last", "metrics.loss.min", "result", "config.lr")]
     [True, False, None, None]
+    >>> [is_more_better(each) for each in ("log_likelihood", "neg_log_likelihood", "neg_mean_squared_error")]
+    [True, False, None]
     """
     words = _words(name)
+    if not _NEGATED.isdisjoint(words):
+        return False if "likelihood" in words else None
     if not _LESS.isdisjoint(words):
         return False
     return True if not _MORE.isdisjoint(words) else None

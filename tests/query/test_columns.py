@@ -10,7 +10,7 @@ from capture.filters import MISSING, lookup
 from capture.query.columns import (
     columns_of,
     flat,
-    is_less_better,
+    is_more_better,
     order,
     path_of,
     rows_of,
@@ -100,12 +100,14 @@ def test_short_names_stand_for_paths():
     ("name", "less"),
     [
         ("metrics.val_loss.last", True), ("metrics.valLoss.last", True), ("error_rate", True), ("MSE", True),
-        ("metrics.train/loss.min", True), ("glossary", False), ("accuracy", False), ("result", False), ("timeliness", False),
+        ("metrics.train/loss.min", True), ("glossary", None), ("accuracy", False), ("result", None), ("timeliness", None),
+        ("neg_log_likelihood", True), ("valNegLogLikelihood", True), ("log_likelihood", False), ("brier_score", True),
+        ("davies_bouldin_score", True), ("f1_score", False), ("neg_mean_squared_error", None), ("negative_precision", None),
     ],
 )  # fmt: skip
 def test_a_loss_is_wanted_small(name, less):
-    """The direction is guessed by words, and never from parts of words."""
-    assert is_less_better(name) is less
+    """The direction is told by words, never by parts of words; where these say opposite things, nobody guesses."""
+    assert is_more_better(name) is (None if less is None else not less)
 
 
 def test_what_varies_is_told_from_what_does_not():
