@@ -74,6 +74,29 @@ class _Pending:
         return any(vars(self).values())
 
 
+class _Doubted:
+    """What a transaction would have added whose end nobody knows: the connection was lost while it was committed.
+
+    Attributes
+    ----------
+    places : dict of str to (int, list of int)
+        How far each writer is if it was made, and what it missed.
+    refused : list of (str, int)
+        What it left out.
+    """
+
+    def __init__(
+        self, pending: _Pending, places: dict[str, tuple[int, list[int]]], refused: list[tuple[str, int]]
+    ) -> None:
+        self.places, self.refused = places, refused
+        self._counts = {name: len(getattr(pending, name)) for name in ("resumed", "extra", "batches")}
+
+    def take_out(self, pending: _Pending) -> None:
+        """Take out of what waits what was added; more may have come behind it."""
+        for name, count in self._counts.items():
+            del getattr(pending, name)[:count]
+
+
 class _File:
     """A file that is to be stored, or only listed: then what is known of its bytes is all there is of them."""
 
@@ -139,6 +162,7 @@ class SqlRun(RunWriter):
         self._own_writers: set[str] = set()
         self._told = ""  # what the event says that is being told
         self._pending = _Pending()
+        self._doubted: _Doubted | None = None
         self._points = PointWriter()
         self._experiment: int | None = None
         self._is_new = False  # made in the transaction that goes on: nothing of it is there yet
@@ -305,7 +329,7 @@ class SqlRun(RunWriter):
         for _ in range(_TRIES):
             try:
                 self._upload_large()
-                self._store(self._steps(), one_by_one=False)
+                self._store(one_by_one=False)
                 return
             except _RunGone:
                 self.gone = True
@@ -317,27 +341,29 @@ class SqlRun(RunWriter):
             except Exception as error:  # noqa: BLE001 - raised again, or logged, when each step is tried by itself
                 if not _sql_errors.is_conflict(error):
                     break
-        self._store(self._steps(), one_by_one=True)
+        self._store(one_by_one=True)
 
     def _upload_large(self) -> None:
         for file in self._pending.files:
             if _sql_blobs.is_large(file.blob) and not file.is_listed:
                 _sql_blobs.upload(self._database, file.blob)
 
-    def _store(self, steps: list[_Step], one_by_one: bool) -> None:
-        """Make one transaction of the steps.
+    def _store(self, one_by_one: bool) -> None:
+        """Make one transaction of all that waits.
 
-        With `one_by_one`, each is tried by itself, and what the database does not take is left out, which the log says:
-        else one value that it refuses would keep back all that comes later.
+        With `one_by_one`, each step is tried by itself, and what the database does not take is left out, which the log
+        says: else one value that it refuses would keep back all that comes later.
         """
-        before = self.number, self.label, self._experiment
+        before, is_told = (self.number, self.label, self._experiment), False
         refused: dict[tuple[str, int], None] = {}
         lost: list[tuple[_Step, Exception]] = []
         try:
             with self._database.writing() as statements:
                 self._is_new = False
                 self._lock(statements)
-                for step in steps:
+                if self._doubted is not None:
+                    self._settle(statements, self._doubted)
+                for step in self._steps():
                     if not one_by_one:
                         step.act(statements)
                         continue
@@ -358,7 +384,10 @@ class SqlRun(RunWriter):
                 for writer, seq in refused:
                     self.failed(writer, seq)
                 self._store_seqs(statements)
+                is_told = True
         except BaseException:
+            if is_told and self.uid is not None:  # it may have been made all the same
+                self._doubted = _Doubted(self._pending, self._own_places(), list(refused))
             self.number, self.label, self._experiment = before
             self._points.forget()
             raise
@@ -366,7 +395,30 @@ class SqlRun(RunWriter):
             text = "%s of run %s could not be stored in %s: %s"
             log().error(text, step.name, self.label, self._database.url.shown(), reason)
         self.refused += refused
-        self._pending = _Pending()
+        self._pending, self._doubted = _Pending(), None
+
+    def _settle(self, statements: Statements, doubted: _Doubted) -> None:
+        """See whether the transaction was made whose answer was lost: what it added must not be added again.
+
+        All else that it stored may be stored twice, and changes nothing.
+        """
+        known = {"run": self.number, "uid": stored_text(str(self.uid))}
+        rows = statements.select("capture_writer", ["writer", "seq", "missed"], **known)
+        stored = {told_text(writer): (seq, plainjson.loads(missed)) for writer, seq, missed in rows}
+        nothing: tuple[int, list[int]] = (0, [])
+        if all(
+            stored.get(writer, nothing)[0] >= seq and stored.get(writer, nothing)[1] == missed
+            for writer, (seq, missed) in doubted.places.items()
+        ):
+            doubted.take_out(self._pending)
+            self.refused += doubted.refused
+        self._doubted = None
+
+    def _own_places(self) -> dict[str, tuple[int, list[int]]]:
+        """Return how far each of our writers is, and what it missed before."""
+        return {
+            writer: (self.seqs.get(writer, 0), sorted(self.missed.get(writer, ()))) for writer in self._own_writers
+        }
 
     def _steps(self) -> list[_Step]:
         pending = self._pending
@@ -628,13 +680,13 @@ class SqlRun(RunWriter):
 
     def _store_seqs(self, statements: Statements) -> None:
         uid = None if self.uid is None else stored_text(self.uid)
-        for writer in sorted(self._own_writers):
+        for writer, (seq, missed) in sorted(self._own_places().items()):
             known = {"run": self.number, "name_key": key_of(self.uid or "", writer)}
             values = {
                 "uid": uid,
                 "writer": stored_text(writer),
-                "seq": self.seqs.get(writer, 0),
-                "missed": plainjson.dumps(sorted(self.missed.get(writer, ()))),
+                "seq": seq,
+                "missed": plainjson.dumps(missed),
             }
             if writer in self._pending.hosts:
                 values["host"] = self._pending.hosts[writer]

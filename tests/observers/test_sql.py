@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import urllib.parse
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 
 import pytest
@@ -29,7 +29,7 @@ from capture.registry import make_observer, open_curator, open_reader
 from capture.stores import store_of
 from capture.testing import ObserverContract
 from capture.testing.contract import uid
-from capture.testing.feed import Story, Teller, describe, tell
+from capture.testing.feed import Story, Teller, describe, tell, told
 from tests.project.tree import ROOT
 from tests.servers.fixtures import each_kind, fresh_name
 
@@ -617,6 +617,45 @@ class TestFaults:
         teller.flush()
         teller.flush()
         assert SqlObserver.reader(url).get(1).metrics["loss"].values == [1.0, 2.0]
+
+    @pytest.mark.parametrize("is_made", [True, False])
+    @pytest.mark.parametrize("flushes_again", [True, False])
+    def test_what_a_transaction_stored_whose_answer_was_lost_is_stored_once(
+        self, url, tmp_path, monkeypatch, is_made, flushes_again
+    ):
+        """A server that dies while it commits has committed, or has not: its points were there twice."""
+        lost, writing = [], Database.writing
+
+        @contextmanager
+        def losing(database, prepared=True):
+            with writing(database, prepared) as statements:
+                yield statements
+                if lost and not is_made:
+                    raise DatabaseAwayError(lost.pop())
+            if lost:
+                raise DatabaseAwayError(lost.pop())
+
+        monkeypatch.setattr(Database, "writing", losing)
+        observer, story = SqlObserver(url), story_of(tmp_path).metrics(loss=[1.0, 2.0])
+        story.add(events.Resumed(resume_time=story.moment()), events.Output(text="epoch 1\n", offset=0))
+        story.add(events.Unknown(kind="later", payload={"e": "later"}))
+        teller = Teller(observer, story)
+        lines = story.lines()
+        teller.tell(lines[:2])
+        teller.tell(lines[2:])
+        lost.append("server closed the connection unexpectedly")
+        with pytest.raises(DatabaseAwayError):
+            teller.flush()
+        if flushes_again:
+            teller.flush()
+        told_later = len(lines)
+        story.metric("loss", [3.0], first=2).add(events.Output(text="epoch 2\n", offset=8)).complete(1)
+        teller.tell(story.lines()[told_later:])
+        teller.finish()
+        record, wanted = SqlObserver.reader(url).get(story.uid), told(story)
+        assert record.metrics["loss"].values == [1.0, 2.0, 3.0]
+        assert record.summary["loss"]["count"] == 3
+        assert (record.resumed, record.extra, record.output) == (wanted.resumed, wanted.extra, wanted.output)
 
     def test_a_value_that_the_database_refuses_keeps_back_nothing_else(self, url, tmp_path, caplog):
         """One bad event must not stop all that comes later; what is lost is said."""
