@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capture.errors import CommandLineError, suggest
 from capture.filters import MISSING, lookup
-from capture.query.columns import flat, label_keys, order, short_names
+from capture.query.columns import flat, order, short_names, sort_keys
 from capture.query.grouping import identity, is_seed
 from capture.wording import NOTHING, cell_width, fitted, format_duration, format_time, format_utc, format_value, visible
 
@@ -459,8 +459,7 @@ def sorted_rows(rows: Iterable[Row], name: str, descending: bool, number: int | 
     held = list(rows)
     path = sort_path(name, held)
     values = [row[path] for row in held]
-    keyed = order(label_keys(values) if path == "label" else values, descending)
-    return [held[place] for place in keyed[:number]]
+    return [held[place] for place in order(sort_keys(path, values), descending)[:number]]
 
 
 def sort_path(name: str, rows: Sequence[Row]) -> str:

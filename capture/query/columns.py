@@ -183,9 +183,9 @@ def _take_apart(dicts: Sequence[Any], prefix: str, into: dict[str, list[Any]]) -
 def order(values: Sequence[Any], descending: bool = False) -> list[int]:
     """Return the places of values in the order of these.
 
-    Numbers come before text, text before times and all else; members of enumerations are text, or numbers if they
-    stand for such. What is missing, None or not a number comes last, whatever the direction. Equal values stay in their
-    order.
+    Numbers come before text, text before times, those before time spans, lists and all else; lists are sorted by what
+    is in them, members of enumerations as text, or as numbers if they stand for such. What is missing, None or not a
+    number comes last, whatever the direction. Equal values stay in their order.
 
     Examples
     --------
@@ -199,19 +199,38 @@ def order(values: Sequence[Any], descending: bool = False) -> list[int]:
     return sorted(known, key=lambda place: _rank(values[place]), reverse=descending) + nothing
 
 
-def label_keys(labels: Sequence[Any]) -> list[Any]:
-    """Return what labels are sorted by: stores that number their runs in text mean numbers, 2 before 10.
+def sort_keys(path: str, values: Sequence[Any]) -> list[Any]:
+    """Return what the values at a path are sorted by: labels that are digits as numbers, versions as versions.
+
+    Stores that number their runs in text mean numbers, 2 before 10; and 1.10 is a newer version than 1.9.
 
     Examples
     --------
-    >>> label_keys(["2", 10, "a", None])
+    >>> sort_keys("label", ["2", 10, "a", None])
     [2, 10, 'a', None]
+    >>> order(sort_keys("packages.numpy", ["1.10", "1.9"])), order(sort_keys("notes", ["1.10", "1.9"]))
+    ([1, 0], [0, 1])
     """
-    return [int(each) if isinstance(each, str) and each.isdecimal() and len(each) < 20 else each for each in labels]
+    if path == "label":
+        return [int(each) if isinstance(each, str) and each.isdecimal() and len(each) < 20 else each for each in values]
+    if path.startswith("packages.") or path == "host.python_version":
+        from capture.versions import Version
+
+        return [Version(each) if isinstance(each, str) else each for each in values]
+    return list(values)
 
 
 def _is_nothing(value: Any) -> bool:
-    return value is None or value is MISSING or (isinstance(value, float) and value != value)
+    return value is None or value is MISSING or (hasattr(value, "__float__") and _is_not_itself(value))
+
+
+def _is_not_itself(value: Any) -> bool:
+    """Say whether a value is "not a number", which is equal to nothing; of an array each element may be."""
+    try:
+        differs = value != value
+    except ArithmeticError:  # a Decimal that signals
+        return True
+    return differs is True or (getattr(value, "shape", None) == () and bool(differs))
 
 
 def _rank(value: Any) -> tuple[int, Any]:
@@ -222,11 +241,32 @@ def _rank(value: Any) -> tuple[int, Any]:
         return 1, value
     if isinstance(value, StoredEnum):
         return _rank(value.value) if isinstance(value.value, (int, float)) else (1, str(value))
-    if hasattr(value, "timestamp"):
-        return 2, value.timestamp()
+    if hasattr(value, "isoformat") and hasattr(value, "year"):
+        return 2, _seconds_since_1970(value)
+    if hasattr(value, "total_seconds"):
+        return 3, value.total_seconds()
+    if isinstance(value, (list, tuple)):
+        return 4, tuple(map(_rank, value))
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         return _rank(value.item())
-    return 3, str(value)
+    if hasattr(value, "__float__") and not hasattr(value, "shape"):  # a Decimal, a Fraction
+        try:
+            return 0, float(value)
+        except (OverflowError, ValueError):
+            pass
+    return 5, str(value)
+
+
+def _seconds_since_1970(time: Any) -> float:
+    """Return when a date or time is; without a zone it is in that of this machine, as in a condition."""
+    from capture.dates import moment_of
+    from capture.moments import datetime, timezone
+
+    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    try:
+        return (moment_of(time) - epoch).total_seconds()
+    except (ValueError, OverflowError, OSError):  # in the first or last hours that Python knows
+        return (datetime(time.year, time.month, time.day, tzinfo=timezone.utc) - epoch).total_seconds()
 
 
 def path_of(name: str, runs: Iterable[RunRecord]) -> str:

@@ -6,7 +6,7 @@ import os
 
 from capture.errors import RunNotFoundError
 from capture.filters import MISSING, Every, as_filter
-from capture.query.columns import is_more_better, label_keys, order, path_of, source_of, table_of
+from capture.query.columns import is_more_better, order, path_of, sort_keys, source_of, table_of
 from capture.query.files import RunFiles
 from capture.query.stored_run import closest
 from capture.wording import visible
@@ -428,8 +428,7 @@ class _Sorted(_Step):
             values = table_of(ordered, [path])[path]
             if ordered and all(value is MISSING for value in values):
                 _warn_of_nowhere(path, ordered)
-            values = label_keys(values) if path == "label" else values
-            ordered = [ordered[place] for place in order(values, self.descending)]
+            ordered = [ordered[place] for place in order(sort_keys(path, values), self.descending)]
         return ordered
 
     def __repr__(self) -> str:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +20,7 @@ from capture.query.columns import (
     path_of,
     rows_of,
     short_names,
+    sort_keys,
     source_of,
     table_of,
     varying,
@@ -79,6 +85,33 @@ def test_missing_values_come_last_in_both_directions():
     assert order(values) == [2, 0, 5, 1, 3, 4]
     assert order(values, descending=True) == [5, 0, 2, 1, 3, 4]
     assert order(["b", 1, "a", True, [1]]) == [1, 3, 2, 0, 4]
+
+
+@pytest.mark.parametrize(
+    "in_order",
+    [
+        [[9], [64, 32], [64, 128], [128], ["a"]],
+        [timedelta(seconds=9), timedelta(minutes=2), timedelta(minutes=10), timedelta(days=1)],
+        [1, Decimal("1.5"), 2.0, Fraction(5, 2), numpy.int64(3), numpy.float64("nan")],
+        [Decimal(1), Decimal("sNaN")],
+        [Decimal(1), Decimal("NaN")],
+        [datetime.min, date(2019, 6, 1), datetime(2020, 1, 1, tzinfo=timezone.utc), datetime.max],
+        [1, "a", datetime(2020, 1, 1), timedelta(1), [1], {"a": 1}],
+    ],
+)
+def test_values_are_sorted_as_what_they_are(in_order):
+    """Layers of 128 come behind those of 64, ten minutes behind two; the first and the last time that there is is one."""
+    values = in_order[::-1]
+    assert [repr(values[place]) for place in order(values)] == list(map(repr, in_order))
+
+
+def test_versions_and_labels_are_sorted_as_numbers():
+    """1.10 is newer than 1.9, as in a condition; elsewhere such a text is a text."""
+    versions = ["1.10", "1.9", None, "2.0rc1", "2.0"]
+    for path in ("packages.numpy", "host.python_version"):
+        assert order(sort_keys(path, versions)) == [1, 0, 3, 4, 2]
+    assert order(sort_keys("notes", versions)) == [0, 1, 4, 3, 2]
+    assert order(sort_keys("label", ["10", "2", "a"])) == [1, 0, 2]
 
 
 def test_equal_values_stay_in_their_order():
