@@ -17,7 +17,6 @@ from capture.cli._console import (
 )
 from capture.errors import CommandLineError, RunNotFoundError
 from capture.filters import MISSING, state_of
-from capture.query._grounds import LITTLE
 from capture.query._shown_values import shown_values
 from capture.wording import aligned, cell_width, format_duration, format_time, visible
 
@@ -256,7 +255,7 @@ class _Text:
     # ------------------------------------------------------------------------------------------------------- causes
 
     def _print_causes(self, causes: Sequence[Difference]) -> None:
-        much = [each for each in causes if each.weight > LITTLE or self._every]
+        much = [each for each in causes if each.explains or self._every]
         little = [each for each in causes if each not in much]
         shown = much if self._every else much[:MOST_SHOWN]
         if self._is_pair or not shown or not self._print_columns(shown):
@@ -278,17 +277,19 @@ class _Text:
         for each in little:
             groups.setdefault((each.kind, each.why), []).append(each)
         for (kind, why), group in groups.items():
-            told = [f"{_name(each)} {self._values(each)}".strip() for each in group[:MOST_TOGETHER]]
+            told = [f"{_name(each)} {self._told(each)}".strip() for each in group[:MOST_TOGETHER]]
             if len(group) > MOST_TOGETHER:
                 told.append(f"{len(group) - MOST_TOGETHER:,} more (--all shows them)")
             say(f"{kind} {', '.join(told)}")
-            if why:
-                say(f"    {styled(visible(why), 'dim')}")
+            reasons = [visible(why)] if why else []
+            if any(each.detail for each in group):
+                reasons.append("--all shows the lines")
+            if reasons:
+                say(f"    {styled('; '.join(reasons), 'dim')}")
 
     def _print_cause(self, number: int, each: Difference) -> None:
         name = styled(f"{each.kind} {_name(each)}", "bold")
-        values = "" if each.kind == "source" and MISSING not in each.values else self._values(each)
-        say(f"{number:>2}. {name}  {values}".rstrip())
+        say(f"{number:>2}. {name}  {self._told(each)}".rstrip())
         self._print_reason(each)
         self._print_detail(each)
 
@@ -316,6 +317,10 @@ class _Text:
 
     def _texts(self, each: Difference) -> list[str]:
         return shown_values(each, None if self._every else LONGEST_VALUE)
+
+    def _told(self, each: Difference) -> str:
+        """Return the values of a cause; of a source that all have they are digests, which say nothing more."""
+        return "" if each.kind == "source" and MISSING not in each.values else self._values(each)
 
     def _values(self, each: Difference) -> str:
         told = self._texts(each)

@@ -43,7 +43,6 @@ RARELY = "What went in differs in {} only, which rarely explains anything."
 NOTHING_DIFFERS = "Nothing that was compared differs."
 NOTHING_WENT_IN_YET = "Nothing that went in is known to differ, yet what came out does."
 
-EXPLAINS = 0.3  #: a cause of less weight follows from another, or rarely changes what comes out: it is folded away
 MOST_OPEN = 12  #: differences that are not folded away
 MOST_ROWS = 300  #: differences that a page lists of a kind
 MOST_RUNS = 12  #: runs whose values stand side by side
@@ -179,11 +178,12 @@ def went_in(comparison: Comparison) -> Html:
     if not causes:
         return element("p", "No difference was found.", class_="soft")
     strong, weak, equal = _told_apart(causes)
-    intro = element("p", "The likeliest explanation first.", class_="soft") if len(strong) > 1 else None
+    is_ranked = comparison.explains and len(strong) > 1
+    intro = element("p", "The likeliest explanation first.", class_="soft") if is_ranked else None
     return together(
         intro,
         _rows(strong, comparison.names, ranked=True) if strong else None,
-        folded(_weak(weak), _rows(weak, comparison.names, ranked=True, first=len(strong) + 1)) if weak else None,
+        folded(f"{len(weak):,} less likely", _rows(weak, comparison.names, ranked=True, first=len(strong) + 1)) if weak else None,
         _equal(equal, comparison.names),
     )
 
@@ -191,14 +191,14 @@ def went_in(comparison: Comparison) -> Html:
 def _told_apart(
     causes: Sequence[Difference],
 ) -> tuple[list[Difference], list[Difference], list[Difference]]:
-    """Return the causes that explain something, those that rarely do, and what is equal."""
-    differ = [each for each in causes if not each.same]
-    count = len([each for each in differ if each.weight >= EXPLAINS]) or 3
-    return differ[:count], differ[count:], [each for each in causes if each.same]
+    """Return what is shown at once, what is folded away, and what is equal: causes that explain something come first.
 
-
-def _weak(causes: Sequence[Difference]) -> str:
-    return f"{counted(len(causes), 'more', 'more')}, which rarely explain anything"
+    Where there are none, nothing that differs is folded away.
+    """
+    strong = [each for each in causes if each.explains]
+    weak = [each for each in causes if not each.explains and not each.same]
+    equal = [each for each in causes if each.same]
+    return (strong, weak, equal) if strong else (weak, [], equal)
 
 
 def _equal(differences: Sequence[Difference], names: Sequence[str]) -> Html | None:
@@ -389,7 +389,7 @@ def as_markdown(comparison: Comparison, longest: int = LONGEST_MARKDOWN) -> str:
     for each in strong:
         if each.detail:
             text.add_diff(each)
-    text.add_table("difference", _weak(weak), weak, comparison.names)
+    text.add_table("difference", f"{len(weak):,} less likely", weak, comparison.names, why=True)
     came_out = [each for each in comparison.outcomes if not each.same]
     text.add_table("outcome", "#### What came out", came_out, comparison.names)
     if comparison.agreements:

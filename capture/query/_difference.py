@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from capture.query._grounds import EXPLAINS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +59,11 @@ class Difference:
     def counts(self) -> bool:
         """Whether runs that differ in nothing else differ: it is neither equal nor noise."""
         return not self.same and (self.kind not in CAUSES or self.weight > 0) and self.kind != "usage"
+
+    @property
+    def explains(self) -> bool:
+        """Whether it is a cause that may explain the rest; others follow from one that is, or rarely change anything."""
+        return self.kind in CAUSES and not self.same and self.weight >= EXPLAINS
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data that JSON can hold; of a run that has nothing there, the entry lacks ``value``."""

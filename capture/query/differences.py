@@ -10,7 +10,7 @@ from __future__ import annotations
 from capture.query._compared import Compared, all_same, listed
 from capture.query._config_differences import BY_CHANGED_CODE
 from capture.query._difference import CAUSES, OUTCOMES, Difference
-from capture.query._grounds import LITTLE, weight_of
+from capture.query._grounds import weight_of
 from capture.query._shown_values import shown_values
 from capture.wording import counted, format_duration
 
@@ -62,8 +62,8 @@ class Comparison:
 
     @property
     def explains(self) -> bool:
-        """Whether any cause weighs more than what rarely explains anything."""
-        return any(each.counts and each.weight > LITTLE for each in self.causes)
+        """Whether any cause may explain the rest."""
+        return any(each.explains for each in self.causes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data that JSON can hold."""

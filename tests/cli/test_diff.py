@@ -10,7 +10,10 @@ import sys
 import pytest
 
 from capture.cli import main
-from capture.cli.diff import is_folder
+from capture.cli.diff import _Text, is_folder
+from capture.pages.comparison import as_html, as_markdown
+from capture.query.differences import Comparison, Difference
+from capture.records import RunRecord
 from tests.cli.making import fill
 from tests.e2e.scripts import Folder
 from tests.project.tree import ROOT
@@ -159,7 +162,39 @@ def test_what_follows_from_another_entry_says_so(project, capsys):
     assert found["config.lr"]["why"] == "set by config scope defaults (train.py:11) in 1, the command line in 3"
     status, out = diff(capsys, project, "1", "3")
     assert status == 1
-    assert out.index("config lr  0.5 → 0.25") < out.index("config warmup  1 → 0.5")
+    assert out.index("config lr  0.5 → 0.25") < out.index("Less likely") < out.index("config warmup 1 → 0.5")
+
+
+@pytest.mark.parametrize("weights", [(0.95, 0.3, 0.29, 0.05), (0.29, 0.2, 0.05)])
+def test_the_same_causes_are_likely_wherever_they_are_shown(capsys, weights):
+    """Who opens the page after the terminal must not find another answer; where nothing explains, nothing is folded."""
+    found = [Difference("host", f"host.h{place}", ["a", "b"], None, each, f"w{each}") for place, each in enumerate(weights)]
+    comparison = Comparison(["1", "2"], found, [], [])
+    _Text(comparison, [RunRecord("a" * 32, "1"), RunRecord("b" * 32, "2")], every=False, whole_output=False).print()
+    likely = [each.name for each in found if each.weight >= 0.3]
+    texts = {
+        "Less likely": capsys.readouterr().out.replace("host h", "host.h"),
+        "2 less likely": as_markdown(comparison),
+        "<summary>2 less likely": as_html(comparison),
+    }
+    assert comparison.explains is bool(likely)
+    for heading, text in texts.items():
+        before, _, after = text.partition(heading)
+        names = [each.name for each in found]
+        assert [name for name in names if name in before] == (likely or names), heading
+        assert [name for name in names if name in after] == (names[len(likely) :] if likely else []), heading
+
+
+def test_a_diff_that_explains_little_is_said_to_be_there(capsys):
+    """Its lines are not printed; neither are digests, which say nothing to anybody."""
+    found = [
+        Difference("config", "config.lr", [1, 2], None, 0.9),
+        Difference("source", "train.py", ["0" * 64, "1" * 64], None, 0.22, "only config scopes", "-lr = 1\n+lr = 2"),
+    ]
+    told = _Text(Comparison(["1", "2"], found, [], []), [RunRecord("a" * 32), RunRecord("b" * 32)], False, False)
+    told.print()
+    out = capsys.readouterr().out
+    assert "Less likely\nsource train.py\n    only config scopes; --all shows the lines\n" in out and "+lr" not in out
 
 
 @pytest.mark.slow

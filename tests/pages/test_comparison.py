@@ -60,7 +60,7 @@ def test_a_page_has_causes_first_then_what_came_out_then_limits():
     page = read(as_html(comparison(), runs()))
     order = [
         "Why runs 3 and 4 differ", "The likeliest cause", "config.lr", "0.1", "against", "0.01", "What went in",
-        "set for run 4", "config scope defaults (train.py:7)", "train.py", "+y = 3", "rarely explain", "packages.rich",
+        "set for run 4", "config scope defaults (train.py:7)", "train.py", "+y = 3", "1 less likely", "packages.rich",
         "What came out", "0.93111", "run 3", "What could not be compared", "no output",
     ]  # fmt: skip
     place = -1
@@ -111,7 +111,7 @@ def test_what_is_equal_is_told_apart_from_what_differs():
     equal = [Difference("config", "config.epochs", [15, 15], same=True), Difference("package", "numpy", ["2.0", "2.0"], same=True)]
     told = comparison(causes=[*comparison().causes, *equal], outcomes=[Difference("status", "status", ["FAILED"] * 2, same=True)])
     text = read(as_html(told)).text
-    assert "2 equal" in text and text.index("rarely explain") < text.index("2 equal") < text.index("config.epochs")
+    assert "2 equal" in text and text.index("less likely") < text.index("2 equal") < text.index("config.epochs")
     assert "3 equal" in as_markdown(told)
 
 

@@ -626,6 +626,17 @@ def test_numbers_that_agree_up_to_rounding_point_at_the_machine():
     assert found.causes[0].weight > GROUNDS["host, computing"][0]
 
 
+def test_another_machine_explains_what_agrees_up_to_rounding_and_little_else():
+    """Of its name or system nothing depends, but that libraries were built otherwise."""
+    one, other = pair()
+    other.host["os"] = ["Linux", "another"]
+    other.result = 0.5
+    assert [each.weight for each in compare([one, other]).causes] == [GROUNDS["host"][0]]
+    assert not compare([one, other]).explains
+    other.result = 1.0 + 1e-9
+    assert compare([one, other]).explains
+
+
 # ------------------------------------------------------------------------------------------------------------ outcomes
 
 
