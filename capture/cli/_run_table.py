@@ -136,7 +136,7 @@ def _comparable(value: Any) -> Any:
 
 
 def settings_that_vary(rows: Sequence[Row]) -> list[str]:
-    """Return the entries of the configuration, and the name, that tell runs apart.
+    """Return the entries of the configuration, and the name and the command, that tell runs apart.
 
     What one experiment has and another has not says no more than their names, unless it varies within one of them.
     """
@@ -144,14 +144,15 @@ def settings_that_vary(rows: Sequence[Row]) -> list[str]:
     named: dict[str, list[Row]] = {}
     for row in rows:
         named.setdefault(str(row["name"]), []).append(row)
+    command = ["command"] if any(_varies("command", alike) for alike in named.values()) else []
     if len(named) < 2:
-        return varied(config, rows) if len(rows) > 1 else []
+        return [*command, *varied(config, rows)] if len(rows) > 1 else []
 
     def is_telling(column: str) -> bool:
         having = [row for row in rows if row[column] is not MISSING]
         return _varies(column, having) or any(_varies(column, alike) for alike in named.values())
 
-    return ["name", *filter(is_telling, config)]
+    return ["name", *command, *filter(is_telling, config)]
 
 
 def telling_columns(rows: Sequence[Row], others: Iterable[Row] = ()) -> list[str]:
@@ -164,6 +165,8 @@ def telling_columns(rows: Sequence[Row], others: Iterable[Row] = ()) -> list[str
     columns = all_columns(rows)
     metrics = [column for column in columns if column.startswith("metrics.")]
     changing = {*settings_that_vary(among), *(varied(metrics, among) or sorted(metrics)[:_METRICS_ALIKE])}
+    if "command" in changing:  # which is mostly the only one
+        columns.insert(columns.index("name") + 1, "command")
     if len(among) == 1:
         changing.update(_of_a_lone_run(rows[0], columns))
         if len(metrics) > _FEW:
@@ -427,11 +430,11 @@ def _total(sizes: Sequence[int], places: Sequence[int]) -> int:
 
 def _ranks(columns: Sequence[str]) -> dict[int, float]:
     """Return for each column how soon it goes: a seed and the duration first, of config and metrics the last ones."""
-    fixed = {"label": 0.0, "n": 0.5, "status": 1.0, "result": 2.0, "name": 2.5, "start_time": 3.0, "tags": 6.0}
+    fixed = {"label": 0.0, "n": 0.5, "status": 1.0, "result": 2.0, "name": 2.5, "command": 2.7, "start_time": 3.0, "tags": 6.0}
     fixed |= {"duration": 1e9, "runs": 2e9}
     of_groups = "n" in columns  # then two rows are told apart by their settings alone
     if of_groups:
-        fixed |= {"name": 0.1, "status": 1e9}
+        fixed |= {"name": 0.1, "command": 0.15, "status": 1e9}
     config = metrics = 0
     ranks = {}
     for place, column in enumerate(columns):

@@ -56,9 +56,12 @@ class Groups:
 
     @classmethod
     def of(cls, runs: Sequence[StoredRun], columns: Sequence[str] = ()) -> Groups:
-        """Group runs by columns; if none are named, by the entries of the configuration that vary, but seeds."""
+        """Group runs by columns; if none are named, by all that was asked of them and varies, but seeds.
+
+        That is the name of the experiment, the command, and the entries of the configuration.
+        """
         table = table_of(runs)
-        by = list(dict.fromkeys(path_of(column, runs) for column in columns)) or _varying_config(table)
+        by = list(dict.fromkeys(path_of(column, runs) for column in columns)) or _varying(runs, table)
         table.update(table_of(runs, [column for column in by if column not in table]))
         outcomes = [
             column
@@ -157,8 +160,8 @@ def _hashable(value: Any) -> Any:
     return value
 
 
-def _varying_config(table: dict[str, list[Any]]) -> list[str]:
-    names = [name for name in table if name.startswith("config.") and not is_seed(name)]
-    if not names or not any(value is not MISSING for name in names for value in table[name]):
-        return []
-    return varying(names, list(zip(*(table[name] for name in names))))
+def _varying(runs: Sequence[StoredRun], table: dict[str, list[Any]]) -> list[str]:
+    """Return the name and the command, and the entries of the configuration but seeds, where they vary."""
+    config = [name for name in table if name.startswith("config.") and not is_seed(name)]
+    columns = {**table_of(runs, ["name", "command"]), **{name: table[name] for name in config}}
+    return varying(list(columns), list(zip(*columns.values()))) if len(runs) > 1 else config

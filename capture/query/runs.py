@@ -272,7 +272,8 @@ class Runs:
         Parameters
         ----------
         columns : str
-            Paths; if none are named, all entries of the configuration that vary, but seeds.
+            Paths; if none are named, the experiment, the command, and the entries of the configuration, where they
+            vary, but seeds.
         """
         from capture.query.groups import Groups
 

@@ -60,6 +60,18 @@ def test_what_one_experiment_has_and_another_has_not_is_no_difference(tmp_path, 
     assert [line.split()[:3] for line in ls("--group-by")[2:]] == [["b", "8", "2"], ["b", "7", "2"], ["a", "-", "2"], ["a", "-", "1"]]
 
 
+def test_a_command_that_differs_is_shown_and_is_a_group_of_its_own(tmp_path, ls, monkeypatch):
+    """The result of an evaluation beside those of training says nothing, and in their mean it is a lie."""
+    store = str(tmp_path / "runs")
+    for number, command in enumerate(("main", "main", "evaluate"), 1):
+        told = story(tmp_path, number, {"lr": 0.1, "seed": number}, command=command)
+        tell(FileStorageObserver(store), told.complete(result=99 if command == "evaluate" else number))
+    monkeypatch.chdir(tmp_path)
+    assert ls()[0].split() == ["label", "start", "status", "command", "duration", "seed", "result"]
+    assert [line.split()[:2] for line in ls("--group-by")[2:]] == [["evaluate", "1"], ["main", "2"]]
+    assert "command" not in ls("command == 'main'")[0]
+
+
 def test_so_many_runs_are_shown(six_runs, ls):
     """-n, and all of them with -a."""
     assert labels(ls("-n", "2")) == ["6", "5"]

@@ -376,6 +376,28 @@ def test_runs_over_seeds_are_taken_together(store):
     assert "no runs" in repr(store.runs("config.lr > 5").group_by())
 
 
+def test_what_other_experiments_and_commands_gave_is_not_averaged(tmp_path):
+    """The mean of what training and evaluation return is nothing, however alike their configurations are."""
+    folder = str(tmp_path / "runs")
+    for name in ("one", "other"):
+        ex = Experiment(name, observers=[folder], save_git_info=False)
+        ex.add_config(lr=0.1)
+        ex.main(lambda lr: 1)
+
+        @ex.command
+        def evaluate(lr):
+            return 99
+
+        for seed in (1, 2):
+            ex.run(config_updates={"seed": seed})
+        ex.run("evaluate", config_updates={"seed": 3})
+    groups = open_store(folder).runs().group_by()
+    assert groups.by == ["name", "command"]
+    assert sorted((len(each), each.spreads["result"].mean) for each in groups) == [(1, 99), (1, 99), (2, 1), (2, 1)]
+    one = open_store(folder).runs("name == 'one' and command != 'evaluate'").group_by()
+    assert (one.by, len(one)) == ([], 1)
+
+
 def test_the_result_goes_the_way_of_the_metric_that_it_is(tmp_path):
     """Many experiments return their loss: the largest one is the worst run."""
     ex = Experiment("e", observers=[str(tmp_path / "runs")], save_git_info=False)
