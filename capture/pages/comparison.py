@@ -179,11 +179,11 @@ def went_in(comparison: Comparison) -> Html:
         return element("p", "No difference was found.", class_="soft")
     strong, weak, equal = _told_apart(causes)
     is_ranked = comparison.explains and len(strong) > 1
-    intro = element("p", "The likeliest explanation first.", class_="soft") if is_ranked else None
+    less_likely = _rows(weak, comparison.names, ranked=True, first=len(strong) + 1) if weak else None
     return together(
-        intro,
+        element("p", "The likeliest explanation first.", class_="soft") if is_ranked else None,
         _rows(strong, comparison.names, ranked=True) if strong else None,
-        folded(f"{len(weak):,} less likely", _rows(weak, comparison.names, ranked=True, first=len(strong) + 1)) if weak else None,
+        folded(f"{len(weak):,} less likely", less_likely) if weak else None,
         _equal(equal, comparison.names),
     )
 

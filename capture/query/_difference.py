@@ -62,7 +62,7 @@ class Difference:
 
     @property
     def explains(self) -> bool:
-        """Whether it is a cause that may explain the rest; others follow from one that is, or rarely change anything."""
+        """Whether it is a cause that may explain the rest: it follows from no other, and is of what changes results."""
         return self.kind in CAUSES and not self.same and self.weight >= EXPLAINS
 
     def to_dict(self) -> dict[str, Any]:
