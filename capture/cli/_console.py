@@ -235,11 +235,13 @@ def sparkline(values: Sequence[Any], width: int = 40) -> str:
     if not known:
         return " " * len(heights)
     low, high = min(known), max(known)
-    scale = (len(_BLOCKS) - 1) / (high - low) if high > low and high - low < float("inf") else 0.0
+    span = high / 2 - low / 2  # the whole of it may be beyond the range of floats
     middle = _BLOCKS[len(_BLOCKS) // 2 - 1]  # what does not change is no low
 
     def block(height: float | None) -> str:
-        return " " if height is None else _BLOCKS[round((height - low) * scale)] if scale else middle
+        if height is None:
+            return " "
+        return _BLOCKS[round((height / 2 - low / 2) / span * (len(_BLOCKS) - 1))] if span else middle
 
     return "".join(map(block, heights))
 

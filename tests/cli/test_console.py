@@ -53,6 +53,8 @@ def test_a_sparkline_has_gaps_where_there_is_no_number():
     assert console.sparkline([0.0] * 500 + [1.0] * 500, 4) == "▁▁██"
     assert console.sparkline([nan, 2.0, nan, 4.0], 2) == "▁█"
     assert console.sparkline([10**400, 1], 2) == " ▄"
+    assert console.sparkline([-1e308, 0, 1e308]) == "▁▅█"  # what is between them is beyond the range of floats
+    assert console.sparkline([0, 5e-324]) == "▄▄" and console.sparkline([0, 1e-323]) == "▁█"
 
 
 def test_json_is_strict_and_ascii(capsys):
