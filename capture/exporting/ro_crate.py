@@ -20,6 +20,7 @@ from capture.exporting.folder import (
     write_files,
     write_parts,
 )
+from capture.filters import state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ STATUSES = {
     "QUEUED": "http://schema.org/PotentialActionStatus",
 }
 FAILED = "http://schema.org/FailedActionStatus"  #: any other
+_DIED = "DIED: the process ended before it could say how"
 _LONGEST = 2_000  #: characters of a value or an error that are told here; all of it is in a file
 
 _TYPES = {
@@ -219,9 +221,10 @@ class Crate:
         for name, moment in (("startTime", run.start_time), ("endTime", run.stop_time)):
             if moment is not None:
                 action[name] = _time(moment)
-        action["actionStatus"] = STATUSES.get(run.status, FAILED)
-        if run.status not in STATUSES:
-            action["error"] = _error(run)
+        state = state_of(run)
+        action["actionStatus"] = STATUSES.get(state, FAILED)
+        if state not in STATUSES:
+            action["error"] = _error(run, state)
         agent, place = self._agent(run), self._host(run)
         action.update({name: value for name, value in (("agent", agent), ("location", place)) if value})
         action["environment"] = self._variables(run)
@@ -386,9 +389,9 @@ def _description(run: RunRecord) -> str:
     return f"The command {run.command!r} of the experiment {run.name!r}."
 
 
-def _error(run: RunRecord) -> str:
+def _error(run: RunRecord, state: str) -> str:
     trace = [line.strip() for line in run.fail_trace or () if line.strip()]
-    return (trace[-1] if trace else run.status)[:_LONGEST]
+    return (trace[-1] if trace else _DIED if state == "DIED" else state)[:_LONGEST]
 
 
 def _value(value: Any) -> Any:

@@ -203,6 +203,19 @@ def test_a_failed_run_says_so(pipeline, tmp_path):
     assert action["actionStatus"].endswith("/FailedActionStatus") and action["error"] == "ValueError: no \u2028 way"
 
 
+@pytest.mark.parametrize(
+    ("state", "status", "error"),
+    [("DIED", "Failed", "DIED: the process ended before it could say how"), ("RUNNING", "Active", None)],
+)
+def test_a_run_whose_process_is_gone_is_not_active(tmp_path, state, status, error):
+    """A crate lies in an archive for ever, and such a run would go on in there as long."""
+    run = told(story(tmp_path, "01", "prepare"))
+    run.state = state  # as a run of a client has it
+    export_ro_crate([run], str(tmp_path / "crate"))
+    action = graph_of(tmp_path / "crate")[f"#{run.uid}"]
+    assert action["actionStatus"].endswith(f"/{status}ActionStatus") and action.get("error") == error
+
+
 def test_masked_secrets_stay_masked(tmp_path):
     """A crate is published."""
     masked = "***masked:name***"
