@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from capture.errors import CommandLineError
 
 TYPE_CHECKING = False
@@ -10,8 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from capture.filters import Filter
-    from capture.hooks import Reader
-    from capture.query.client import Store
+    from capture.hooks import Reader, RunObserver
+    from capture.query.client import Store, StoredRun
 
 _MINUS = "\N{MINUS SIGN}"  #: stands for the dash of ``-1``, which docopt takes for an option
 
@@ -43,11 +45,20 @@ def parse(usage: str, arguments: list[str]) -> dict[str, Any] | None:
         lines = usage[usage.index("Usage:") :].partition("\n\n")[0]
         said = str(error).partition("\n")[0].strip()
         because = "" if not said or said.startswith(("Usage", "Warning")) else f" ({said})"
+        given = " ".join(map(_masked, arguments))
         raise CommandLineError(
-            f"these arguments are not understood: {' '.join(arguments)}{because}{_slip(usage, words[1:])}\n{lines}\n"
+            f"these arguments are not understood: {given}{because}{_slip(usage, words[1:])}\n{lines}\n"
             f"capture {arguments[0]} --help says more."
         ) from None
     return {name: _dashes_back(value) for name, value in parsed.items()}
+
+
+def _masked(word: str) -> str:
+    """Return a word of the command line without the password of a URL in it."""
+    from capture.secrets import redact_url
+
+    name, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{name}{equals}{redact_url(value)}"
 
 
 def _slip(usage: str, words: list[str]) -> str:
@@ -74,17 +85,110 @@ def _dashes_back(value: Any) -> Any:
 
 def chosen_store(arguments: dict[str, Any]) -> Store:
     """Open the store that ``--store`` names, else the default one."""
+    return _opened(arguments.get("--store"), "name another with --store=URL or in CAPTURE_STORE.")
+
+
+def _opened(url: str | None, otherwise: str) -> Store:
+    """Open a store, the default one if none is named; `otherwise` says what to do where there is none."""
     from capture.query.client import open_store
     from capture.settings import SETTINGS
 
-    url = arguments.get("--store")
     check_url(SETTINGS.STORE if url is None else url)
     try:
         store = open_store(url)
     except FileNotFoundError as error:
-        raise CommandLineError(f"{error}\nname another with --store=URL or in CAPTURE_STORE.") from error
+        raise CommandLineError(f"{error}\n{otherwise}") from error
     watch(store.reader)
     return store
+
+
+class NamedStores:
+    """The stores of the runs that a command line names: ``STORE::RUN``, or a run alone, of the store of ``--store``.
+
+    Each is opened when the first run of it is asked for: where every run names its store, there need be no other.
+    """
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self._arguments = arguments
+        self._stores: dict[str | None, Store] = {}  # by the word that names it; None: that of --store
+
+    @property
+    def chosen(self) -> Store:
+        """The store of runs that stand alone, and of conditions."""
+        if None not in self._stores:
+            self._stores[None] = chosen_store(self._arguments)
+        return self._stores[None]
+
+    def of(self, word: str) -> tuple[Store, str]:
+        """Return the store of the run that a word names, and what the run is called there.
+
+        Raises
+        ------
+        CommandLineError
+            If there is no such store, or the word names something else than a run.
+        """
+        from capture.query.addresses import split_run
+
+        url, run = split_run(word)
+        if url is None:
+            check_is_run(word)
+            return self.chosen, word
+        if not url or not run:
+            what = "no store stands before" if not url else "no run stands behind"
+            raise CommandLineError(
+                f"{what} the two colons of {_masked(word)}: is a variable not set?\n"
+                "what can stand there:  STORE::RUN, as in runs::12, sqlite:///lab.db::latest"
+            )
+        if url not in self._stores:
+            otherwise = (
+                f"it stands before the two colons of {_masked(word)}, which name run {run} of that store;"
+                " a run whose label has such colons is named by its uid."
+            )
+            self._stores[url] = _opened(url, otherwise)
+        return self._stores[url], run
+
+    def get(self, word: str) -> StoredRun:
+        """Return the run that a word names."""
+        store, run = self.of(word)
+        return store.get(run)
+
+    def observer_of(self, store: Store) -> RunObserver:
+        """Return an observer of one of these stores, which knows its errors."""
+        from capture.registry import make_observer
+        from capture.settings import SETTINGS
+
+        named = next(url for url, each in self._stores.items() if each is store)
+        return make_observer(named or self._arguments.get("--store") or SETTINGS.STORE)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        for store in self._stores.values():
+            store.close()
+
+    def __enter__(self) -> NamedStores:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def check_is_run(word: str) -> None:
+    """Refuse a store or the folder of a run in place of a run; CommandLineError says how that is named."""
+    import re
+
+    from capture.query.addresses import SEPARATOR, split_run
+
+    if split_run(word)[0] is not None:
+        return
+    if "/" in word and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", word):
+        raise CommandLineError(
+            f"{_masked(word)} names a store, and no run of it: a run is named behind two colons, as in runs::12"
+        )
+    is_path = word in (".", "..") or "/" in word or os.sep in word
+    if is_path and os.path.isfile(os.path.join(word, "run.json")):
+        folder, run = os.path.split(os.path.abspath(word))
+        store = folder if os.path.isabs(word) else os.path.relpath(folder)
+        raise CommandLineError(f"{word} is the folder of a run: write {store}{SEPARATOR}{run} for that run")
 
 
 def check_url(url: str) -> None:

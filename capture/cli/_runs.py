@@ -10,24 +10,25 @@ from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
+    from capture.cli._arguments import NamedStores
     from capture.filters import Filter
-    from capture.query.client import Store, StoredRun
+    from capture.query.client import StoredRun
 
 
-def done_to(runs: Sequence[StoredRun], action: Callable[[StoredRun], Any], said: str) -> int:
+def done_to(runs: Sequence[StoredRun], action: Callable[[StoredRun], Any], said: Callable[[StoredRun], str]) -> int:
     """Do something to each of some runs and say so; return with how many it failed, of which stderr tells why."""
     failed = 0
-    for each in runs:
+    for name, each in zip(names_of(runs), runs):
         try:
             action(each)
         except CaptureError as error:
             failed += 1
-            say(f"run {label_of(each)}: {visible(str(error), lines=True)}", sys.stderr)
+            say(f"run {name}: {visible(str(error), lines=True)}", sys.stderr)
         else:
-            say(f"run {label_of(each)} {said}")
+            say(f"run {name} {said(each)}")
     return failed
 
 
@@ -50,11 +51,38 @@ def where_of(arguments: dict[str, Any]) -> Filter | None:
     return found
 
 
-def chosen_runs(store: Store, arguments: dict[str, Any], damaged: bool = False) -> list[StoredRun]:
-    """Return the runs that ``RUN...`` names and those for which ``--where`` holds; see `keeping.chosen`."""
+def chosen_runs(stores: NamedStores, arguments: dict[str, Any], damaged: bool = False) -> list[StoredRun]:
+    """Return the runs that ``RUN...`` names and those for which ``--where`` holds; see `keeping.chosen`.
+
+    A condition is one on runs of the store that ``--store`` names.
+    """
     from capture.query.keeping import chosen
 
-    return chosen(store, arguments.get("RUN") or (), where_of(arguments), damaged)
+    where = where_of(arguments)
+    found = []
+    for word in arguments.get("RUN") or ():
+        store, run = stores.of(word)
+        found += chosen(store, [run], damaged=damaged)
+    if where is not None:
+        found += chosen(stores.chosen, (), where)
+    return each_once(found)
+
+
+def binned_runs(stores: NamedStores, arguments: dict[str, Any]) -> list[StoredRun]:
+    """Return the runs in the bin that ``RUN...`` names; all that are in the bin where none is named."""
+    from capture.query.keeping import binned
+
+    words = arguments.get("RUN")
+    if not words:
+        return binned(stores.chosen)
+    named = [stores.of(word) for word in words]
+    return each_once(found for store, run in named for found in binned(store, [run]))
+
+
+def each_once(runs: Iterable[StoredRun]) -> list[StoredRun]:
+    """Return runs without those that were named before, in whatever way."""
+    # labels are compared as text: a store may have numbers for them
+    return list({(run.store.url, str(run.label)): run for run in runs}.values())
 
 
 def readable(runs: Sequence[StoredRun]) -> list[StoredRun]:
@@ -84,9 +112,16 @@ def label_of(run: Any) -> str:
     return visible(str(run.label))
 
 
+def names_of(runs: Sequence[Any]) -> list[str]:
+    """Return what each of some runs is called in a sentence about it; the store is said where there are several."""
+    from capture.query import addresses
+
+    return [visible(name) for name in addresses.names_of(runs)]
+
+
 def list_of(runs: Sequence[Any]) -> str:
     """Return the names of runs for a sentence; of many, the first and the last."""
-    labels = [label_of(run) for run in runs]
+    labels = names_of(runs)
     return ", ".join(labels if len(labels) <= 10 else [*labels[:5], f"... ({len(labels) - 8} more)", *labels[-3:]])
 
 

@@ -18,6 +18,7 @@ from capture.cli._console import (
 from capture.errors import CommandLineError, RunNotFoundError
 from capture.filters import MISSING, state_of
 from capture.query._shown_values import shown_values
+from capture.query.addresses import stores_of
 from capture.wording import aligned, cell_width, format_duration, format_time, visible
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from capture.query.client import Store
+    from capture.cli._arguments import NamedStores
     from capture.query.differences import Comparison, Difference
     from capture.records import RunRecord
 
@@ -34,7 +35,8 @@ USAGE = """Say why runs differ: the likeliest causes first, then what came out.
 Usage:
   capture diff RUN RUN... [options]
 
-A RUN may be a folder, as . is: then the run is compared with the sources, packages, inputs, repository and machine as
+A RUN is a label, the beginning or end of a uid, latest, or -1; STORE::RUN is one of another store, a folder or URL. A
+RUN may be a folder, as . is: then the run is compared with the sources, packages, inputs, repository and machine as
 they are there now. Nothing in that folder is executed.
 
 Options:
@@ -53,7 +55,7 @@ Options:
   --html=FILE      Write it as one page of HTML that needs nothing else.
   --force          Overwrite that file if it is there.
   --no-pager       Do not page long output.
-  --store=URL      The store: a folder or URL; CAPTURE_STORE, else ./runs, if left out.
+  --store=URL      The store of runs that name none: a folder or URL; CAPTURE_STORE, else ./runs, if left out.
   -h, --help       Show this text.
 
 Exit status: 0 where nothing differs, 1 where something does, 2 for a slip on the command line.
@@ -79,13 +81,13 @@ LONGEST_VALUE = 60  #: characters
 
 def run(arguments: dict[str, Any]) -> int:
     """Carry it out; return the exit status."""
-    from capture.cli._arguments import chosen_store
+    from capture.cli._arguments import NamedStores
     from capture.query.differences import compare
 
     _check(arguments)
-    with chosen_store(arguments) as store:
-        runs, names = _runs(arguments, store)
-        comparison = compare(runs, bool(arguments["--all"]), names, _context(arguments))
+    with NamedStores(arguments) as stores:
+        runs = _runs(arguments, stores)
+        comparison = compare(runs, bool(arguments["--all"]), context=_context(arguments))
         _keep_sections(comparison, arguments)
         _tell(comparison, runs, arguments)
     return 1 if comparison.differ else 0
@@ -93,10 +95,12 @@ def run(arguments: dict[str, Any]) -> int:
 
 def _check(arguments: dict[str, Any]) -> None:
     """Say what is wrong on the command line before anything is read."""
+    from capture.cli._arguments import check_is_run
+
     words = [str(each) for each in arguments["RUN"]]
-    folders = [word for word in words if is_folder(word)]
     for word in words:
-        _check_word(word)
+        check_is_run(word)
+    folders = [word for word in words if is_folder(word)]
     if len(folders) > 1 or len(folders) == len(words):
         raise CommandLineError(f"one folder is compared with runs, got {' and '.join(folders)}")
     if len(words) < 2:
@@ -110,18 +114,6 @@ def _check(arguments: dict[str, Any]) -> None:
 
         check_target(arguments["--html"], arguments["--force"], "--html=FILE")
     _context(arguments)
-
-
-def _check_word(word: str) -> None:
-    """Say that a run is named by its label alone, where somebody names its store with it."""
-    import re
-
-    is_url = "/" in word and re.match(r"[a-z][a-z0-9+.-]+:", word) is not None
-    if is_url or (is_folder(word) and os.path.isfile(os.path.join(word, "run.json"))):
-        raise CommandLineError(
-            f"{word} names a store: the runs are those of one store, which --store=URL names, and are written as their"
-            " labels. To compare runs of two stores, capture cp brings them into one"
-        )
 
 
 def _keep_sections(comparison: Comparison, arguments: dict[str, Any]) -> None:
@@ -159,13 +151,11 @@ def _context(arguments: dict[str, Any]) -> int:
     return 3 if number is None else number
 
 
-def _runs(arguments: dict[str, Any], store: Store) -> tuple[list[RunRecord], list[str]]:
-    """Return what is compared, with names: runs of the store, and at most one folder as it is now."""
-    from capture.query.differences import names_of
-
+def _runs(arguments: dict[str, Any], stores: NamedStores) -> list[RunRecord]:
+    """Return what is compared: runs, and at most one folder as it is now."""
     words = [str(each) for each in arguments["RUN"]]
     folders = [word for word in words if is_folder(word)]
-    runs: list[Any] = [None if word in folders else _run(store, word) for word in words]
+    runs: list[Any] = [None if word in folders else _run(stores, word) for word in words]
     for place, word in enumerate(words):
         if word in folders:
             from capture.query.working_tree import FolderNotFoundError, InterpreterError, working_tree
@@ -175,13 +165,13 @@ def _runs(arguments: dict[str, Any], store: Store) -> tuple[list[RunRecord], lis
                 runs[place] = working_tree(known, os.path.expanduser(word), python=arguments["--python"])
             except (FolderNotFoundError, InterpreterError) as error:
                 raise CommandLineError(str(error)) from error
-    return runs, names_of(runs)
+    return runs
 
 
-def _run(store: Store, word: str) -> RunRecord:
-    """Return a run of the store; where a folder has the name of none, say how that is named."""
+def _run(stores: NamedStores, word: str) -> RunRecord:
+    """Return a run; where a folder has the name of none, say how that is named."""
     try:
-        return store.get(word)
+        return stores.get(word)
     except RunNotFoundError as error:
         if not os.path.isdir(word):
             raise
@@ -190,6 +180,10 @@ def _run(store: Store, word: str) -> RunRecord:
 
 def is_folder(word: str) -> bool:
     """Say whether an argument names a folder, and no run."""
+    from capture.query.addresses import split_run
+
+    if split_run(word)[0] is not None:
+        return False
     return word in (".", "..", "~") or "/" in word or os.sep in word
 
 
@@ -251,6 +245,10 @@ class _Text:
             note = getattr(run, "description", None) or state_of(run)
             rows.append([name, run.name, str(note), format_time(run.start_time), format_duration(run.duration)])
         print_table(["run", "experiment", "status", "started", "duration"], rows)
+        stores = stores_of(self._runs)
+        if stores:
+            say()
+            print_table(["store", ""], [[name, url] for url, name in stores.items()])
 
     # ------------------------------------------------------------------------------------------------------- causes
 

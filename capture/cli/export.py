@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from capture.cli._arguments import NamedStores
     from capture.exporting.folder import ExportedRun
     from capture.query.client import Store, StoredRun
 
@@ -21,7 +22,8 @@ Usage:
   capture export --json [--store=URL] NAME
 
 NAME... are the runs, and last the folder to be written, or the zip file if it ends in .zip. Nothing that is there is
-overwritten. For --mlflow and --json there are only runs.
+overwritten. For --mlflow and --json there are only runs. STORE::RUN is a run of another store than that of --store; all
+that are exported at once are of one.
 
 Options:
   --folder        A folder that explains itself: run.json, config.json, metrics.csv, output.txt, files (the default).
@@ -38,45 +40,52 @@ Exit status 1: something could not be exported; it is named.
 
 def run(arguments: dict[str, Any]) -> int:
     """Export what the arguments name."""
-    from capture.cli._arguments import chosen_store
+    from capture.cli._arguments import NamedStores
     from capture.cli._runs import readable
 
     names = list(arguments["NAME"])
     if arguments["--license"] is not None and not arguments["--ro-crate"]:
         raise CommandLineError("--license is part of an RO-Crate: add --ro-crate")
-    with chosen_store(arguments) as store:
+    with NamedStores(arguments) as stores:
         if arguments["--json"]:
-            return _print_json(store, names)
+            return _print_json(stores.get(names[0]))
         if arguments["--mlflow"] is not None:
-            chosen = _chosen(store, arguments, names)
+            chosen = _chosen(stores, arguments, names)
             runs = readable(chosen)
-            status = _to_mlflow(store, runs, arguments["--mlflow"]) if runs else 1
+            status = _to_mlflow(chosen[0].store, runs, arguments["--mlflow"]) if runs else 1
             return status or int(len(runs) < len(chosen))
         *named, target = names
         if not named and arguments["--where"] is None:
             raise CommandLineError(
                 f"what is to be exported? {target!r} is the last word, so it names what is written: RUN... TARGET"
             )
-        chosen = _chosen(store, arguments, named)
+        chosen = _chosen(stores, arguments, named)
         runs = readable(chosen)
-        status = _to_folder(store, runs, target, arguments) if runs else 1
+        status = _to_folder(chosen[0].store, runs, target, arguments) if runs else 1
         return status or int(len(runs) < len(chosen))
 
 
-def _chosen(store: Store, arguments: dict[str, Any], names: list[str]) -> list[StoredRun]:
+def _chosen(stores: NamedStores, arguments: dict[str, Any], names: list[str]) -> list[StoredRun]:
     from capture.cli._runs import chosen_runs
+    from capture.query.addresses import stores_of
 
-    runs = chosen_runs(store, {**arguments, "RUN": names})
+    runs = chosen_runs(stores, {**arguments, "RUN": names})
     if not runs:
         raise CommandLineError("no run was meant: name one, or a condition with --where that holds for some")
+    several = stores_of(runs)
+    if several:
+        raise CommandLineError(
+            f"one export is of runs of one store, and these are of {len(several)}: {', '.join(several)}"
+            "\n  what to do:  export those of each store by themselves, or bring them together with capture cp"
+        )
     return runs
 
 
-def _print_json(store: Store, names: list[str]) -> int:
+def _print_json(run: StoredRun) -> int:
     from capture.cli._console import say
     from capture.exporting.folder import json_of
 
-    say(json_of(store.get(names[0]).record, store.url), end="")
+    say(json_of(run.record, run.store.url), end="")
     return 0
 
 

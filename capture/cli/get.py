@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from capture.cli._arguments import chosen_store
+from capture.cli._arguments import NamedStores
 from capture.cli._console import hint, print_table, say
 from capture.cli._runs import can_ask, label_of
 from capture.errors import CommandLineError
@@ -52,8 +52,8 @@ def run(arguments: dict[str, Any]) -> int:
     if fetches and not arguments["NAME"] and not chosen:
         said = "--to" if arguments["--to"] is not None else "--force"
         raise CommandLineError(f'{said} is for fetching: name files, "*" for all, or a kind such as --sources')
-    with chosen_store(arguments) as store:
-        found = store.get(arguments["RUN"])
+    with NamedStores(arguments) as stores:
+        found = stores.get(arguments["RUN"])
         if not arguments["NAME"] and not fetches:
             return _list(found, kinds, folds="kept" not in chosen)
         files = _meant(found, arguments["NAME"], kinds) if arguments["NAME"] else list(files_of(found, kinds))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from capture.cli._arguments import chosen_store
+from capture.cli._arguments import NamedStores
 from capture.cli._console import hint, say
 from capture.cli._runs import can_ask, label_of
 from capture.errors import CaptureError, CommandLineError
@@ -37,8 +37,8 @@ Options:
 def run(arguments: dict[str, Any]) -> int:
     """Note something, or show what is noted."""
     text = arguments["TEXT"]
-    with chosen_store(arguments) as store:
-        noted = store.get(arguments["RUN"])
+    with NamedStores(arguments) as stores:
+        noted = stores.get(arguments["RUN"])
         if text is None and not can_ask():
             if arguments["--append"]:
                 raise CommandLineError("--append needs a text, or - for standard input: capture note --append RUN TEXT")

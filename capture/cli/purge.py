@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from capture.cli._arguments import chosen_store
+from capture.cli._arguments import NamedStores
 from capture.cli._console import hint, print_table, say
-from capture.cli._runs import can_ask, confirmed, label_of, list_of
+from capture.cli._runs import binned_runs, can_ask, confirmed, label_of, list_of, names_of
 from capture.errors import CaptureError, CommandLineError
 from capture.wording import counted, format_duration, format_size, format_value, visible
 
@@ -37,13 +37,13 @@ Options:
 
 def run(arguments: dict[str, Any]) -> int:
     """Delete runs; 1 if one of them is not deleted, or none is meant."""
-    from capture.query.keeping import binned, stored_bytes
+    from capture.query.keeping import stored_bytes
 
-    with chosen_store(arguments) as store:
+    with NamedStores(arguments) as stores:
         is_listing = not arguments["RUN"] and not arguments["--all"] and arguments["--older-than"] is None
-        runs = binned(store, arguments["RUN"] or None)
+        runs = binned_runs(stores, arguments)
         if is_listing:
-            return _list(store, runs)
+            return _list(stores.chosen, runs)
         if arguments["--older-than"] is not None:
             runs = _older(runs, arguments["--older-than"])
         if not runs:
@@ -57,20 +57,20 @@ def run(arguments: dict[str, Any]) -> int:
             if not confirmed(f"Delete {what}?"):
                 hint("nothing was done")
                 return 1
-        return _purge(store, runs)
+        return _purge(runs)
 
 
-def _purge(store: Store, runs: list[StoredRun]) -> int:
+def _purge(runs: list[StoredRun]) -> int:
     from capture.query.keeping import check_over, stored_bytes
 
     done, freed = 0, 0
-    for each in runs:
+    for name, each in zip(names_of(runs), runs):
         size = stored_bytes(each)
         try:
             check_over(each, force=True)  # it may have been put into the bin on another machine
-            store.curator.purge(each.label)
+            each.store.curator.purge(each.label)
         except CaptureError as error:
-            say(f"run {label_of(each)}: {visible(str(error), lines=True)}", sys.stderr)
+            say(f"run {name}: {visible(str(error), lines=True)}", sys.stderr)
         else:
             done, freed = done + 1, freed + size
     say(f"deleted {counted(done, 'run')}; their files had {format_size(freed)}, of which what other runs use stays")

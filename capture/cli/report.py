@@ -10,7 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from capture.query.client import Store, StoredRun
+    from capture.cli._arguments import NamedStores
+    from capture.query.client import StoredRun
 
 USAGE = """\
 Write a page in HTML about runs that needs nothing else.
@@ -20,14 +21,16 @@ Usage:
   capture report [options] --where=EXPR
 
 The page has configuration, metrics, result, output, files and environment of each run, and why they differ. It loads
-nothing, so that it can be sent, kept, or put on a server as it is.
+nothing, so that it can be sent, kept, or put on a server as it is. STORE::RUN is a run of another store, a folder or
+URL.
 
 Options:
   --where=EXPR            The runs for which a condition holds: "config.lr < 0.1", "status == 'FAILED'".
   -o FILE, --output=FILE  Where it is written; - is standard output. By default run-LABEL.html, or runs-....html.
   --title=TEXT            The heading; the names of the runs by default.
   --force                 Overwrite the file if it is there.
-  --store=URL             The store: a folder or URL; CAPTURE_STORE, else ./runs, if left out.
+  --store=URL             The store of runs that name none, and of --where: a folder or URL; CAPTURE_STORE, else ./runs,
+                          if left out.
   -h, --help              Show this text.
 
 Exit status 1: a run could not be read; it is named, and the page is about the others.
@@ -36,18 +39,18 @@ Exit status 1: a run could not be read; it is named, and the page is about the o
 
 def run(arguments: dict[str, Any]) -> int:
     """Carry it out; return the exit status."""
-    from capture.cli._arguments import chosen_store
+    from capture.cli._arguments import NamedStores
     from capture.cli._runs import readable
     from capture.cli._writing import check_target, write_whole
-    from capture.pages.one_run import name_of
     from capture.pages.report import report
+    from capture.query.addresses import SEPARATOR, names_of
 
-    with chosen_store(arguments) as store:
-        chosen = _chosen(store, arguments)
+    with NamedStores(arguments) as stores:
+        chosen = _chosen(stores, arguments)
         runs = readable(chosen)
         if not runs:
             return 1
-        path = arguments["--output"] or file_name([name_of(each) for each in runs])
+        path = arguments["--output"] or file_name([name.replace(SEPARATOR, "-") for name in names_of(runs)])
         if path != "-":
             check_target(path, arguments["--force"], "-o FILE")
         data = report(runs, arguments["--title"]).encode("utf-8")
@@ -63,19 +66,19 @@ def run(arguments: dict[str, Any]) -> int:
     return int(len(runs) < len(chosen))
 
 
-def _chosen(store: Store, arguments: dict[str, Any]) -> list[StoredRun]:
+def _chosen(stores: NamedStores, arguments: dict[str, Any]) -> list[StoredRun]:
     """Return the runs that are named, in that order, then those for which the condition holds, oldest first."""
     from itertools import islice
 
-    from capture.cli._runs import where_of
+    from capture.cli._runs import each_once, where_of
     from capture.pages.report import MOST_RUNS
 
     where = where_of(arguments)
     named = arguments["RUN"][: MOST_RUNS + 1]
-    found = [store.get(name) for name in named]
+    found = [stores.get(name) for name in named]
     if where is not None:
-        found += list(islice(store.find(where), MOST_RUNS + 1))[::-1]
-    runs = list({str(each.label): each for each in found}.values())
+        found += list(islice(stores.chosen.find(where), MOST_RUNS + 1))[::-1]
+    runs = each_once(found)
     if not runs:
         raise RunNotFoundError(f"there is no run for which this holds: {arguments['--where']}")
     if len(runs) > MOST_RUNS:

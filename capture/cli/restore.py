@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from capture.cli._arguments import chosen_store
-from capture.cli._runs import done_to
+from capture.cli._arguments import NamedStores
+from capture.cli._runs import binned_runs, done_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,11 +26,9 @@ Options:
 
 def run(arguments: dict[str, Any]) -> int:
     """Restore runs; 1 if one of them stays in the bin, or there is none."""
-    from capture.query.keeping import binned
-
-    with chosen_store(arguments) as store:
-        runs = binned(store, None if arguments["--all"] else arguments["RUN"])
+    with NamedStores(arguments) as stores:
+        runs = binned_runs(stores, arguments)
         if not runs:
             print("the bin is empty", file=sys.stderr)
             return 1
-        return 1 if done_to(runs, lambda each: each.restore(), "is back") else 0
+        return 1 if done_to(runs, lambda each: each.restore(), lambda each: "is back") else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from capture.cli._arguments import chosen_store
+from capture.cli._arguments import NamedStores
 from capture.cli._console import hint
 from capture.cli._runs import can_ask, chosen_runs, confirmed, done_to, list_of
 from capture.errors import CommandLineError
@@ -13,6 +13,8 @@ from capture.wording import counted
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from capture.query.client import StoredRun
 
 USAGE = """\
 Put runs into the bin, from which they can be brought back.
@@ -34,10 +36,10 @@ Options:
 
 def run(arguments: dict[str, Any]) -> int:
     """Bin runs; 1 if one of them is not binned, or none is meant."""
-    from capture.query.keeping import UNREADABLE, check_over
+    from capture.query.keeping import check_over
 
-    with chosen_store(arguments) as store:
-        runs = chosen_runs(store, arguments, damaged=True)
+    with NamedStores(arguments) as stores:
+        runs = chosen_runs(stores, arguments, damaged=True)
         if not runs:
             print("no run is meant", file=sys.stderr)
             return 1
@@ -53,9 +55,12 @@ def run(arguments: dict[str, Any]) -> int:
                     f"{counted(len(runs), 'run')} would go into the bin: {list_of(runs)}."
                     " With --yes they do, without asking."
                 )
-        whole = [each for each in runs if each.status != UNREADABLE]
-        damaged = [each for each in runs if each.status == UNREADABLE]
-        failed = done_to(whole, lambda each: each.bin(), "is in the bin")
-        left = "is in the bin, with all that is left of it: its record cannot be read"
-        failed += done_to(damaged, lambda each: each.bin(), left)
-        return 1 if failed else 0
+        return 1 if done_to(runs, lambda each: each.bin(), _said) else 0
+
+
+def _said(binned: StoredRun) -> str:
+    """Say what became of a run."""
+    from capture.query.keeping import UNREADABLE
+
+    left = ", with all that is left of it: its record cannot be read" if binned.status == UNREADABLE else ""
+    return f"is in the bin{left}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from capture.cli._arguments import chosen_store
+from capture.cli._arguments import NamedStores
 from capture.cli._console import (
     STATE_STYLES,
     escape_output,
@@ -41,7 +41,8 @@ Show all of a run on a page, or parts of it as a whole.
 Usage:
   capture show [options] RUN
 
-RUN is a label, the beginning or end of a uid, latest, or -1. A record that Sacred made is shown as far as it goes.
+RUN is a label, the beginning or end of a uid, latest, or -1; STORE::RUN is one of another store, a folder or URL. A
+record that Sacred made is shown as far as it goes.
 
 Options:
   --out            What it printed; in a pipe exactly that.
@@ -64,8 +65,8 @@ _SHORT = 12  #: digits of a digest
 
 def run(arguments: dict[str, Any]) -> int:
     """Show the run that the arguments name."""
-    with chosen_store(arguments) as store:
-        shown = store.get(arguments["RUN"])
+    with NamedStores(arguments) as stores:
+        shown = stores.get(arguments["RUN"])
         if arguments["--source"] is not None and not arguments["--json"]:
             return _source(shown, arguments["--source"], not arguments["--no-pager"])
         if arguments["--out"] and not arguments["--json"]:

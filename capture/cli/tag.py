@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from capture.cli._arguments import chosen_store
+from capture.cli._arguments import NamedStores
 from capture.cli._console import hint, print_table
-from capture.cli._runs import chosen_runs, label_of
+from capture.cli._runs import chosen_runs, names_of
 from capture.errors import CommandLineError
 from capture.wording import visible
 
@@ -40,22 +40,22 @@ def run(arguments: dict[str, Any]) -> int:
     add, remove = arguments["--add"], arguments["--remove"]
     if not all(tag.strip() for tag in (*add, *remove)):
         raise CommandLineError("a tag is at least one character that is no blank")
-    with chosen_store(arguments) as store:
+    with NamedStores(arguments) as stores:
         if not arguments["RUN"] and arguments["--where"] is None:
-            counts = tag_counts(store.find())
+            counts = tag_counts(stores.chosen.find())
             if counts:
                 print_table(["tag", "runs"], [[tag, str(count)] for tag, count in counts.items()], ["left", "right"])
             else:
-                hint(f"no run of {visible(store.url)} has a tag")
+                hint(f"no run of {visible(stores.chosen.url)} has a tag")
             return 0
-        runs = chosen_runs(store, arguments)
+        runs = chosen_runs(stores, arguments)
         rows = []
-        for each in runs:
+        for name, each in zip(names_of(runs), runs):
             missing = [tag for tag in dict.fromkeys(remove) if tag not in each.tags]
             if missing:
-                print(f"run {label_of(each)} has no tag {', '.join(map(visible, missing))}", file=sys.stderr)
+                print(f"run {name} has no tag {', '.join(map(visible, missing))}", file=sys.stderr)
             tags = change_tags(each, add, remove) if add or remove else each.tags
-            rows.append([label_of(each), ", ".join(tags)])
+            rows.append([name, ", ".join(tags)])
     if not rows:
         hint("no run is meant")
         return 1

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from capture.cli._arguments import chosen_store, whole_number
+from capture.cli._arguments import NamedStores, whole_number
 from capture.cli._console import escape_output, hint, is_terminal, say, screen_size
 from capture.errors import CaptureError, RunNotFoundError
 from capture.query.signs import last_sign
@@ -41,11 +41,11 @@ _GOING_ON = ("RUNNING", "QUEUED")
 def run(arguments: dict[str, Any]) -> int:
     """Show the end of the output of the run that the arguments name."""
     lines = whole_number(arguments, "--lines") or 0
-    with chosen_store(arguments) as store:
-        found = store.get(arguments["RUN"])
+    with NamedStores(arguments) as stores:
+        found = stores.get(arguments["RUN"])
         if arguments["--follow"]:
-            return _follow(store, found, lines, arguments)
-        text = last_lines(Followed(store, found, lines).text(found), lines)
+            return _follow(found.store, found, lines, arguments)
+        text = last_lines(Followed(found.store, found, lines).text(found), lines)
         say(escape_output(text) if is_terminal() else text, end="" if not text or text.endswith("\n") else "\n")
     return 0
 
@@ -133,7 +133,8 @@ def _again(store: Store, found: StoredRun, problems: _Problems) -> StoredRun | N
 
 def _end(found: StoredRun, state: str, followed: Followed, arguments: dict[str, Any]) -> int:
     if state == "DIED":  # what its process left behind is delivered when the store is opened
-        with chosen_store(arguments) as store:
+        with NamedStores(arguments) as stores:
+            store, _ = stores.of(arguments["RUN"])
             found = store.get(found.label if found.label is not None else found.uid)
             followed.store = store
             followed.show(found, is_last=True)

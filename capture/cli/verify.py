@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from capture.cli._arguments import chosen_store
+from capture.cli._arguments import NamedStores
 from capture.cli._console import progress, say, styled
-from capture.cli._runs import label_of, where_of
+from capture.cli._runs import chosen_runs, names_of
 from capture.errors import CaptureError
 from capture.wording import counted, format_size, visible
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from capture.hooks import RunObserver
     from capture.query.client import Store
     from capture.query.verifying import Verified
 
@@ -41,11 +42,11 @@ Options:
 def run(arguments: dict[str, Any]) -> int:
     """Verify runs; 1 if one of them is not whole, or none is meant."""
     found = []
-    with chosen_store(arguments) as store:
-        for verified in _verified(store, arguments):
+    with NamedStores(arguments) as stores:
+        for name, verified in _verified(stores, arguments):
             found.append(verified)
             if not arguments["--json"]:
-                _print(verified)
+                _print(name, verified)
     wrong = [each for each in found if not each.whole]
     if arguments["--json"]:
         import json
@@ -61,25 +62,28 @@ def run(arguments: dict[str, Any]) -> int:
     return 1 if wrong or not found else 0
 
 
-def _verified(store: Store, arguments: dict[str, Any]) -> Iterator[Verified]:
-    """Yield what was found of each run; a record that cannot be read is a finding, too."""
+def _meant(stores: NamedStores, arguments: dict[str, Any]) -> list[tuple[str, Store, Any]]:
+    """Return the runs that are meant: what each is called, its store, and its label there."""
+    if arguments["--all"]:
+        return [(visible(str(label)), stores.chosen, label) for label in stores.chosen.labels()]
+    runs = chosen_runs(stores, arguments)
+    return [(name, each.store, each.label) for name, each in zip(names_of(runs), runs)]
+
+
+def _verified(stores: NamedStores, arguments: dict[str, Any]) -> Iterator[tuple[str, Verified]]:
+    """Yield what each run is called, and what was found; a record that cannot be read is a finding, too."""
     from capture.copying import is_passing
-    from capture.query.keeping import chosen
     from capture.query.verifying import Problem, Verified, verify
-    from capture.registry import make_observer
-    from capture.settings import SETTINGS
 
-    observer = make_observer(arguments["--store"] or SETTINGS.STORE)
+    meant = _meant(stores, arguments)
+    for place, (name, store, label) in enumerate(meant, 1):
+        observer = stores.observer_of(store)
 
-    def is_lost(error: BaseException) -> bool:
-        return is_passing(observer, error)
+        def is_lost(error: BaseException, observer: RunObserver = observer) -> bool:
+            return is_passing(observer, error)
 
-    labels = store.labels() if arguments["--all"] else [
-        each.label for each in chosen(store, arguments["RUN"], where_of(arguments))
-    ]  # fmt: skip
-    for place, label in enumerate(labels, 1):
         read = 0
-        with progress(f"[{place}/{len(labels)}] run {label}: MB read") as line:
+        with progress(f"[{place}/{len(meant)}] run {name}: MB read") as line:
 
             def advance(size: int, line: Any = line) -> None:
                 nonlocal read
@@ -93,16 +97,16 @@ def _verified(store: Store, arguments: dict[str, Any]) -> Iterator[Verified]:
                     raise
                 found = Verified(label)
                 found.problems.append(Problem("record", "", "unreadable", str(error)))
-        yield found
+        yield name, found
 
 
-def _print(found: Verified) -> None:
+def _print(name: str, found: Verified) -> None:
     read = f"{counted(found.files, 'file')}, {format_size(found.size)}"
     if found.whole:
-        say(f"run {label_of(found)}: {read}, as recorded")
+        say(f"run {name}: {read}, as recorded")
     else:
         count = counted(len(found.problems), "problem")
-        say(f"run {label_of(found)}: {read}, {styled(count, 'bold red')}")
+        say(f"run {name}: {read}, {styled(count, 'bold red')}")
     for each in found.problems:
         say(f"  {each.kind}{' ' if each.name else ''}{visible(each.name)}: {visible(each.text, lines=True)}")
     if found.unknown:

@@ -8,6 +8,7 @@ from capture.pages.html import diff, element, escape, folded, page, table, toget
 from capture.pages.states import badge, remark_on
 from capture.pages.values import as_text, as_words, cut
 from capture.query._shown_values import shown_values
+from capture.query.addresses import store_of, stores_of
 from capture.query.differences import CAUSES
 from capture.wording import NOTHING, counted, format_duration, format_utc, visible
 
@@ -104,12 +105,20 @@ def _runs(runs: Sequence[RunRecord], names: Sequence[str]) -> Html:
         ]
         for name, run in list(zip(names, runs))[:MOST_RUNS]
     ]
-    urls = [getattr(getattr(run, "store", None), "url", None) for run in runs]  # only runs of a client have a store
-    stores = list(dict.fromkeys(str(each) for each in urls if each))
     return together(
         table(["run", "experiment", "state", "started", "took"], rows, row_heading=0, caption="What is compared"),
-        element("p", f"Store: {', '.join(stores)}", class_="soft small") if stores else None,
+        stores_in_words(runs),
     )
+
+
+def stores_in_words(runs: Sequence[RunRecord]) -> Html | None:
+    """Return what stores runs are in, with the names that stand before runs of several; nothing if none is known."""
+    several = stores_of(runs)
+    if several:
+        told = [element("li", element("strong", name), ": ", url) for url, name in several.items()]
+        return element("div", "Stores:", element("ul", told), class_="soft small")
+    urls = [url for url in map(store_of, runs) if url is not None]
+    return element("p", f"Store: {urls[0]}", class_="soft small") if urls else None
 
 
 def in_a_sentence(comparison: Comparison) -> Html:
@@ -384,6 +393,10 @@ def as_markdown(comparison: Comparison, longest: int = LONGEST_MARKDOWN) -> str:
     """
     text = _Limited(longest)
     text.add(f"### Why {markdown.prose(_together(comparison.names))} differ\n\n{_sentence(comparison)}\n")
+    stores = stores_of(comparison.runs)
+    if stores:
+        told = [f"{markdown.prose(name)} is {markdown.code(cut(url, 200))}" for url, name in stores.items()]
+        text.add(f"\nStores: {', '.join(told)}.\n")
     strong, weak, equal = _told_apart(comparison.causes)
     text.add_table("difference", "", strong, comparison.names, why=True)
     for each in strong:

@@ -12,6 +12,7 @@ from capture.pages.comparison import (
     curves_of,
     in_a_sentence,
     not_compared,
+    stores_in_words,
     went_in,
 )
 from capture.pages.html import Cell, element, folded, page, table, together
@@ -19,13 +20,13 @@ from capture.pages.one_run import (
     Budget,
     cell_of,
     left_out_note,
-    name_of,
     notes_of,
     parts_of,
     tags_of,
 )
 from capture.pages.states import badge, remark_in_short, remark_on
 from capture.pages.values import as_words, cut
+from capture.query.addresses import names_of, stores_of
 from capture.wording import NOTHING, counted, digits_apart, format_duration, format_utc
 
 TYPE_CHECKING = False
@@ -63,7 +64,7 @@ def report(runs: Sequence[RunRecord], title: str | None = None, comparison: Comp
     """
     if not 1 <= len(runs) <= MOST_RUNS:
         raise ValueError(f"a report is about 1 to {MOST_RUNS} runs, got {len(runs)}")
-    names = [name_of(run) for run in runs]
+    names = [as_words(name, 60) for name in names_of(runs)]
     budget = Budget(len(runs))
     if len(runs) == 1:
         parts = parts_of(runs[0], budget)
@@ -149,7 +150,8 @@ def _differences(runs: Sequence[RunRecord], names: Sequence[str], comparison: Co
         why = "These runs could not be compared: something in their records is not as it should be."
         return together(element("p", why), overview)
     sentence = element("p", in_a_sentence(comparison), class_="headline")
-    return together(sentence, overview, element("h3", "What went in"), went_in(comparison))
+    stores = stores_in_words(runs) if stores_of(runs) else None
+    return together(sentence, overview, stores, element("h3", "What went in"), went_in(comparison))
 
 
 def _folded_run(place: int, run: RunRecord, name: str, budget: Budget) -> Html:

@@ -12,6 +12,7 @@ from capture.query._config_differences import BY_CHANGED_CODE
 from capture.query._difference import CAUSES, OUTCOMES, Difference
 from capture.query._grounds import weight_of
 from capture.query._shown_values import shown_values
+from capture.query.addresses import names_of, store_of
 from capture.wording import counted, format_duration
 
 TYPE_CHECKING = False
@@ -30,7 +31,8 @@ class Comparison:
     Attributes
     ----------
     names : list of str
-        What the runs are called: labels, or ``.`` for the working tree.
+        What the runs are called: labels, or ``.`` for the working tree; ``STORE::LABEL`` where they are in several
+        stores.
     causes : list of Difference
         What went in, the likeliest explanation first.
     outcomes : list of Difference
@@ -56,6 +58,11 @@ class Comparison:
         self.runs, self.agreements = list(runs), list(agreements)
 
     @property
+    def stores(self) -> list[str | None]:
+        """The URL of the store that each run is in; None for the working tree, and for records of no client."""
+        return [store_of(run) for run in self.runs]
+
+    @property
     def differ(self) -> bool:
         """Whether anything differs; noise, and what the runs took, does not count."""
         return any(each.counts for each in (*self.causes, *self.outcomes))
@@ -69,6 +76,7 @@ class Comparison:
         """Return it as plain data that JSON can hold."""
         return {
             "names": list(self.names),
+            "stores": self.stores,
             "differ": self.differ,
             "causes": [each.to_dict() for each in self.causes],
             "outcomes": [each.to_dict() for each in self.outcomes],
@@ -129,10 +137,11 @@ def compare(
     ----------
     runs : sequence of RunRecord
         The first is what the others are compared with. One may be the working tree of `capture.query.working_tree`.
+        They may be in different stores: files are read from that of each run.
     every : bool
         Whether what is equal, and noise, is listed too.
     names : sequence of str, optional
-        What the runs are called: their labels, or the ends of their uids, if left out.
+        What the runs are called; see `capture.query.addresses.names_of`, if left out.
     context : int
         Lines around changed ones in a unified diff.
 
@@ -171,15 +180,6 @@ def compare(
     causes.sort(key=lambda each: (each.same, -each.weight, CAUSES.index(each.kind), each.name))
     outcomes.sort(key=lambda each: (each.same, OUTCOMES.index(each.kind)))
     return Comparison(compared.names, causes, outcomes, compared.limits, runs, agreements(compared, outcomes))
-
-
-def names_of(runs: Sequence[RunRecord]) -> list[str]:
-    """Return what runs are called: label, else the end of the uid; several of one name are numbered."""
-    names = [str(run.label) if run.label is not None else run.uid[-8:] or "?" for run in runs]
-    return [
-        name if names.count(name) == 1 else f"{name} ({names[:place].count(name) + 1})"
-        for place, name in enumerate(names)
-    ]
 
 
 # ------------------------------------------------------------------------------------------- what needs the whole of it

@@ -421,8 +421,8 @@ def test_a_store_or_folder_in_place_of_a_run_is_explained(tmp_path, monkeypatch,
     fill("runs", tmp_path, "01")
     os.mkdir("repo")
     for word, said in {
-        "runs/1": "runs/1 names a store",
-        "tinydb:tdb/1": "tinydb:tdb/1 names a store",
+        "runs/1": "write runs::1 for that run",
+        "tinydb:tdb/1": "tinydb:tdb/1 names a store, and no run of it: a run is named behind two colons",
         "repo": "write ./repo for it",
     }.items():
         assert main(["diff", "1", word]) == 2
