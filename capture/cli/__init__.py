@@ -67,7 +67,8 @@ def usage() -> str:
     lines += [
         "",
         "A run is named by its label, the beginning or end of its uid, latest, or -1. The store is the one that",
-        "--store=URL names, else that of CAPTURE_STORE or the settings, else ./runs.",
+        "--store=URL names, else that of CAPTURE_STORE or the settings, else ./runs. STORE::RUN names a run together",
+        "with its store: ~/work/runs::12, mongodb://HOST/DB::latest.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -13,6 +13,7 @@ import sys
 
 from capture.cli import COMMANDS
 from capture.errors import CommandLineError
+from capture.query.addresses import SEPARATOR, split_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ FILES, FOLDERS = ":files", ":folders"
 MOST_RUNS = 50  #: runs that are offered, the newest
 #: paths of a run that need no look at one
 PATHS = ("status", "result", "start_time", "duration", "name", "project", "tags", "notes", "user", "git.commit")
+_COLONS = (":", "::")  #: words of their own where bash breaks words at colons
 _IN_A_PATH = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./"
 WAIT_S = 1.0  #: how long a store has to answer
 
@@ -53,7 +55,7 @@ _capture_complete() {
     case "$current" in [\\"\\']*) quoted=1 current="${current:1}" ;; esac
     words=$(printf '%s\\n' "${COMP_WORDS[@]:0:COMP_CWORD}" "$current" .)  # the shell would drop line ends at the end
     # bash breaks words at = and :, which are words of their own then
-    case "$current" in "=" | ":") current="" ;; esac
+    case "$current" in "=" | ":" | "::") current="" ;; esac
     while IFS= read -r line; do
         case "$line" in
             :files | :folders)
@@ -168,13 +170,15 @@ def candidates(words: list[str]) -> list[str]:
     -------
     list of str
         Those that begin with the last word, each with a tab and a description where there is one; what the shell is to
-        offer itself is `FILES` or `FOLDERS`. Behind ``--name=`` only the value is given.
+        offer itself is `FILES` or `FOLDERS`. Behind ``--name=`` only the value is given, and behind a colon at which
+        bash has broken the word, what follows that.
 
     Examples
     --------
     >>> [each.partition("\\t")[0] for each in candidates(["capture", "ver"])]
     ['verify']
     """
+    broken = words
     words = _joined(words)
     current = words[-1] if len(words) > 1 else ""
     if len(words) <= 2:
@@ -193,15 +197,18 @@ def candidates(words: list[str]) -> list[str]:
         return _beginning_with(current, line.values(before[-1], current))
     if current.startswith("-"):
         return _beginning_with(current, line.options())
-    return _beginning_with(current, line.arguments(current))
+    found = _beginning_with(current, line.arguments(current))
+    given = "" if broken[-1] in _COLONS else broken[-1]  # what bash puts a candidate in place of
+    head = current.removesuffix(given)
+    return [each.removeprefix(head) for each in found]
 
 
 def _joined(words: list[str]) -> list[str]:
-    """Put together ``--store``, ``=``, ``runs``, which is how bash gives ``--store=runs``; likewise at a colon."""
+    """Put together ``--store``, ``=``, ``runs``, which is how bash gives ``--store=runs``; likewise at colons."""
     joined: list[str] = []
     attach = False
     for word in words:
-        if word in ("=", ":") and joined and (word == ":" or joined[-1].startswith("--")):
+        if word in ("=", *_COLONS) and joined and (word in _COLONS or joined[-1].startswith("--")):
             joined[-1] += word
             attach = True
         elif attach:
@@ -213,7 +220,6 @@ def _joined(words: list[str]) -> list[str]:
 
 
 def _beginning_with(current: str, found: list[str]) -> list[str]:
-    # bash offers only what follows the last colon of a word, and no name here has one
     return [each for each in found if each in (FILES, FOLDERS) or each.startswith(current)]
 
 
@@ -277,7 +283,7 @@ class _Line:
 
     def _of_kind(self, kind: str, current: str = "") -> list[str]:
         if kind == "WHAT":  # a file or a run
-            return [*_within(self._runs), FILES]
+            return [*_within(lambda: self._runs(current)), FILES]
         if kind in ("SOURCE", "TARGET", "URL", "FILE", "SCRIPT"):
             return [FILES]
         if kind in ("FOLDER", "DIR"):
@@ -287,7 +293,8 @@ class _Line:
         if kind == "UID":
             return _within(_uids)
         if kind == "RUN":
-            return _within(self._runs)
+            is_path = "/" in current and ":" not in current  # of a store: two colons and a run are to follow
+            return [*_within(lambda: self._runs(current)), *([FILES] if is_path else [])]
         if kind == "TAG":
             return _within(self._tags)
         if kind in ("COL", "COLS", "PATTERN"):
@@ -295,31 +302,40 @@ class _Line:
         if kind == "EXPR":
             return _within(lambda: self._conditions(current)) if current else []
         if kind == "NAME" and self.command == "export":  # runs, and the folder to be written
-            return [*_within(self._runs), FILES]
+            return [*_within(lambda: self._runs(current)), FILES]
         if kind == "NAME":
             return _within(self._files)
         return []
 
-    def _store(self) -> Store:
-        """Open the store that the line names. Other than for a command, nothing that waits is delivered to it first."""
+    def _store(self, before_run: str | None = None) -> Store:
+        """Open the store that stands before a run, else the one that the line names.
+
+        Other than for a command, nothing that waits is delivered to it first.
+        """
         from capture.query.client import Store
         from capture.query.known import local_place
         from capture.registry import open_reader
         from capture.settings import SETTINGS
 
         named = self.positional[0] if self.command == "cp" and self.positional else self.given.get("--store")
-        location = named or SETTINGS.STORE
+        location = os.path.expanduser(before_run) if before_run else named or SETTINGS.STORE
         place = local_place(location)
         if place is not None and not os.path.exists(place):
             raise FileNotFoundError(place)
         return Store(location, open_reader(location))
 
-    def _runs(self) -> list[str]:
-        """Return labels of the newest runs, with name and state; of those in the bin where these are meant."""
-        with self._store() as store:
+    def _runs(self, current: str) -> list[str]:
+        """Return the newest runs, with name and state, behind the store that the word names.
+
+        Where those in the bin are meant, they are of the bin.
+        """
+        named, _ = split_run(current)
+        before = f"{named}{SEPARATOR}" if named else ""
+        with self._store(named) as store:
             if self.command in ("restore", "purge"):
-                return [str(label) for label in store.curator.binned()[::-1][:MOST_RUNS]]
-            return [f"{run.label}\t{_plain(f'{run.name} {run.status}')}" for run in store.find(None, MOST_RUNS)]
+                return [f"{before}{label}" for label in store.curator.binned()[::-1][:MOST_RUNS]]
+            found = store.find(None, MOST_RUNS)
+            return [f"{before}{run.label}\t{_plain(f'{run.name} {run.status}')}" for run in found]
 
     def _tags(self) -> list[str]:
         from capture.query.keeping import tag_counts
@@ -353,9 +369,10 @@ class _Line:
 
         if not self.positional:
             return []
-        with self._store() as store:
+        named, run = split_run(self.positional[0])
+        with self._store(named) as store:
             chosen = kinds or [kind for kind in KINDS if f"--{kind}" in self.given] or KINDS
-            return [f"{_plain(each.name)}\t{each.kind}" for each in files_of(store.get(self.positional[0]), chosen)]
+            return [f"{_plain(each.name)}\t{each.kind}" for each in files_of(store.get(run), chosen)]
 
 
 def _behind_comma(current: str, names: list[str]) -> list[str]:

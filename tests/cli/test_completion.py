@@ -79,6 +79,21 @@ def test_runs_tags_and_files_of_the_chosen_store_are_offered(place):
     assert names("note", "1", "text", "") == []
 
 
+def test_runs_of_a_store_that_stands_before_them_are_offered(place, tmp_path):
+    """Behind two colons; bash breaks the word there and replaces only what follows."""
+    fill("sqlite:///lab.db", tmp_path, "03")
+    assert names("diff", "1", "sqlite:///lab.db::") == ["sqlite:///lab.db::1"]
+    assert names("show", "./runs::") == ["./runs::2", "./runs::1"] and names("show", "runs::1") == ["runs::1"]
+    assert names("diff", "runs", "::", "") == ["2", "1"] == names("diff", "1", "runs", "::")
+    assert names("diff", "1", "sqlite", ":", "///lab.db", "::") == ["1"]
+    assert names("diff", "1", "sqlite", ":", "///lab.db", "::", "2") == []
+    assert names("get", "runs::1", "m") == ["model.bin"] == names("get", "runs", "::", "1", "m")
+    assert names("show", "runs::1", "--source=") == ["train.py"] and names("show", "nowhere::") == []
+    assert names("show", "./r") == [FILES] == names("show", "~/r") and names("show", "r") == []
+    main(["rm", "2"])
+    assert names("restore", "runs::") == ["runs::2"]
+
+
 def test_columns_and_paths_of_the_newest_runs_are_offered(place):
     """Short names where they are clear, also behind a comma; in a condition full paths, states, experiments."""
     assert "lr" in names("ls", "--cols=") and names("ls", "--cols=config.l") == ["config.lr"]
@@ -152,6 +167,9 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     ("capture ls --cols = config.l", ["config.lr"]),
     ("capture ls '\"config.lr < 1 and config.l'", ["config.lr < 1 and config.lr"]),
     ("capture tag 1 -r '\"tw'", ["two words"]),
+    ("capture diff 1 runs :: ''", ["2", "1"]),
+    ("capture diff 1 runs ::", ["2", "1"]),
+    ("capture diff 1 '\"runs::'", ["runs::2", "runs::1"]),
 ])  # fmt: skip
 def test_bash_completes(place, words, expected):
     """As readline would call it; at = it breaks words."""
@@ -173,13 +191,16 @@ def test_what_a_record_holds_is_quoted_for_bash(place):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no terminal of this kind")
-def test_bash_completes_between_quotes(place):
-    """Keys are pressed at a terminal: readline keeps the quote that is open, and closes it."""
+def test_bash_completes_between_quotes_and_behind_colons(place, tmp_path):
+    """Keys are pressed at a terminal: readline keeps the quote that is open, and closes it; and it keeps the store."""
+    fill("sqlite:///lab.db", tmp_path, "03")
     terminal = Terminal(shell("bash"), "--norc", "--noprofile", "-i")
     try:
         terminal.type("bind 'set bell-style none'; source <(capture completion bash); echo LO''ADED\n", "LOADED")
         shown = terminal.type('capture ls --csv --cols config.nu\t "config.lr < 1 and config.numb\t; echo D\'\'ONE1\n', "DONE1")
         assert "label,config.number\r\n2,2\r\n" in shown, shown
+        shown = terminal.type("capture verify sqlite:///lab.db::\t 'sqlite:///lab.db::\t; echo D''ONE2\n", "DONE2")
+        assert shown.count("run 1: 5 files") == 1, shown
     finally:
         terminal.type("exit\n", "exit")
         terminal.close()
@@ -190,6 +211,7 @@ def test_bash_completes_between_quotes(place):
     ("capture ver", ["verify\tCompute every digest of a run's files again."]),
     ("capture verify ", ["1\tdigits COMPLETED", "2\tdigits COMPLETED"]),
     ("capture verify --js", ["--json\tPrint the answer as JSON."]),
+    ("capture verify 2 runs::", ["runs::1\tdigits COMPLETED", "runs::2\tdigits COMPLETED"]),
     ("capture get 1 --to=da", ["--to=data/"]),
     ("capture tag 1 --remove=", ["--remove=base", "--remove=two words"]),
     ("capture get 1 m", ["model.bin\tartifacts"]),
@@ -247,5 +269,6 @@ def test_zsh_completes(place):
         assert "5 files" in terminal.type("capture verify --store=ru\t 1; print D''ONE3\n", "DONE3")
         main(["rm", "2"])
         assert "run 1: 5 files" in terminal.type("capture verify \t; print D''ONE4\n", "DONE4")
+        assert "run 1: 5 files" in terminal.type("capture verify ./runs::\t; print D''ONE7\n", "DONE7")
     finally:
         terminal.close()
