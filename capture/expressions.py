@@ -275,8 +275,10 @@ class _Parser:
         if isinstance(node, ast.Subscript):
             before = self._path(node.value)
             key = self._value(node.slice)
-            if not isinstance(key, (str, int)):
+            if type(key) not in (str, int):
                 raise self._error(node.slice, "in brackets comes a name in quotes, or a number")
+            if type(key) is int and key < 0:
+                raise self._error(node.slice, "places in a list are counted from its beginning, from 0 on")
             return None if before is None else f"{before}.{key}"
         return None
 

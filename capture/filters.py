@@ -8,9 +8,10 @@
 
 A store may give back more runs than match; `Filter.matches` decides. A path that leads nowhere matches nothing, nor do
 values that cannot be compared; a list and a tuple of the same values are equal. A path in a file system is its text, a
-member of an enumeration its name and its value, and a date or time is compared as a time. What some paths are compared
-with has a meaning of its own (``start_time`` with ``"7 days ago"``, ``git.commit`` with the beginning of one): see
-`meant`. A store meets plain `Test` objects only, whose values are then aware times, numbers and texts.
+member of an enumeration its name and its value, a date or time is compared as a time, and a time span by its seconds.
+What some paths are compared with has a meaning of its own (``start_time`` with ``"7 days ago"``, ``git.commit`` with
+the beginning of one): see `meant`. A store meets plain `Test` objects only, whose values are then aware times, numbers
+and texts.
 """
 
 from __future__ import annotations
@@ -503,16 +504,29 @@ def _descend(value: Any, path: str) -> Any:
             return value[path]
         end = path.find(".")
         while end >= 0:
-            if path[:end] in value:
-                found = _descend(value[path[:end]], path[end + 1 :])
+            inner = _entry(value, path[:end])
+            if inner is not MISSING:
+                found = _descend(inner, path[end + 1 :])
                 if found is not MISSING:
                     return found
             end = path.find(".", end + 1)
-    elif isinstance(value, (list, tuple)):
+        return _entry(value, path)
+    if isinstance(value, (list, tuple)):
         index, _, rest = path.partition(".")
-        if index.isdecimal() and int(index) < len(value):
+        if _is_place(index) and int(index) < len(value):
             return _descend(value[int(index)], rest) if rest else value[int(index)]
     return MISSING
+
+
+def _entry(table: dict[Any, Any], key: str) -> Any:
+    """Return what a dict has at a part of a path, which names a whole number, too: ``{2: "x"}``."""
+    if key in table:
+        return table[key]
+    return table.get(int(key), MISSING) if _is_place(key) else MISSING
+
+
+def _is_place(part: str) -> bool:
+    return part.isdecimal() and len(part) < 20
 
 
 def _texts(found: Any) -> list[str]:
@@ -567,6 +581,23 @@ def _is_time(value: Any) -> bool:
     return hasattr(value, "isoformat") and hasattr(value, "year")
 
 
+def _is_span(value: Any) -> bool:
+    """Say whether a value is a time span."""
+    return hasattr(value, "total_seconds")
+
+
+def _seconds(wanted: Any) -> Any:
+    """Return the seconds that a time span is compared with: of another one, of text such as ``"5 min"``, a number."""
+    from capture.dates import NotATime, seconds
+
+    if not isinstance(wanted, str):
+        return wanted.total_seconds() if _is_span(wanted) else wanted
+    try:
+        return seconds(wanted)
+    except NotATime:  # no other text says anything of it
+        return None
+
+
 def _contains(found: Any, given: Any, when: _Reading) -> bool:
     if isinstance(found, (list, tuple, set, frozenset)):
         return any(_equal(each, given, when) for each in found)
@@ -587,6 +618,8 @@ def _equal(value: Any, wanted: Any, when: _Reading) -> bool:
         return _is_same_member(value, wanted, when)
     if _is_time(value) and value != wanted:
         return _is_when("==", value, wanted, when)
+    if _is_span(value) and value != wanted:
+        return bool(value.total_seconds() == _seconds(wanted))
     same = value == wanted
     if type(same) is not bool:  # arrays compare element by element
         same = getattr(value, "shape", None) == getattr(wanted, "shape", None) and bool(same.all())
@@ -613,6 +646,8 @@ def _ordered(sign: str, value: Any, wanted: Any, when: _Reading) -> bool:
         wants_name = isinstance(wanted, str) and not isinstance(value.value, str)
         value = value.name if wants_name else value.value
     value = _plain(value)
+    if _is_span(value):
+        value, wanted = value.total_seconds(), _seconds(wanted)
     return _is_when(sign, value, wanted, when) if _is_time(value) else bool(_ORDERS[sign](value, wanted))
 
 

@@ -44,6 +44,8 @@ def store(tmp_path, monkeypatch):
             "model": Model(number),
             "data": pathlib.Path(f"/data/{number}.pt"),
             "since": datetime.date(2026, number, 1),
+            "wait": datetime.timedelta(minutes=number),
+            "layers": {2: number},
         }
         tell(observer, Story(tmp_path / str(number), uid(f"{number:02}")).start(config=config).complete(number))
     monkeypatch.chdir(tmp_path)
@@ -97,6 +99,8 @@ def test_a_difference_names_the_members_and_the_fields(store, capsys):
         ("config.data == '/data/2.pt'", ["2"]),
         ("config.since > '2026-01-15'", ["3", "2"]),
         ("config.since == '2026-03'", ["3"]),
+        ("config.wait > '90 s'", ["3", "2"]),
+        ("config.layers[2] == 2", ["2"]),
     ],
 )
 def test_what_is_shown_can_be_asked_for(store, capsys, condition, labels):

@@ -57,6 +57,8 @@ CONFIG = {
     "local": datetime(2026, 1, 15, 12, 30),
     "days": [date(2026, 1, 15), date(2026, 2, 1)],
     "mixed": ["soon", date(2026, 1, 15)],
+    "span": timedelta(minutes=5),
+    "table": {2: "two", 10: {3: "x"}, "4": "text"},
 }
 
 
@@ -92,6 +94,9 @@ HOLD = [
     *("config.at == '2026-01-15T12:30Z'", "config.at > '2026-01-15 12:00Z'", "config.at < '2026-01-15T15:00+01:00'"),
     *("config.local == '2026-01-15 12:30'", "config.local == '2026-01-15'", "config.local >= '2026-01-15'"),
     *("'2026-02-01' in config.days", "config.since > '20 days ago'", "'2026-01-15' in config.mixed", "'soon' in config.mixed"),
+    *("config.span == '5 min'", "config.span == 300", "config.span > '2 min'", "config.span < 301", "config.span != 'soon'"),
+    *("config.span in ['1 h', '300 s']", "not config.span > '5 min'", "config.span != '6 min'"),
+    *("config.table[2] == 'two'", "config.table['2'] == 'two'", "config.table[10][3] == 'x'", "config.table['4'] == 'text'"),
 ]
 
 FAIL = [
@@ -99,6 +104,8 @@ FAIL = [
     *("config.optimizer is None", "config.optimizer.other == 'SGD'", "config.level == 1", "config.odd is None"),
     *("config.data == 'a.pt'", "config.data > 3", "config.since > '2026-01-15'", "config.since == 'soon'", "config.since < 3"),
     *("config.at == '2026-01-15 12:29Z'", "config.since == '2025'", "config.at > '1 day ago'"),
+    *("config.span == 'soon'", "config.span == '5 h'", "config.span > 'soon'", "config.span is None", "config.span < '5 min'"),
+    *("config.table[3] == 'x'", "config.table[10][4] == 'x'", f"config.table['{'9' * 5000}'] == 1", f"config.days['{'9' * 5000}']"),
 ]
 
 
@@ -127,6 +134,7 @@ def test_a_condition_fails_of_other_values(record, text):
         ("config.since", datetime(2026, 1, 15), datetime(2026, 1, 15, 1)),
         ("config.at", datetime(2026, 1, 15, 13, 30, tzinfo=timezone(timedelta(hours=1))), date(2026, 1, 18)),
         ("config.local", date(2026, 1, 15), date(2026, 1, 16)),
+        ("config.span", timedelta(seconds=300), timedelta(hours=5)),
     ],
 )
 def test_a_program_compares_with_objects(record, path, same, other):
