@@ -7,6 +7,7 @@ from capture.query._compared import all_same, listed
 from capture.query._difference import Difference
 from capture.query._grounds import weight_of
 from capture.query.columns import flat
+from capture.query.grouping import is_seed
 from capture.secrets import masked_entries
 
 TYPE_CHECKING = False
@@ -35,7 +36,7 @@ def config_differences(compared: Compared, sources: Sources) -> list[Difference]
         if _is_only_the_place_of_others(path, each.values, tables):
             continue
         each.origins = [None if value is MISSING else of.text(path) for value, of in zip(each.values, origins)]
-        each.kind = "seed" if path.rpartition(".")[2] == "seed" else "config"
+        each.kind = "seed" if is_seed(path) else "config"
         found.append(each)
     _weigh(compared, [each for each in found if not each.same], sources)
     masked = sorted({path for run in compared.runs for path in masked_entries(run.config)})
@@ -87,8 +88,11 @@ def _weigh(compared: Compared, differing: list[Difference], sources: Sources) ->
     """Say of each entry that differs what that rests on; the whole list is needed: some follow from others."""
     names = {each.name[len("config.") :] for each in differing}
     for each in differing:
-        ground, each.why = (_seed_ground if each.kind == "seed" else _entry_ground)(compared, each, names, sources)
-        unread = sources.is_read_by_nothing(each.name[len("config.") :]) if each.kind == "config" else None
+        is_ours = each.name.rpartition(".")[2] == "seed"  # which is drawn where nobody sets it; others are entries
+        ground, each.why = (_seed_ground if is_ours else _entry_ground)(compared, each, names, sources)
+        if each.kind == "seed" and weight_of(ground) > weight_of("seed, set"):
+            ground = "seed, set"
+        unread = None if is_ours else sources.is_read_by_nothing(each.name[len("config.") :])
         if unread is not None and weight_of(ground) > weight_of("config, read by nothing"):
             ground, each.why = "config, read by nothing", unread
         each.weight = weight_of(ground)

@@ -248,6 +248,16 @@ def test_seeds_drawn_at_random_come_after_what_somebody_changed_and_before_nothi
     assert causes(one, other)["config.seed"].why.endswith("what came out is the same")
 
 
+def test_seeds_of_the_users_own_come_after_what_is_no_seed():
+    """A name that begins early in the alphabet is no better reason than a learning rate."""
+    code = "print(lr, data_seed)\n"
+    one, other = record("1", code, lr=0.1, data_seed=1), record("2", code, lr=0.2, data_seed=2)
+    found = causes(one, other)
+    assert [(each.kind, name) for name, each in found.items()] == [("config", "config.lr"), ("seed", "config.data_seed")]
+    assert found["config.data_seed"].weight == GROUNDS["seed, set"][0]
+    assert found["config.data_seed"].why == "set by the command line"
+
+
 def test_seeds_of_ingredients_follow_from_the_global_one():
     """They are drawn from it."""
     one, other = pair()
