@@ -165,7 +165,9 @@ class Either(Filter):
     __slots__ = ("terms",)
 
     def __init__(self, terms: Sequence[Filter]) -> None:
-        self.terms = list(terms)
+        self.terms: list[Filter] = []
+        for each in terms:
+            self.terms += each.terms if isinstance(each, Either) else [each]
 
     def matches(self, record: RunRecord) -> bool:
         return any(each.matches(record) for each in self.terms)
@@ -341,7 +343,8 @@ def meant(path: str, operator: str, value: Any, now: datetime | None = None) -> 
         - ``git.commit``, equal to four or more hexadecimal digits: a commit that begins so;
         - ``packages.NAME``, ``host.python_version``: versions, of which 1.10 is greater than 1.9;
         - ``project``, equal to ``vision``: experiments called ``vision`` or ``vision/...``;
-        - ``status``, and ``state``, which is the same: a run that says RUNNING and has died is ``DIED``;
+        - ``status``, and ``state``, which is the same: a run that says RUNNING and has died is ``DIED``; equal to a
+          state in capitals or not;
         - ``label``, equal to a number or its digits: stores have one or the other.
     now : datetime, optional
         Aware; the time that it is.
@@ -430,6 +433,11 @@ def _on_project(path: str, operator: str, value: Any, now: datetime | None) -> F
 
 
 def _on_status(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
+    from capture.records import STATES
+
+    state = value.upper() if isinstance(value, str) else value
+    if operator == "==" and state != value and state in (*STATES, "DIED"):  # who writes 'failed' means FAILED, too
+        return _any([Test("status", "==", value), _on_status(path, operator, state, now)], "status")
     if operator == "==" and isinstance(value, str) and value in ("RUNNING", "DIED"):
         return Every([Test("status", "==", "RUNNING"), Died() if value == "DIED" else Not(Died())])
     return Test("status", operator, value)

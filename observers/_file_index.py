@@ -36,6 +36,7 @@ NAME = "index.sqlite"
 _BUSY_S = 5.0
 _RACY_NS = 2_000_000_000  #: a folder changed this short ago may change again without a trace in its time
 _ATTEMPTS = 5  #: to get an answer while other processes write into the index
+_MOST = 100  #: terms of a condition that are joined in one question
 _SOME = 500  #: names in one question
 _BLOCK = 1 << 16  #: bytes that are read at once
 _MARKED = ("run", "config", "capture")  #: documents that an edit by hand may change without a trace in their folder
@@ -548,6 +549,8 @@ def _both(wanted: Filter | None, values: list[Any]) -> tuple[str, str]:
     if wanted is None:
         return "(1)", "(1)"
     if isinstance(wanted, (Every, Either)):
+        if len(wanted.terms) > _MOST:  # SQLite has a limit for them
+            return "(1)", "(0)"
         between, empty = (" AND ", "1") if isinstance(wanted, Every) else (" OR ", "0")
         parts = [_both(each, values) for each in wanted.terms]
         may, surely = (f"({between.join(some) or empty})" for some in zip(*parts)) if parts else (f"({empty})",) * 2

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _COMPARISONS = ("<", "<=", ">", ">=")
 _MARGIN_S = 1.0  #: Sacred's columns of times have no fractions in some databases
+_MOST = 100  #: terms that are joined, and values of a list: databases have limits for them
+_LONGEST = 1_000  #: characters of a text that is looked for in others: SQLite has a limit for that
 _SUMMARIES = ("last", "min", "max")  # count is the sum of those of several writers, and step goes with last
 
 
@@ -44,11 +46,11 @@ def condition(wanted: Filter | None, tables_of_ours: bool = True, all_indexed: b
 
     if isinstance(wanted, Every):
         parts = [condition(each, tables_of_ours, all_indexed) for each in wanted.terms]
-        parts = [part for part in parts if part is not None]
+        parts = [part for part in parts if part is not None][:_MOST]
         return and_(*parts) if parts else None
     if isinstance(wanted, Either):
-        some = [condition(each, tables_of_ours, all_indexed) for each in wanted.terms]
-        return or_(*some) if some and all(part is not None for part in some) else None
+        some = [condition(each, tables_of_ours, all_indexed) for each in wanted.terms[: _MOST + 1]]
+        return or_(*some) if 0 < len(some) <= _MOST and all(part is not None for part in some) else None
     if isinstance(wanted, Not):
         sure = _surely(wanted.term, tables_of_ours)
         return None if sure is None else ~func.coalesce(sure, false())
@@ -60,12 +62,12 @@ def _surely(wanted: Filter, tables_of_ours: bool) -> Any:
     from sqlalchemy import and_, or_
 
     if isinstance(wanted, Every):
-        parts = [_surely(each, tables_of_ours) for each in wanted.terms]
-        return and_(*parts) if parts and all(part is not None for part in parts) else None
+        parts = [_surely(each, tables_of_ours) for each in wanted.terms[: _MOST + 1]]
+        return and_(*parts) if 0 < len(parts) <= _MOST and all(part is not None for part in parts) else None
     if isinstance(wanted, Either):
         parts = [part for each in wanted.terms if (part := _surely(each, tables_of_ours)) is not None]
-        return or_(*parts) if parts else None
-    if not isinstance(wanted, Test) or not tables_of_ours:
+        return or_(*parts[:_MOST]) if parts else None
+    if not isinstance(wanted, Test) or not tables_of_ours or _is_wide(wanted):
         return None
     values = _texts(wanted)
     if wanted.path == "status" and values:
@@ -79,6 +81,8 @@ def _surely(wanted: Filter, tables_of_ours: bool) -> Any:
 
 def _test(test: Test, tables_of_ours: bool, all_indexed: bool) -> Any:
     root, _, rest = test.path.partition(".")
+    if _is_wide(test):
+        return None
     if test.path == "status":
         return _status(test, tables_of_ours)
     if test.path in ("experiment.name", "name"):
@@ -108,6 +112,13 @@ def _test(test: Test, tables_of_ours: bool, all_indexed: bool) -> Any:
     if test.path == "git.commit":
         return _commit(test)
     return _package(rest) if root == "packages" and rest else None
+
+
+def _is_wide(test: Test) -> bool:
+    """Say whether a test names more than a database can be asked at once."""
+    if test.operator == "in":
+        return not isinstance(test.value, list) or len(test.value) > _MOST
+    return test.operator in ("contains", *TEXT_OPERATORS) and isinstance(test.value, str) and len(test.value) > _LONGEST
 
 
 def _is_sacreds() -> Any:

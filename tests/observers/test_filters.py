@@ -364,6 +364,31 @@ def of_old_records(record):
     yield from (Test("metrics.loss.last", sign, 0.5) for sign in SIGNS)
 
 
+def wide():
+    """Return conditions of more terms, values or letters than a database takes in one question."""
+    yield Test("uid", "in", [str(number) for number in range(70_000)])  # PostgreSQL's drivers take 65,535
+    for path in ("config.x", "result", "command", "name", "status", "user", "metrics.loss.last"):
+        values = [*range(1_100), *map(str, range(1_100)), "FAILED", "vision", "main"]
+        yield from (Test(path, "in", values), Not(Test(path, "in", values)), Test(path, "in", values[1_100:]))
+    for path in ("config.opt.lr", "notes", "tags", "name", "user"):
+        yield from (Not(Test(path, sign, "x" * 70_000)) for sign in ("contains", "startswith", "endswith", "matches"))
+    some = [f"{number:05x}" for number in range(1_100)]
+    yield meant("git.commit", "in", [*some, "ab12"])
+    yield Test("config.x", "in", 5)
+    one_of, none_of = Test("config.x", "==", "adam"), Test("status", "!=", "FAILED")
+    for number in range(1_100):
+        one_of |= Test("config.x", "==", number)
+        none_of &= Test("config.x", "!=", number)
+    yield from (one_of, none_of, ~one_of, ~none_of)
+
+
+@pytest.mark.slow
+def test_a_condition_may_be_wider_than_a_database_takes(store):
+    """A list of thousands of seeds is an ordinary thing to ask for: SQLite and PostgreSQL refused to answer."""
+    for condition in wide():
+        store.check(condition)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", each_kind(*SACREDS))
 def test_of_records_that_sacred_made_none_is_left_out_either(kind, tmp_path, request):
