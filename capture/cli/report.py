@@ -17,7 +17,7 @@ USAGE = """\
 Write a page in HTML about runs that needs nothing else.
 
 Usage:
-  capture report [options] RUN...
+  capture report [options] [--where=EXPR] RUN...
   capture report [options] --where=EXPR
 
 The page has configuration, metrics, result, output, files and environment of each run, and why they differ. It loads
