@@ -65,6 +65,7 @@ def record():
         "user == 'ann' and duration > '2 h' and duration <= '180 min' and '2 h' < duration < 20000",
         "label == 3 and label == '3' and label in [1, 3] and label != 4",
         "status != 'DIED' and state == 'COMPLETED' and state != 'RUNNING'",
+        "status == 'completed' and state in ['Completed', 'failed'] and status != 'running' and not status == 'died'",
         "config.lr < 0.2 \\\n and tags",
         "config.lr == 0.1  # the usual one",
     ],
@@ -84,6 +85,8 @@ def test_a_condition_that_holds(record, text):
         "metrics.none.last < 1",
         "config.flag",
         "status == 'FAILED'",
+        "status != 'completed'",  # or all that completed would be among those that did not
+        "status not in ['failed', 'completed']",
         "3 in config.lr",
         "config.none is not None",
         "config.none not in [1]",

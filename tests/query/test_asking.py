@@ -200,7 +200,7 @@ def test_a_path_without_its_first_word_is_looked_up_as_a_whole():
         ("vison", "no experiment is called 'vison'; did you mean vision? There are: vision/resnet"),
         ("FAILD", "did you mean the state FAILED?"),
         ("import", "no experiment is called 'import'; there are: vision/resnet"),
-        ("status == 'completed'", "no run is in the state 'completed'; did you mean COMPLETED?"),
+        ("status == 'complete'", "no run is in the state 'complete'; did you mean COMPLETED?"),
         ("'goood' in tags", "no run has the tag 'goood'; did you mean good?"),
         ("user == 'eve'", "no run says that it is of the user 'eve'; there are: ann"),
     ],
