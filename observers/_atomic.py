@@ -124,6 +124,37 @@ def write_at(descriptor: int, data: bytes, offset: int) -> None:
     write_all(descriptor, data)
 
 
+def append(descriptor: int, data: bytes) -> int:
+    """Write at the end of a file, all of it or nothing: what a full disk cut off is taken back. Return the new size."""
+    size = os.fstat(descriptor).st_size
+    _write_or_take_back(descriptor, data, size, size)
+    return size + len(data)
+
+
+def write_pieces(descriptor: int, pieces: list[tuple[int | None, bytes]]) -> None:
+    """Write pieces of a text, each at its offset or at the end; where one ends, the file does.
+
+    What is written is taken out of the list. A piece that a full disk cut off is taken back, and stays in it.
+    """
+    size = os.fstat(descriptor).st_size
+    while pieces:
+        offset, data = pieces[0]
+        start = size if offset is None else min(offset, size)
+        _write_or_take_back(descriptor, data, start, size)
+        if start + len(data) < size:
+            os.ftruncate(descriptor, start + len(data))
+        size = start + len(data)
+        del pieces[0]
+
+
+def _write_or_take_back(descriptor: int, data: bytes, offset: int, size: int) -> None:
+    try:
+        write_at(descriptor, data, offset)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
+
+
 def sync(path: str) -> None:
     """Put what a file or folder holds on the disk; a file that went away meanwhile needs none."""
     try:

@@ -6,8 +6,8 @@ import os
 
 from capture.codec import decode
 from capture.errors import ObserverError, RecordError
-from capture.hooks import Curator, check_tags
 from capture.observers import _atomic, _labels, _names
+from capture.observers._document_curator import DocumentCurator
 from capture.observers._file_reader import FileStoreReader
 from capture.observers._run_folder import EXTENSION, RunFolder, read_document
 from capture.observers._store import PRIVATE, RESOURCES, SOURCES, find_uid, make_store
@@ -16,11 +16,11 @@ from capture.records import RunRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
 
-class FileStoreCurator(Curator):
+class FileStoreCurator(DocumentCurator):
     """Changes what people may change in a store of run folders.
 
     Parameters
@@ -47,16 +47,7 @@ class FileStoreCurator(Curator):
         """Let go of the index."""
         self.reader.close()
 
-    def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
-        """Set tags or notes; None leaves the old ones."""
-        tags = check_tags(tags)
-        self._change(run, "annotate", tags, notes)
-
-    def revise(self, run: Any, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
-        """Change tags and notes by what they are at that moment, see `Curator.revise`."""
-        self._change(run, "revise", change)
-
-    def _change(self, run: Any, name: str, *args: Any) -> None:
+    def change(self, run: Any, name: str, *args: Any) -> None:
         folder = self.reader.folder(run)
         try:
             writer = RunFolder.open(folder, self.basedir, _atomic.is_shared(self.basedir))

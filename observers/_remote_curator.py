@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from capture import plainjson
 from capture.errors import ObserverError, RecordError
-from capture.hooks import Curator, check_tags
 from capture.liveness import is_alive, machine_identity
 from capture.observers import _labels, _names
+from capture.observers._document_curator import DocumentCurator
 from capture.observers._remote_files import Changed, chunks_of
 from capture.observers._remote_reader import RemoteFolderReader
 from capture.observers._remote_run import RemoteRun
@@ -20,7 +20,7 @@ from capture.observers._writing import digests, log, opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
 CLAIM_S = 86_400.0  #: a claim of another machine that is older has been left
@@ -28,8 +28,10 @@ CLAIM_S = 86_400.0  #: a claim of another machine that is older has been left
 _LAST = ("run.json", EXTENSION)  #: what makes a folder that of a run
 
 
-class RemoteFolderCurator(Curator):
+class RemoteFolderCurator(DocumentCurator):
     """Changes what people may change in a store of run folders on any filesystem that fsspec knows.
+
+    Where two change tags or notes of a run within milliseconds, on S3 both changes are kept; elsewhere one may be lost.
 
     Parameters
     ----------
@@ -54,19 +56,7 @@ class RemoteFolderCurator(Curator):
     def __repr__(self) -> str:
         return f"RemoteFolderCurator({self._reader.url!r})"
 
-    def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
-        """Set tags or notes; None leaves the old ones."""
-        tags = check_tags(tags)
-        self._change(run, "annotate", tags, notes)
-
-    def revise(self, run: Any, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
-        """Change tags and notes by what they are at that moment, see `Curator.revise`.
-
-        On S3 nobody's change is lost; elsewhere that of one of two who do it within milliseconds may be.
-        """
-        self._change(run, "revise", change)
-
-    def _change(self, run: Any, name: str, *args: Any) -> None:
+    def change(self, run: Any, name: str, *args: Any) -> None:
         writer = RemoteRun.open(self._store, _labels.folder_of(self._reader.resolve(run)))
         if writer.documents.run:  # else there is nothing in the folder any more
             writer.change(name, *args)

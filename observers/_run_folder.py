@@ -475,36 +475,23 @@ class RunFolder(DocumentWriter):
     def _flush_output(self) -> None:
         if not self._output:
             return
+        self._output = joined(self._output)
         descriptor = self._open(OUTPUT)
         try:
-            size = os.fstat(descriptor).st_size
-            for offset, data in joined(self._output):
-                start = size if offset is None else min(offset, size)
-                _atomic.write_at(descriptor, data, start)
-                if start + len(data) < size:
-                    os.ftruncate(descriptor, start + len(data))
-                size = start + len(data)
+            _atomic.write_pieces(descriptor, self._output)
         finally:
             os.close(descriptor)
-        self._output.clear()
         self._output_size = 0
 
     def _flush_metrics(self) -> None:
-        """Append the lines that are held. Whole lines or nothing: what a full disk cut off is taken back."""
+        """Append the lines that are held."""
         if not self._metrics:
             return
         descriptor = self._open(METRICS)
         try:
-            size = os.fstat(descriptor).st_size
-            data = b"".join(self._metrics)
-            try:
-                _atomic.write_at(descriptor, data, size)
-            except OSError:
-                os.ftruncate(descriptor, size)
-                raise
+            self._metrics_end = _atomic.append(descriptor, b"".join(self._metrics))
         finally:
             os.close(descriptor)
-        self._metrics_end = size + len(data)
         self._metrics.clear()
         self._metrics_size = 0
         try:
@@ -522,25 +509,12 @@ class RunFolder(DocumentWriter):
 
     def _mend_metrics(self) -> None:
         """Cut off a line that a crash tore, and see which batches were written before their seq was."""
-        known = self.documents.capture.get("metrics_bytes", {})
-        try:
-            stream = open(self.file(METRICS), "rb+")  # noqa: SIM115 - closed below, the name is needed in between
-        except FileNotFoundError:
-            return
-        from capture.observers._series import read_place
+        path = self.file(METRICS)
+        if os.path.exists(path):
+            from capture.observers._series import mend_lines
 
-        with stream:
-            end = min(min(known.values(), default=0), os.fstat(stream.fileno()).st_size)
-            stream.seek(end)
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    stream.truncate(end)
-                    break
-                end += len(line)
-                place = read_place(line)
-                if place is not None and place[1] > self.seqs.get(place[0], 0):
-                    self._tail.add(place)
-            self._metrics_end = end
+            known = self.documents.capture.get("metrics_bytes", {})
+            self._tail, self._metrics_end = mend_lines(path, min(known.values(), default=0), self.seqs)
 
     def _sync(self) -> None:
         """Put on the disk what was written; but ``capture.json``, which is about to be replaced."""

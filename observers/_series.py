@@ -50,6 +50,43 @@ def read_place(line: bytes) -> tuple[str, int] | None:
         return None
 
 
+def mend_lines(path: str, known_end: int, seqs: Mapping[str, int]) -> tuple[set[tuple[str, int]], int]:
+    """Cut off a line of a ``metrics.jsonl`` that a crash tore, and see which batches it holds beyond what is known.
+
+    Parameters
+    ----------
+    path : str
+    known_end : int
+        Bytes of which the record knows by `seqs`.
+    seqs : mapping of str to int
+        By writer: the last event that the record knows of.
+
+    Returns
+    -------
+    set of (str, int)
+        Writer and seq of the batches that were written before their seq was.
+    int
+        Where the file ends.
+    """
+    found: set[tuple[str, int]] = set()
+    try:
+        stream = open(path, "rb+")  # noqa: SIM115 - closed below, a missing file is no error
+    except FileNotFoundError:
+        return found, 0
+    with stream:
+        end = min(known_end, os.fstat(stream.fileno()).st_size)
+        stream.seek(end)
+        for line in stream:
+            if not line.endswith(b"\n"):
+                stream.truncate(end)
+                break
+            end += len(line)
+            place = read_place(line)
+            if place is not None and place[1] > seqs.get(place[0], 0):
+                found.add(place)
+    return found, end
+
+
 def read_batches(path: str) -> Iterator[dict[str, Any]]:
     """Yield the batches of a ``metrics.jsonl``; a torn last line is none, a damaged line is reported."""
     try:

@@ -55,7 +55,7 @@ class Streams:
         self._output: list[tuple[int | None, bytes]] = []
         self._metrics: list[bytes] = []
         self._held = 0
-        self._unspoken = {*ahead, *self._mend(known_end, seqs or {})}
+        self._unspoken = {*ahead, *self._batches_beyond(known_end, seqs or {})}
 
     def file(self, name: str) -> str:
         return os.path.join(self.folder, name)
@@ -102,37 +102,18 @@ class Streams:
         self.unsynced.clear()
 
     def _write_metrics(self) -> None:
-        """Append whole lines or nothing: what a full disk cut off is taken back."""
         descriptor = self._open(METRICS)
         try:
-            size = os.fstat(descriptor).st_size
-            try:
-                _atomic.write_at(descriptor, b"".join(self._metrics), size)
-            except OSError:
-                os.ftruncate(descriptor, size)
-                raise
+            _atomic.append(descriptor, b"".join(self._metrics))
         finally:
             os.close(descriptor)
         self._metrics.clear()
 
     def _write_output(self) -> None:
-        """Write piece by piece; one that a full disk cut off is taken back, and written when this is called again."""
         self._output = joined(self._output)
         descriptor = self._open(OUTPUT)
         try:
-            size = os.fstat(descriptor).st_size
-            while self._output:
-                offset, data = self._output[0]
-                start = size if offset is None else min(offset, size)
-                try:
-                    _atomic.write_at(descriptor, data, start)
-                except OSError:
-                    os.ftruncate(descriptor, size)
-                    raise
-                if start + len(data) < size:
-                    os.ftruncate(descriptor, start + len(data))
-                size = start + len(data)
-                del self._output[0]
+            _atomic.write_pieces(descriptor, self._output)
         finally:
             os.close(descriptor)
 
@@ -145,27 +126,14 @@ class Streams:
             _atomic.ensure_folder(self.folder, self.shared)
             return _atomic.create(path, self.shared)
 
-    def _mend(self, known_end: int, seqs: Mapping[str, int]) -> set[tuple[str, int]]:
-        """Cut off a line that a crash tore; return the batches that were written before their seq was."""
-        found: set[tuple[str, int]] = set()
-        try:
-            stream = open(self.file(METRICS), "rb+")  # noqa: SIM115 - closed below, a missing file is no error
-        except FileNotFoundError:
-            return found
-        from capture.observers._series import read_place
+    def _batches_beyond(self, known_end: int, seqs: Mapping[str, int]) -> set[tuple[str, int]]:
+        """Return the batches that were written before their seq was, by a process that died."""
+        path = self.file(METRICS)
+        if not os.path.exists(path):
+            return set()
+        from capture.observers._series import mend_lines
 
-        with stream:
-            end = min(known_end, os.fstat(stream.fileno()).st_size)
-            stream.seek(end)
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    stream.truncate(end)
-                    break
-                end += len(line)
-                place = read_place(line)
-                if place is not None and place[1] > seqs.get(place[0], 0):
-                    found.add(place)
-        return found
+        return mend_lines(path, known_end, seqs)[0]
 
 
 def extend_summary(

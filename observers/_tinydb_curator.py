@@ -7,8 +7,8 @@ import re
 
 from capture import plainjson
 from capture.errors import ObserverError, RecordError
-from capture.hooks import Curator, check_tags
 from capture.observers import _atomic, _labels, _names
+from capture.observers._document_curator import DocumentCurator
 from capture.observers._tinydb_file import dump_entry, key_of, read_lines
 from capture.observers._tinydb_reader import TinyDbReader
 from capture.observers._tinydb_run import TinyRun
@@ -18,14 +18,14 @@ from capture.observers._writing import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
 #: a stored file's handle, as it stands in the JSON text of an entry
 _HANDLE = re.compile(re.escape(FILE.encode("ascii")) + rb'\\"([0-9a-f]+)\\"')
 
 
-class TinyDbCurator(Curator):
+class TinyDbCurator(DocumentCurator):
     """Changes what people may change in a TinyDB store.
 
     Parameters
@@ -43,16 +43,7 @@ class TinyDbCurator(Curator):
     def root(self) -> str:
         return self._store.root
 
-    def annotate(self, run: Any, tags: list[str] | None = None, notes: str | None = None) -> None:
-        """Set tags or notes; None leaves the old ones."""
-        tags = check_tags(tags)
-        self._change(run, "annotate", tags, notes)
-
-    def revise(self, run: Any, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
-        """Change tags and notes by what they are at that moment, see `Curator.revise`."""
-        self._change(run, "revise", change)
-
-    def _change(self, run: Any, name: str, *args: Any) -> None:
+    def change(self, run: Any, name: str, *args: Any) -> None:
         label = self._reader.resolve(run)
         self._make()
         writer = TinyRun.open(self._store, *self._place_of(label))

@@ -25,7 +25,7 @@ import time
 from capture import plainjson
 from capture._version import __version__
 from capture.errors import ObserverError, RecordError
-from capture.locks import LocksUnsupportedError, try_lock, unlock
+from capture.locks import LocksUnsupportedError, try_lock
 from capture.observers import _atomic, _labels, _names
 from capture.observers._tinydb_file import NAME, dump_entry, key_of, read_lines, rewrite
 from capture.observers._writing import log
@@ -51,7 +51,7 @@ _BYTES_PER_S = 20e6  #: of a longer one, as an average over a burst of runs: a f
 _FORGOTTEN_S = 86_400.0  #: after which a run that says nothing is kept in metadata.json alone
 
 
-class StoreLock:
+class StoreLock(_atomic.Lock):
     """Lets one process at a time change ``metadata.json``.
 
     `flock` costs a few microseconds and no import, is freed by the kernel when its holder dies, and on NFS is passed on
@@ -71,9 +71,8 @@ class StoreLock:
     """
 
     def __init__(self, path: str, shared: bool = False, patience_s: float = _PATIENCE_S) -> None:
-        self._path, self._shared, self._patience_s = path, shared, patience_s
-        self._descriptor = -1
-        self._is_locked = False
+        super().__init__(path, patience_s)
+        self._shared = shared
         self._stand_in = ""
 
     def __enter__(self) -> StoreLock:
@@ -115,12 +114,7 @@ class StoreLock:
         if self._stand_in:
             _atomic.remove(self._stand_in)
             self._stand_in = ""
-        if self._descriptor >= 0:
-            if self._is_locked:  # a process that was forked meanwhile has the descriptor, too
-                unlock(self._descriptor)
-                self._is_locked = False
-            os.close(self._descriptor)
-            self._descriptor = -1
+        super().__exit__()
 
 
 class TinyStore:
