@@ -26,6 +26,10 @@ def names(entries):
 def test_an_interruption_ends_the_wait_for_digests_and_loses_nothing_else(folder, number, times):
     """Who is asked to wait five seconds for a digest that nobody needs presses Ctrl-C, and means the digest."""
     folder.write("""
+    import capture.watching
+
+    capture.watching.GRACE_S = capture.watching.COPY_GRACE_S = 60  # what is left takes milliseconds; longer on a busy machine
+
     @ex.automain
     def main(_run):
         with open("big.bin", "rb") as big, open("out.txt", "w") as out:
