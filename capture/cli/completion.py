@@ -197,10 +197,10 @@ def candidates(words: list[str]) -> list[str]:
         return _beginning_with(current, line.values(before[-1], current))
     if current.startswith("-"):
         return _beginning_with(current, line.options())
-    found = _beginning_with(current, line.arguments(current))
+    arguments = _beginning_with(current, line.arguments(current))
     given = "" if broken[-1] in _COLONS else broken[-1]  # what bash puts a candidate in place of
     head = current.removesuffix(given)
-    return [each.removeprefix(head) for each in found]
+    return [each.removeprefix(head) for each in arguments]
 
 
 def _joined(words: list[str]) -> list[str]:

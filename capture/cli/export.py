@@ -32,7 +32,7 @@ Options:
   --mlflow=URI    Write to a tracking server (http://host:port) or database (sqlite:///path) of MLflow.
   --json          Print the record of one run as JSON.
   --where=EXPR    The runs for which a condition holds: "config.lr < 0.1", "status == 'COMPLETED'".
-  --store=URL     The store that the runs are in.
+  --store=URL     The store that the runs are in; STORE::RUN names a run of another one.
 
 Exit status 1: something could not be exported; it is named.
 """

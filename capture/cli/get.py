@@ -38,7 +38,7 @@ Options:
   --resources  Only resources.
   --sources    Only sources.
   --kept       Only what is kept beside the sources.
-  --store=URL  The store that the run is in.
+  --store=URL  The store that the run is in; STORE::RUN names a run of another one.
 """
 
 

@@ -30,7 +30,7 @@ printed. A TEXT that begins with a dash stands behind --: capture note 3 -- "- c
 
 Options:
   --append     Add to what was noted, as a paragraph of its own.
-  --store=URL  The store that the run is in.
+  --store=URL  The store that the run is in; STORE::RUN names a run of another one.
 """
 
 

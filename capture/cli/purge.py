@@ -31,7 +31,7 @@ Options:
   --all             All runs that are in the bin.
   --older-than=AGE  Runs in the bin that ended so long ago: "30 days", "12 h".
   -y, --yes         Do not ask. Where nobody can be asked it has to be given.
-  --store=URL       The store that the runs are in.
+  --store=URL       The store that the runs are in; STORE::RUN names a run of another one.
 """
 
 

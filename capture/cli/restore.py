@@ -20,7 +20,7 @@ Usage:
 
 Options:
   --all        All runs that are in the bin.
-  --store=URL  The store that the runs are in.
+  --store=URL  The store that the runs are in; STORE::RUN names a run of another one.
 """
 
 

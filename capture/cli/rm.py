@@ -30,7 +30,7 @@ Options:
   --where=EXPR  The runs for which a condition holds: "config.lr < 0.1", "status == 'FAILED'".
   -y, --yes     Do not ask, where more than one run is meant.
   --force       Also a run of another machine that gave a sign of life lately.
-  --store=URL   The store that the runs are in.
+  --store=URL   The store that the runs are in; STORE::RUN names a run of another one.
 """
 
 

@@ -54,7 +54,7 @@ Options:
   --files          All sources, resources and artifacts, with what is kept beside them.
   --json           As JSON: all but output and points of metrics, or the parts that are named.
   --no-pager       Print at once what is longer than the screen.
-  --store=URL      The store that it is in.
+  --store=URL      The store of a run that names none.
 """
 
 _FEW = 12  #: files of a kind, and metrics, that the page lists

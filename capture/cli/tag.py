@@ -29,7 +29,7 @@ Options:
   -a TAG, --add=TAG     Add a tag; may be given several times. A comma is part of the tag.
   -r TAG, --remove=TAG  Take a tag away; may be given several times.
   --where=EXPR          The runs for which a condition holds: "config.lr < 0.1", "status == 'FAILED'".
-  --store=URL           The store that the runs are in.
+  --store=URL           The store that the runs are in; STORE::RUN names a run of another one.
 """
 
 

@@ -30,7 +30,7 @@ With -f the status is 0 when the run has completed, and 1 when it ended otherwis
 Options:
   -n N, --lines=N  Begin with so many lines [default: 10].
   -f, --follow     Go on until the run ends.
-  --store=URL      The store that the run is in.
+  --store=URL      The store that the run is in; STORE::RUN names a run of another one.
 """
 
 POLL_S = 0.5  #: how often the store is asked, in seconds, if an answer does not take long

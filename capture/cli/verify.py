@@ -35,7 +35,7 @@ Options:
   --where=EXPR  The runs for which a condition holds: "config.lr < 0.1".
   --all         All runs of the store, oldest first.
   --json        Print the answer as JSON.
-  --store=URL   The store that the runs are in.
+  --store=URL   The store that the runs are in; STORE::RUN names a run of another one.
 """
 
 
