@@ -192,13 +192,13 @@ class RemoteRun(DocumentWriter):
         """Store bytes once for all runs; return where."""
         for digest in (blob.md5 or blob.digest, blob.digest):
             stored = f"{folder}/{_names.blob_name(path, digest)}"
-            if stored in self.store.known_blobs:
+            if self.store.has_seen(stored):
                 return stored
             size = self._files.size(stored)
             if size is None:
                 self._files.upload(stored, blob.open, blob.size, blob.digest)
             if size is None or size == blob.size:
-                self.store.known_blobs.add(stored)
+                self.store.note_seen(stored)
                 return stored
         raise ObserverError(
             f"{self.store.describe(stored)} exists and is not the file that its name says; move it away"

@@ -7,6 +7,7 @@ writing ``<label>/capture.json``, which only one of those who try can do.
 from __future__ import annotations
 
 import os
+import time
 
 from capture import plainjson
 from capture._version import __version__
@@ -29,6 +30,7 @@ SOURCES, RESOURCES = "_sources", "_resources"
 _GALLOP = 8  #: numbers that are tried one by one before the folders are counted
 _WIDTH = 20  #: digits of the hint, as in a local store
 _EMBEDDED = 64 << 10  #: bytes of a document up to which capture.json holds it, too
+_SEEN_S = 5.0  #: how long a shared file that was seen is not looked for again: somebody may purge what else uses it
 _HINT = f"{PRIVATE}/next_id"
 _MARKER = f"{PRIVATE}/format.json"
 
@@ -75,7 +77,7 @@ class RemoteStore:
         self._is_made = False
         self._claimed: dict[str, tuple[str, Any]] = {}  # by uid: claims that were not finished
         self._ahead: dict[str, bytes | None] = {}  # what was read before it was needed, to be used once
-        self.known_blobs: set[str] = set()  #: shared files that exist
+        self._seen: dict[str, float] = {}  # shared files that were there, and when, in seconds of the monotonic clock
 
     @property
     def name(self) -> str:
@@ -230,9 +232,23 @@ class RemoteStore:
         if _labels.is_number(name):
             self._keep_number(int(name))
 
-    def take_over(self, name: str) -> bool:
-        """Say whether a queued run may be taken: of several that want it, one succeeds."""
-        return self.files.create(f"{PRIVATE}/taken/{name}", os.urandom(8).hex().encode()) is not None
+    def take_over(self, name: str, uid: str | None) -> bool:
+        """Say whether the run of `uid` may take over a queued one: of several that want it, one succeeds.
+
+        It still does when it asks again, since it was cut off before it could say more.
+        """
+        mark = os.urandom(8).hex() if uid is None else uid
+        return self.files.create(f"{PRIVATE}/taken/{name}", mark.encode("utf-8", "surrogatepass")) is not None
+
+    # Files that runs share.
+
+    def has_seen(self, key: str) -> bool:
+        """Say whether a shared file was there a moment ago."""
+        return time.monotonic() - self._seen.get(key, float("-inf")) < _SEEN_S
+
+    def note_seen(self, key: str) -> None:
+        """Note that a shared file is there."""
+        self._seen[key] = time.monotonic()
 
     # Documents.
 

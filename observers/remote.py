@@ -204,7 +204,7 @@ class RemoteFolderObserver(StoreObserver):
         documents = run.documents
         if documents.run.get("status") != "QUEUED" or decode(documents.capture["label"]) != label:
             return None
-        if not store.take_over(name):
+        if not store.take_over(name, uid):
             return None
         run.change("adopt", uid or "")
         run.uid = uid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 
 import pytest
 
@@ -322,6 +323,39 @@ def test_summaries_survive_a_crash_between_a_piece_and_the_record(tmp_path, memo
 
 
 # ------------------------------------------------------------------------------------------------------------ faults
+
+
+def test_a_file_that_was_purged_since_it_was_shared_is_stored_again(tmp_path, memory, monkeypatch):
+    """A sweep goes on for hours in one process, and somebody tidies up meanwhile: the next run had no sources."""
+    observer = RemoteFolderObserver(memory)
+    first, second = (Story(tmp_path / mark, uid(mark)).start() for mark in ("01", "02"))
+    tell(observer, first.source("train.py", b"print(1)\n").complete())
+    curator = open_curator(memory)
+    curator.bin(1)
+    curator.purge(1)
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 60)
+    tell(observer, second.source("train.py", b"print(1)\n").complete())
+    (source,) = open_reader(memory).get(2).sources
+    with source.open() as stream:
+        assert stream.read() == b"print(1)\n"
+
+
+def test_a_queued_run_is_taken_over_though_the_connection_breaks_in_between(tmp_path, memory, monkeypatch):
+    """Who tries again found it taken, by itself: the run got another label, and the queued one waited for ever."""
+    from capture.observers._remote_store import RemoteStore
+
+    tell(RemoteFolderObserver(memory), Story(tmp_path / "queued", uid("01")).queue("job"))
+    story = Story(tmp_path / "told", uid("02")).start("job").complete(1)
+    teller = Teller(RemoteFolderObserver(memory), story)
+    with monkeypatch.context() as patch:
+        patch.setattr(RemoteStore, "note_uid", lambda *_: (_ for _ in ()).throw(ConnectionError("reset by peer")))
+        with pytest.raises(ConnectionError):
+            teller.tell(story.lines())
+    assert tell(RemoteFolderObserver(memory), story) == "job"
+    assert [(run.label, run.status) for run in open_reader(memory).find()] == [("job", "COMPLETED")]
+    late = Story(tmp_path / "late", uid("03")).start("job").complete(2)
+    assert tell(RemoteFolderObserver(memory), late) == "1", "it is another's by now"
 
 
 def test_a_server_that_is_away_is_a_matter_of_time(tmp_path, own_s3, monkeypatch):
