@@ -91,6 +91,17 @@ def uncoloured(text: str) -> str:
     return re.sub(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\))", "", text)
 
 
+def inert(text: str) -> str:
+    """Return text that a spreadsheet takes for no formula: an apostrophe stands before what could be one.
+
+    Examples
+    --------
+    >>> inert("=1+1"), inert("adam")
+    ("'=1+1", 'adam')
+    """
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
 def counted(number: int, thing: str, things: str | None = None) -> str:
     """Return a number of things.
 

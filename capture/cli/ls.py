@@ -20,7 +20,7 @@ from capture.filters import MISSING
 from capture.query.columns import order
 from capture.query.grouping import Spread, group, is_number, is_seed, spread
 from capture.query.stored_run import StoredRun
-from capture.wording import digits_apart, format_value, visible
+from capture.wording import digits_apart, format_value, inert, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -380,7 +380,7 @@ def _print_csv(listing: Listing) -> None:
     lines: list[str] = []
     # A carriage return within a cell is put between quotes only if lines end with one; here they do not, in the end.
     writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
-    writer.writerow(map(_inert, columns))
+    writer.writerow(map(inert, columns))
     writer.writerows([_csv_cell(value) for value in row] for row in rows)
     text = "".join(f"{line[:-2]}\n" for line in lines)
     say(visible(text, lines=True) if is_terminal() else text, end="")
@@ -397,12 +397,7 @@ def _csv_cell(value: Any) -> Any:
         return json.dumps(plain_data(value))
     if isinstance(value, (bool, int)):
         return plain_data(value)
-    return _inert(str(plain_data(value)))
-
-
-def _inert(text: str) -> str:
-    """Return text that a spreadsheet takes for no formula: an apostrophe stands before what could be one."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return inert(str(plain_data(value)))
 
 
 def _print_markdown(listing: Listing) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capture.exporting._target import DamagedError, Target, Written
 from capture.filters import state_of
-from capture.wording import visible
+from capture.wording import inert, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -307,8 +307,14 @@ def moment(time: int) -> str:
 
 
 def cell(value: Any) -> str:
-    """Return a value as a cell of CSV, as RFC 4180 quotes it."""
-    text = "" if value is None else value if isinstance(value, str) else _flat(value)
+    """Return a value as a cell of CSV, as RFC 4180 quotes it; text is no formula in a spreadsheet.
+
+    Examples
+    --------
+    >>> cell(-0.5), cell("a, b"), cell("=1+1")
+    ('-0.5', '"a, b"', "'=1+1")
+    """
+    text = "" if value is None else inert(value) if isinstance(value, str) else _flat(value)
     return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\r\n') else text
 
 
@@ -379,7 +385,7 @@ def _flat(value: Any) -> str:
     from capture.codec import StoredEnum, encode
 
     if isinstance(value, StoredEnum) or hasattr(value, "__fspath__"):
-        return str(value)
+        return inert(str(value))
     return plainjson.dumps(encode(value), ensure_ascii=False, allow_nan=False)
 
 

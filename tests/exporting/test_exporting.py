@@ -8,6 +8,7 @@ import json
 import math
 import os
 import zipfile
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -181,6 +182,20 @@ def test_several_runs_get_a_folder_each_and_an_index(tmp_path):
     for row in rows:
         assert (tmp_path / "out" / row["folder"] / "run.json").exists()
         assert row["folder"] in (tmp_path / "out" / "README.txt").read_text()
+
+
+def test_tables_are_no_formulas_in_a_spreadsheet(tmp_path):
+    """They are sent to others, who open them with a program that computes what begins with an equals sign."""
+    evil = "=cmd|' /C calc'!A0"
+    run = told(story(tmp_path, ex_info={"name": evil}).metric(evil, [-1.5]))
+    run.config = {"x": evil, "y": -0.5, "data": PurePosixPath("-1+1"), "list": ["=1"]}
+    export_folder([run, told(story(tmp_path, "02"))], str(tmp_path / "out"))
+    with open(tmp_path / "out" / "index.csv", newline="") as stream:
+        row = next(csv.DictReader(stream))
+    assert row["name"] == row["config.x"] == f"'{evil}"
+    assert (row["config.y"], row["config.data"], row["config.list"]) == ("-0.5", "'-1+1", '["=1"]')
+    with open(tmp_path / "out" / row["folder"] / "metrics.csv", newline="") as stream:
+        assert [each["value"] for each in csv.DictReader(stream) if each["name"] == f"'{evil}"] == ["-1.5"]
 
 
 def test_large_files_are_never_whole_in_memory(run, tmp_path):
