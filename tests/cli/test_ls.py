@@ -480,7 +480,7 @@ def test_a_condition_on_the_state_means_what_is_shown(tmp_path, ls, monkeypatch,
     missed = ["status == 'RUNNING'", "status != 'DIED'", "status in ['RUNNING', 'FAILED']", "running", "not died"]
     assert [ls(each) for each in missed] == [[]] * len(missed)
     assert ls("status == 'Died'") == ls("died")
-    assert main(["ls", "status == 'Died'"]) == 0
+    assert main(["ls", "status == 'Dead'"]) == 0
     assert "there are: DIED" in capsys.readouterr().err.replace("There", "there")
     assert len(open_store(store).runs({"status": "RUNNING"})) == 1
     tell(FileStorageObserver(store), story(tmp_path, 2, {}))
