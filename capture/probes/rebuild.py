@@ -597,6 +597,9 @@ class _Keeper:
         if status.st_mode & stat.S_IXUSR and os.name == "posix":
             described["executable"] = True
         reason = self._reason_against(name, status.st_size, used)
+        if reason is None and not used and _is_of_database(path):
+            # Often that in which the runs are recorded: each would keep all that went before it.
+            reason = "a database"
         if reason is None:
             data = self._read_plain(path)
             described["size"] = len(data)
@@ -645,6 +648,19 @@ class _Keeper:
 
 
 _STORE_MARK = ("_capture", "format.json")
+_SQLITE_MAGIC = b"SQLite format 3\0"
+_BESIDE_SQLITE = ("-wal", "-shm", "-journal")  #: what SQLite puts beside a database, after its name
+
+
+def _is_of_database(path: str) -> bool:
+    """Say whether a file is an SQLite database, or stands beside one and is of no use without it."""
+    for ending in _BESIDE_SQLITE:
+        if path.endswith(ending):
+            path = path[: -len(ending)]
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
 
 
 def _storable(name: str) -> str:

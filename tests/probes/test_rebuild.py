@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 
@@ -16,16 +17,6 @@ from capture.probes import git, rebuild
 from tests.probes.repositories import Kept, make_repository, publish, run_git
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for git are shell scripts")
-
-
-@pytest.fixture
-def repo(tmp_path):
-    return make_repository(tmp_path / "project")
-
-
-@pytest.fixture
-def kept():
-    return Kept()
 
 
 def state(repo, kept, used=(), **options):
@@ -267,6 +258,20 @@ def test_a_store_of_runs_is_one_entry(repo, tmp_path, kept):
     found = state(repo, kept)
     assert [entry["path"] for entry in found["untracked"]] == ["own.py", "results/"]
     assert found["untracked"][1] == {"path": "results/", "left_out": "a store of runs"}
+
+
+def test_a_database_beside_the_code_is_not_kept(repo, tmp_path, kept):
+    """Mostly it is that in which the runs are recorded, and each would hold all that went before it."""
+    publish(repo, tmp_path)
+    connection = sqlite3.connect(repo / "runs.db")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("CREATE TABLE runs (number INTEGER)")
+    (repo / "notes-wal").write_text("of no database")
+    found = {entry["path"]: entry for entry in state(repo, kept)["untracked"]}
+    connection.close()
+    left_out = {path: entry.get("left_out") for path, entry in found.items()}
+    database = "a database"
+    assert left_out == {"runs.db": database, "runs.db-shm": database, "runs.db-wal": database, "notes-wal": None}
 
 
 def test_of_very_many_files_those_that_the_run_used_come_first(repo, tmp_path, kept, monkeypatch):
