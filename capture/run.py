@@ -336,7 +336,10 @@ class Run:
         return found
 
     def _settle_label(self, label: Any) -> None:
-        self.labels = self._recorder.labels
+        self.labels, asked = self._recorder.labels, self._id
+        for store, given in self.labels.items():
+            if asked is not None and given is not None and str(given) != str(asked):
+                self.run_logger.warning('ID "%s" is taken in %s: this run has "%s" there', asked, store, given)
         if self._id is None or label is not None:
             self._id = label if label is not None else self.uid[-8:]
         if self._recorder.observed and self.status == "RUNNING" and self.main_function is not None:

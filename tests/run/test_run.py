@@ -539,6 +539,18 @@ def test_a_label_that_another_store_gave_takes_over_no_queued_run(tmp_path):
     assert capture.open_store(second).get("1").status == "COMPLETED"
 
 
+def test_who_asks_for_a_label_that_is_taken_is_told(tmp_path, caplog):
+    """Else the wrong run is tagged, and kept, under that number."""
+    ex = Experiment("twice", observers=[str(tmp_path / "runs")])
+    ex.main(lambda: None)
+    ex.run("<lambda>", options={"--id": "5"})
+    assert "taken" not in caplog.text
+    again = ex.run("<lambda>", options={"--id": "5"})
+    (label,) = again.labels.values()
+    (said,) = [record.getMessage() for record in caplog.records if "taken" in record.getMessage()]
+    assert said.startswith('ID "5" is taken in ') and said.endswith(f'this run has "{label}" there') and label != "5"
+
+
 def test_a_tag_is_a_string(ex):
     """A list among the tags would be stored, and found by nobody."""
 
