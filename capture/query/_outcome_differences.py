@@ -228,8 +228,8 @@ def _output_differences(compared: Compared) -> list[Difference]:
 
 #: what the library itself prints of a run: its name, where it is stored, how long it took
 _OWN_LINES = (
-    r" - (Started run with ID \".*|ID \".*\" is taken in .*|(Completed|Failed|Aborted) after (\d+ days?, )?\d+:\d\d:\d\d(\.\d+)?!?"
-    r"|Running command '.*'|No observers have been added to this run)$"
+    r" - (Started run with ID \".*|(Completed|Failed|Aborted) after (\d+ days?, )?\d+:\d\d:\d\d(\.\d+)?!?"
+    r"|ID \".*\" is taken in .*|Running command '.*'|No observers have been added to this run)$"
 )
 
 
