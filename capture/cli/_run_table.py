@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capture.errors import CommandLineError, suggest
 from capture.filters import MISSING, lookup
-from capture.query.columns import flat, order, short_names, sort_keys
+from capture.query.columns import flat, is_part, order, short_names, sort_keys
 from capture.query.grouping import identity, is_seed
 from capture.wording import NOTHING, cell_width, fitted, format_duration, format_time, format_utc, format_value, visible
 
@@ -430,8 +430,8 @@ def _total(sizes: Sequence[int], places: Sequence[int]) -> int:
 
 def _ranks(columns: Sequence[str]) -> dict[int, float]:
     """Return for each column how soon it goes: a seed and the duration first, of config and metrics the last ones."""
-    fixed = {"label": 0.0, "n": 0.5, "status": 1.0, "result": 2.0, "name": 2.5, "command": 2.7, "start_time": 3.0, "tags": 6.0}
-    fixed |= {"duration": 1e9, "runs": 2e9}
+    fixed = {"label": 0.0, "n": 0.5, "status": 1.0, "result": 2.0, "name": 2.5, "start_time": 3.0, "tags": 6.0}
+    fixed |= {"command": 2.7, "duration": 1e9, "runs": 2e9}
     of_groups = "n" in columns  # then two rows are told apart by their settings alone
     if of_groups:
         fixed |= {"name": 0.1, "command": 0.15, "status": 1e9}
@@ -474,7 +474,8 @@ def sort_path(name: str, rows: Sequence[Row]) -> str:
         If none has.
     """
     named = {title: column for column, title in _TITLES.items()}
-    meanings = (named.get(name, name), f"config.{name}", f"metrics.{name}.last", f"metrics.{name}")
+    whole = named.get(name, name)
+    meanings = (*([whole] if is_part(whole) else []), f"config.{name}", f"metrics.{name}.last", f"metrics.{name}")
     for row in rows:
         for path in meanings:
             if path in STANDARD or row[path] is not MISSING:

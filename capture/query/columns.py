@@ -274,12 +274,25 @@ def path_of(name: str, runs: Iterable[RunRecord]) -> str:
 
     A name that leads nowhere is returned as it is.
     """
-    candidates = (name, f"metrics.{name}.last", f"metrics.{name}", f"config.{name}", f"result.{name}")
+    candidates = (f"metrics.{name}.last", f"metrics.{name}", f"config.{name}", f"result.{name}")
     for run in runs:
-        for path in candidates:
-            if not path.startswith("_") and lookup(run, path) is not MISSING:
+        for path in (name, *candidates) if is_part(name) else candidates:
+            if lookup(run, path) is not MISSING:
                 return path
     return name
+
+
+def is_part(path: str) -> bool:
+    """Say whether a path begins with a word that stands for a part of every run, and so is no short name.
+
+    A run of a client has more attributes, such as ``environment``: in a table that is an entry of the configuration.
+
+    Examples
+    --------
+    >>> is_part("status"), is_part("config.lr"), is_part("environment")
+    (True, True, False)
+    """
+    return path.partition(".")[0] in _PARTS
 
 
 def is_more_better(name: str) -> bool | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from capture.filters import MISSING
 from capture.query.columns import path_of, short_names, table_of, varying
 from capture.query.grouping import Spread, group, is_number, is_seed, spread
 from capture.wording import format_number, visible

@@ -60,6 +60,16 @@ def test_what_one_experiment_has_and_another_has_not_is_no_difference(tmp_path, 
     assert [line.split()[:3] for line in ls("--group-by")[2:]] == [["b", "8", "2"], ["b", "7", "2"], ["a", "-", "2"], ["a", "-", "1"]]
 
 
+def test_it_is_sorted_by_what_a_column_is_called(tmp_path, ls, monkeypatch):
+    """A run has an environment besides that of its configuration, which is the one that the table shows."""
+    store = str(tmp_path / "runs")
+    for number, environment in enumerate("bca", 1):
+        tell(FileStorageObserver(store), story(tmp_path, number, {"environment": environment, "lineage": number}).complete())
+    monkeypatch.chdir(tmp_path)
+    assert ls("--sort=environment", "--cols=environment", "--csv")[1:] == ["3,a", "1,b", "2,c"]
+    assert labels(ls("--sort=lineage", "--desc")) == ["3", "2", "1"]
+
+
 def test_a_command_that_differs_is_shown_and_is_a_group_of_its_own(tmp_path, ls, monkeypatch):
     """The result of an evaluation beside those of training says nothing, and in their mean it is a lie."""
     store = str(tmp_path / "runs")

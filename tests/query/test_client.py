@@ -376,6 +376,22 @@ def test_runs_over_seeds_are_taken_together(store):
     assert "no runs" in repr(store.runs("config.lr > 5").group_by())
 
 
+def test_entries_that_are_called_as_the_client_calls_something_are_entries(tmp_path):
+    """A run of the client has an environment and a store; so has many a configuration, and that is what is meant."""
+    folder = str(tmp_path / "runs")
+    ex = Experiment("e", observers=[folder], save_git_info=False)
+    ex.add_config(environment="", store=0, parent="", lineage="", files=0)
+    ex.main(lambda environment: 1)
+    for environment, store in (("b", 2), ("c", 1), ("a", 3)):
+        ex.run(config_updates={"environment": environment, "store": store, "parent": environment, "lineage": environment})
+    runs = open_store(folder).runs()
+    for name in ("environment", "parent", "lineage"):
+        assert [run.label for run in runs.sort(name)] == ["3", "1", "2"], name
+        assert runs.group_by(name).by == [f"config.{name}"]
+    assert [run.label for run in runs.sort("store")] == ["2", "1", "3"] and runs.best("store").label == "3"
+    assert runs.group_by("name", "status").by == ["name", "status"]
+
+
 def test_what_other_experiments_and_commands_gave_is_not_averaged(tmp_path):
     """The mean of what training and evaluation return is nothing, however alike their configurations are."""
     folder = str(tmp_path / "runs")
