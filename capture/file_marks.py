@@ -14,7 +14,7 @@ from capture.file_uses import RAN, READ, WROTE, entries, lineage_of, uses_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from capture.file_uses import Use
     from capture.records import RunRecord
@@ -26,21 +26,27 @@ FOLDER, INSIDE, PATH, NAME, ABOVE, SIZE = range(3, 9)
 LARGE = 1 << 20  #: bytes: of larger files it counts whether they were hashed whole
 
 _DIGITS = frozenset("0123456789abcdef")
-_BEGINNING = 6  #: digits of a digest that are the beginning of its mark: so many are asked for at least
-_REST = 35  #: bits of a mark that follow
+_MARKED = 16  #: digits of a digest that its mark is made of, but for the last five bits
+_BEGINNING = 6  #: so many digits are asked for at least
+_REST = 35  #: bits of a mark that follow these
 _LISTED = re.compile(rb"^~?([0-9a-f]{64})  ", re.MULTILINE)
 
 
-@lru_cache(1 << 16)  # many runs have the same files
-def _number(text: str) -> int:
-    """Return 59 bits for a text; those of a digest begin as the digest does."""
+def number_of(text: str) -> int:
+    """Return 59 bits for a text; those of a digest begin as the digest does, and are its own where it is whole."""
+    digits = text[7 : 7 + _MARKED] if text.startswith("digest:") else ""
+    if len(digits) == _MARKED and _DIGITS.issuperset(digits):
+        return int(digits, 16) >> 5
     from hashlib import blake2b
 
     number = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 5
-    beginning = text[7 : 7 + _BEGINNING]
-    if text.startswith("digest:") and len(beginning) == _BEGINNING and _DIGITS.issuperset(beginning):
+    beginning = digits[:_BEGINNING]
+    if len(beginning) == _BEGINNING and _DIGITS.issuperset(beginning):
         return (int(beginning, 16) << _REST) | (number & ((1 << _REST) - 1))
     return number
+
+
+_number = lru_cache(1 << 16)(number_of)  # many runs have the same files
 
 
 def mark(kind: int, text: str) -> int:
@@ -74,8 +80,13 @@ def beginning_marks(digits: str) -> tuple[int, int]:
 
 
 def name_mark(path: str) -> int:
-    """Return the mark of the last part of a path, whatever divides its parts."""
-    return mark(NAME, path[_end_of_folder(path) + 1 :])
+    """Return the mark of the last part of a path."""
+    return mark(NAME, last_part(path))
+
+
+def last_part(path: str) -> str:
+    """Return the last part of a path, whatever divides its parts."""
+    return path[_end_of_folder(path) + 1 :]
 
 
 def size_mark(size: int, what: str) -> int:
@@ -146,11 +157,13 @@ def _add(found: Marked, use: Use) -> None:
 @lru_cache(1 << 14)
 def _above_marks(folder: str) -> frozenset[int]:
     """Return the marks of a folder and of those above it."""
-    marks = []
-    while folder:
-        marks.append(mark(ABOVE, folder))
-        folder = folder[: max(_end_of_folder(folder), 0)]
-    return frozenset(marks)
+    return frozenset(mark(ABOVE, each) for each in (folder, *folders_above(folder)))
+
+
+def folders_above(path: str) -> Iterator[str]:
+    """Yield the folders that a path lies in, the nearest first."""
+    while path := path[: max(_end_of_folder(path), 0)]:
+        yield path
 
 
 def _end_of_folder(path: str) -> int:

@@ -148,8 +148,8 @@ def _text(entry: dict[str, Any], key: str) -> str | None:
 
 def _whole(entry: dict[str, Any], key: str) -> int | None:
     """Return a whole number of a record; None for all else."""
-    value = entry.get(key)
-    return value if type(value) is int else None
+    value = entry.get(key)  # a database may have a type of its own for those beyond 32 bits
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _beside(files: Iterable[StoredFile], role: str, known: Sequence[Use], base: str) -> list[Use]:

@@ -357,7 +357,7 @@ class UsedFiles:
         raise NotImplementedError
 
     def between(self, least: int, most: int) -> list[int]:
-        """Return the runs that have a mark between two, or a folder with a file that has; newest first."""
+        """Return the runs that used a content with a mark between two, or a folder with a file of one; newest first."""
         raise NotImplementedError
 
     def folders(self, marks: Collection[int]) -> set[int]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-VERSION = 5
+VERSION = 6
 NAME = "index.sqlite"
 _BUSY_S = 5.0
 _RACY_NS = 2_000_000_000  #: a folder changed this short ago may change again without a trace in its time

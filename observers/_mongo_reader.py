@@ -18,11 +18,12 @@ from capture.records import KEPT, RunRecord, Series, StoredFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
     from typing import Any, BinaryIO
 
     from capture.filters import Filter
+    from capture.hooks import UsedFiles
 
 #: what a list of runs asks for; the rest of a document is fetched when it is asked for
 _LISTED = {
@@ -97,11 +98,29 @@ class MongoReader(StoreReader):
         with self.place.explained():
             return output_from(self.place, label, start)
 
+    def used_files(self, progress: Callable[[], Any] = lambda: None) -> UsedFiles:
+        """Return what tells which runs had to do with a file, from what all documents list of files."""
+        from capture.observers._mongo_used_files import used_files
+
+        with self.place.explained():
+            return used_files(self, progress)
+
+    def newest_first(self, fields: Mapping[str, Any]) -> Iterator[Any]:
+        """Yield these fields of the documents of all runs in sight."""
+        runs = self.place.runs
+        if not self._has_names(runs):
+            yield from runs.find({}, fields).sort("_id", -1)
+            return
+        labels = [each["_id"] for each in reversed(self._in_order(runs, {}))]
+        for at in range(0, len(labels), _AT_ONCE):
+            found = {each["_id"]: each for each in runs.find({"_id": {"$in": labels[at : at + _AT_ONCE]}}, fields)}
+            yield from (found[label] for label in labels[at : at + _AT_ONCE] if label in found)
+
     def candidates(self, wanted: Filter | None, limit: int | None) -> Iterable[RunRecord]:
         query, runs = query_of(wanted), self.place.runs
         with self.place.explained():
             if self._has_names(runs):  # then numbers do not tell which is newer
-                yield from self._by_label([each["_id"] for each in reversed(self._in_order(runs, query))])
+                yield from self.by_label([each["_id"] for each in reversed(self._in_order(runs, query))])
                 return
             asked = {name for name in fields_of(wanted) if name in _ASKED}
             asked -= {"user"} if "facts" in asked else set()
@@ -125,13 +144,15 @@ class MongoReader(StoreReader):
                 _tell_user(record, document)
             yield record
 
-    def _by_label(self, labels: list[Any]) -> Iterator[RunRecord]:
-        for at in range(0, len(labels), _AT_ONCE):
-            some = labels[at : at + _AT_ONCE]
-            found = {each["_id"]: each for each in self.place.runs.find({"_id": {"$in": some}}, _LISTED)}
-            for start in range(0, len(some), _GROUP):
-                group = [found[label] for label in some[start : start + _GROUP] if label in found]
-                yield from self._group(group, _FROM_LIST)
+    def by_label(self, labels: Sequence[Any]) -> Iterator[RunRecord]:
+        """Yield the records of some runs, in this order; of what was deleted meanwhile there is none."""
+        with self.place.explained():
+            for at in range(0, len(labels), _AT_ONCE):
+                some = labels[at : at + _AT_ONCE]
+                found = {each["_id"]: each for each in self.place.runs.find({"_id": {"$in": some}}, _LISTED)}
+                for start in range(0, len(some), _GROUP):
+                    group = [found[label] for label in some[start : start + _GROUP] if label in found]
+                    yield from self._group(group, _FROM_LIST)
 
     def _has_names(self, collection: Any) -> bool:
         """Say whether runs have labels that are no numbers; else these sort them by age."""

@@ -8,7 +8,6 @@ from functools import lru_cache, partial
 from capture import plainjson
 from capture.codec import decode, is_untagged
 from capture.errors import RunNotFoundError, StoreNotFoundError
-from capture.file_marks import marks_of
 from capture.filters import MISSING, TIMES, fields_of
 from capture.observers import _sql_blobs, _sql_schema
 from capture.observers import _sql_tables as tables
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from capture.file_marks import Marked
     from capture.filters import Filter
     from capture.hooks import UsedFiles
 
@@ -230,34 +228,31 @@ class SqlReader(StoreReader):
 
     def used_files(self, progress: Callable[[], Any] = lambda: None) -> UsedFiles:
         """Return what tells which runs had to do with a file, from all that is listed of files."""
-        from capture.observers._used_files import MarkedFiles
+        from capture.observers._sql_used_files import used_files
 
-        runs: list[tuple[int, str]] = []
-        marked: list[Marked | None] = []
-        for some in _groups_of(self.candidates(None, None), _PAGE):
-            with self._database.reading() as connection:
-                own = [record._load for record in some if isinstance(record._load, _OurRun)]
-                files = _about_files(connection, own)
-            for record in some:
-                progress()
-                number = record._load.number
-                runs.append((number, record.label))
-                try:
-                    marked.append(marks_of(files.get(number, record)))
-                except DAMAGE as error:
-                    log().debug("the files of the run %s are not known: %s", record.label, error)
-                    marked.append(None)
+        return used_files(self, self._database, progress)
 
-        def read(places: Sequence[int]) -> Iterator[tuple[int, RunRecord]]:
-            for at in range(0, len(places), 500):
-                numbered = {runs[place][0]: place for place in places[at : at + 500]}
-                query = self._base().where(tables.run.c.id.in_(list(numbered)))
-                rows = {row.id: row for row in self._rows(query)}
-                for number, place in numbered.items():
-                    if number in rows:
-                        yield place, self._record(rows[number])
+    def numbered(self, page: int) -> Iterator[list[Any]]:
+        """Yield pages of the runs in sight, newest first: ``id``, ``run_id`` and ``layout`` of each."""
+        from sqlalchemy import literal
 
-        return MarkedFiles([label for _, label in runs], marked, read)
+        run = tables.run
+        layout = tables.capture_run.c.layout if self._has_ours() else literal("sacred").label("layout")
+        query, below = self._query(run.c.id, run.c.run_id, layout), None
+        while query is not None:
+            some = query if below is None else query.where(run.c.id < below)
+            rows = self._rows(some.order_by(None).order_by(run.c.id.desc()).limit(page))
+            yield rows
+            if len(rows) < page:
+                return
+            below = rows[-1].id
+
+    def read_numbered(self, numbers: Sequence[int]) -> Iterator[tuple[int, RunRecord]]:
+        """Yield number and record of some runs, in this order; of what was deleted meanwhile there is none."""
+        for at in range(0, len(numbers), 500):
+            some = numbers[at : at + 500]
+            rows = {row.id: row for row in self._rows(self._base().where(tables.run.c.id.in_(some)))}
+            yield from ((number, self._record(rows[number])) for number in some if number in rows)
 
     def _all_indexed(self) -> bool:
         """Say whether each run has its config in `capture_config`, where the database profits from knowing.
@@ -315,7 +310,7 @@ class SqlReader(StoreReader):
             table = tables.capture_document
             query = table.select().where(table.c.name.in_(names))
             documents: dict[int, dict[str, str]] = {number: {} for number in by_number}
-            for row in _of_runs(connection, query, table.c.run, list(by_number)):
+            for row in of_runs(connection, query, table.c.run, list(by_number)):
                 documents[row.run][row.name] = row.content
             for number, run in by_number.items():
                 for name in names:
@@ -323,7 +318,7 @@ class SqlReader(StoreReader):
         if "metrics" in looked_at and runs:
             for run in runs:
                 run.series = []
-            rows = _of_runs(connection, _summaries(), tables.capture_series.c.run, list(by_number))
+            rows = of_runs(connection, _summaries(), tables.capture_series.c.run, list(by_number))
             for number, summarized in summaries_of(rows):
                 by_number[number].series.append(summarized)  # type: ignore[union-attr]
 
@@ -335,7 +330,7 @@ def _summaries() -> Any:
     return series.select().with_only_columns(*columns).order_by(series.c.id)
 
 
-def _of_runs(connection: Connection, query: Any, column: Any, numbers: list[int]) -> list[Any]:
+def of_runs(connection: Connection, query: Any, column: Any, numbers: list[int]) -> list[Any]:
     """Return the rows of a query that are of these runs."""
     from sqlalchemy import bindparam
 
@@ -373,7 +368,7 @@ def _read_users(connection: Connection, records: list[StoredRecord]) -> None:
     """Read whose runs these are, without all the other facts."""
     table, own = tables.capture_fact, [record for record in records if isinstance(record._load, _OurRun)]
     query = table.select().with_only_columns(table.c.run, table.c.facts).where(table.c.name_key == key_of("process"))
-    rows = _of_runs(connection, query, table.c.run, [record._load.number for record in own])
+    rows = of_runs(connection, query, table.c.run, [record._load.number for record in own])
     facts = {row.run: plainjson.loads(row.facts) for row in rows}
     for record in own:
         process = facts.get(record._load.number)
@@ -381,34 +376,6 @@ def _read_users(connection: Connection, records: list[StoredRecord]) -> None:
         name = user.get("name") if isinstance(user, dict) else None
         if name is None or isinstance(name, str):
             record.__dict__["_user"] = name
-
-
-def _groups_of(records: Iterable[StoredRecord], size: int) -> Iterator[list[StoredRecord]]:
-    from itertools import islice
-
-    records = iter(records)
-    while some := list(islice(records, size)):
-        yield some
-
-
-def _about_files(connection: Connection, runs: list[_OurRun]) -> dict[int, RunRecord]:
-    """Return records that know of files alone, and of these no more than what identifies them, by the runs' numbers."""
-    facts, files = tables.capture_fact, tables.capture_file
-    found: dict[int, RunRecord] = {run.number: RunRecord(label=run.row.run_id) for run in runs}
-    query = facts.select().with_only_columns(facts.c.run, facts.c.facts).where(facts.c.name_key == key_of("lineage"))
-    for row in _of_runs(connection, query, facts.c.run, list(found)):
-        found[row.run].facts["lineage"] = from_json(row.facts)
-    columns = files.c.run, files.c.kind, files.c.name, files.c.digest, files.c.size
-    query = files.select().with_only_columns(*columns).order_by(files.c.id)
-    databases = {run.number: run.database for run in runs}
-    for row in _of_runs(connection, query, files.c.run, list(found)):
-        record, open_blob = found[row.run], partial(_sql_blobs.open_blob, databases[row.run], row.digest)
-        stored = StoredFile(told_text(row.name), row.digest, row.size, open=open_blob)
-        if row.kind == "source":
-            record.put_source(stored)
-        else:
-            (record.resources if row.kind == "resource" else record.artifacts).append(stored)
-    return found
 
 
 def _located(path: str) -> Callable[[Any], Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from capture.codec import TAG_PREFIXES, decode, decoded_name
-from capture.errors import RecordError
+from capture.errors import CaptureError, RecordError
 from capture.filters import MISSING, TIMES
 from capture.observers._labels import folder_of
 from capture.observers._query import not_found
@@ -22,7 +22,7 @@ from capture.observers._raw_filter import (
 from capture.observers._reading import DAMAGE, StoredRecord, StoreReader, end_of_file
 from capture.observers._series import LINES, StoredSeries
 from capture.observers._streams import OUTPUT
-from capture.observers._tinydb_run import FACTS
+from capture.observers._tinydb_run import FACTS, KINDS
 from capture.observers._tinydb_snapshot import Row, Snapshot
 from capture.observers._tinydb_store import TinyStore, name_of, read_json
 from capture.observers._tinydb_values import FILE, from_stored, moment
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from capture.filters import Filter
+    from capture.hooks import UsedFiles
+    from capture.observers._marked_files import MarkedFiles
     from capture.records import RunRecord
 
 _MARK = "{Tiny"
@@ -121,6 +123,22 @@ class TinyDbReader(StoreReader):
     def output_from(self, label: Any, start: int) -> tuple[int, bytes] | None:
         path = os.path.join(self._store.runs, name_of(self.row(label).entry.get("_id")), OUTPUT)
         return end_of_file(path, start) if os.path.exists(path) else None
+
+    def used_files(self, progress: Callable[[], Any] = lambda: None) -> UsedFiles:
+        """Return what tells which runs had to do with a file, from what all runs list of files."""
+        from capture.observers._marked_files import MarkedFiles, uncollected
+
+        self._snapshot.parse()
+        rows = self._snapshot.rows()[::-1]
+        found = MarkedFiles(lambda places: ((place, self._record(rows[place])) for place in places), from_stored)
+        with uncollected():
+            for row in rows:
+                try:
+                    _Loader(self._store, row).add_to(found)
+                except (CaptureError, OSError, *DAMAGE) as error:
+                    found.add_unknown(row.label, error)
+                progress()
+        return found
 
     # Records.
 
@@ -258,7 +276,7 @@ class _Loader:
     """The fields of one run's record, made when somebody asks for them."""
 
     def __init__(self, store: TinyStore, row: Row) -> None:
-        self._store, self._entry, self._own = store, row.entry, row.own
+        self._store, self._row, self._entry, self._own = store, row, row.entry, row.own
         self._is_sacreds = _is_sacreds(row.own)
         self._folder = os.path.join(store.runs, folder_of(row.label))
         self._where = f"run {row.label} of {store.root}"
@@ -279,6 +297,19 @@ class _Loader:
                 raise KeyError(name)
             return value
         return from_stored(self._own[name])  # uid, tags, notes, writers
+
+    def add_to(self, found: MarkedFiles) -> None:
+        """Tell which files the run used."""
+        label = self._row.label
+        if self._is_sacreds:
+            found.add_record(label, StoredRecord(label, self.field))
+            return
+        listed = self._own.get("files", {})
+        files = [(kind, self._stored(file)) for kind in KINDS for file in listed.get(kind, ())]
+        if "lineage" in self._own.get("facts", {}):
+            found.add(label, self._own["facts"]["lineage"], files)
+            return
+        found.add(label, (read_json(os.path.join(self._folder, FACTS)) or {}).get("lineage"), files)
 
     def _time(self, name: str) -> Any:
         times = self._own.get("times") or {}

@@ -1,8 +1,7 @@
-"""Which runs had to do with a file, as `capture lineage` asks.
+"""A part of a file store's index: which runs had to do with a file, as `capture lineage` asks.
 
-`MarkedFiles` finds that out once, in memory. `IndexedFiles` is a part of a file store's index: it holds the marks of
-each run, see `capture.file_marks`, and is filled when lineage is first asked for. A run whose folder changed gets new
-marks; those that it had stay behind without an owner, and are cleared away when they are many.
+It holds the marks of each run, see `capture.file_marks`, and is filled when lineage is first asked for. A run whose
+folder changed gets new marks; those that it had stay behind without an owner, and are cleared away when they are many.
 """
 
 from __future__ import annotations
@@ -17,10 +16,9 @@ from capture.observers._writing import log
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from typing import Any
 
-    from capture.file_marks import Marked
     from capture.observers._file_index import FileIndex
     from capture.records import RunRecord
 
@@ -34,68 +32,6 @@ TABLES = {
 _SOME = 500  #: marks in one question
 _TOGETHER = 1_000  #: runs whose marks are written at once
 _MAY_STAY = 1_000  #: runs without an owner's name, besides twice as many as there are
-
-
-class MarkedFiles(UsedFiles):
-    """What is known of files where a store gives what its runs say of them quickly: their marks, in memory.
-
-    Parameters
-    ----------
-    labels : sequence of str
-        Of the runs, newest first.
-    marked : iterable of Marked or None
-        The marks of each; None where they are not known.
-    read : callable
-        ``read(places)`` yields number and record of some runs; of what was deleted meanwhile there is none.
-    """
-
-    def __init__(
-        self,
-        labels: Sequence[str],
-        marked: Iterable[Marked | None],
-        read: Callable[[Sequence[int]], Iterator[tuple[int, RunRecord]]],
-    ) -> None:
-        self._labels, self._read = labels, read
-        self._runs: dict[int, list[int]] = {}  # places, by mark
-        self._folders: dict[int, set[int]] = {}  # marks of folders, by the mark of a file in them
-        self._always: list[int] = []
-        known: set[int] = set()
-        for place, one in enumerate(marked):
-            try:
-                if one is None:
-                    raise ValueError("its record does not tell")
-                for folder in one.folders.keys() - known:
-                    for inside in one.folders[folder]():
-                        self._folders.setdefault(inside, set()).add(folder)
-                    known.add(folder)
-            except (CaptureError, OSError, ValueError) as error:
-                log().debug("the files of the run %s are not known: %s", labels[place], error)
-                self._always.append(place)
-            else:
-                for each in one.marks:
-                    self._runs.setdefault(each, []).append(place)
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def labelled(self, label: str) -> list[int]:
-        return [place for place, known in enumerate(self._labels) if known == label]
-
-    def find(self, marks: Collection[int]) -> list[int]:
-        return sorted({place for each in marks for place in self._runs.get(each, ())})
-
-    def between(self, least: int, most: int) -> list[int]:
-        folders = self.folders([each for each in self._folders if least <= each <= most])
-        return self.find([*folders, *(each for each in self._runs if least <= each <= most)])
-
-    def folders(self, marks: Collection[int]) -> set[int]:
-        return {folder for each in marks for folder in self._folders.get(each, ())}
-
-    def always(self) -> list[int]:
-        return self._always
-
-    def records(self, places: Sequence[int]) -> Iterator[tuple[int, RunRecord]]:
-        return self._read(places)
 
 
 class IndexedFiles(UsedFiles):

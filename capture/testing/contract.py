@@ -28,7 +28,9 @@ from capture import events
 from capture.calls import check_hooks, hooks_of
 from capture.codec import encode
 from capture.errors import RunNotFoundError
+from capture.file_marks import KINDS, mark, marks_of
 from capture.hooks import CAPABILITIES, Curator, Reader
+from capture.probes.lineage.manifests import manifest_of
 from capture.records import FILES
 from capture.testing.feed import OPENINGS, START_US, Story, Teller, describe, tell, told
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, ClassVar
 
+    from capture.file_marks import Marked
     from capture.records import RunRecord
 
 #: fields of `RunRecord.to_dict` that a store keeps only if it supports the capability
@@ -78,6 +81,27 @@ NAMES = (
     "CON", "aux.txt", "a:b", "a\\b", "what?*", "new\nline", "x" * 300 + ".txt", "deep/" * 60 + "x", "nul\x00",
     "name\udc80",
 )  # fmt: skip
+
+#: what lineage says of files: as it mostly does, in odder ways, and in ways that only a damaged record has
+USES: tuple[Any, ...] = (
+    {"path": "/data/a.csv", "name": "a.csv", "digest": "a1" * 32, "size": 9, "mtime": 1.5},
+    {"path": "/data/a.csv", "digest": "b2" * 32, "size": 10, "by": ["open"]},
+    {"path": "/data/deep/b.csv", "name": "b.csv", "digest": None, "size": 7, "mtime": 2.25, "why": "it changed"},
+    {"path": "/data/empty", "digest": hashlib.sha256(b"").hexdigest(), "size": 0},
+    {"path": "/data/link", "real": "/mnt/disk/real", "name": "elsewhere", "digest": "c3" * 32, "size": 5},
+    {"path": "/data/large", "digest": "d4" * 32, "size": 5 << 40, "sampled": True},
+    {"path": "/data/large", "digest": None, "size": 5 << 40},
+    {"path": "/data/whole", "digest": "e5" * 32, "size": 3 << 30},
+    {"path": "C:\\data\\c.csv", "name": "data\\c.csv", "digest": "f6" * 32, "size": 3},
+    {"path": "größe/\udcff", "name": "\udcff", "digest": "a7" * 32, "size": None},
+    {"path": "/data/odd", "name": "", "digest": "ABC", "size": True},
+    {"path": "/data/odder", "name": 5, "digest": "a1" * 4 + "é", "size": "many"},
+    {"path": "/data/{Tiny", "name": "{TinyDate}:x", "digest": "{TinyFile}:x", "py/tuple": []},
+    {"path": ("not", "a path"), "digest": "b8" * 32},
+    {"path": None}, None, "text", {}, ["/data/listed"],
+)  # fmt: skip
+#: the list of a folder's files
+MANIFEST = manifest_of([{"name": f"{n}.jpg", "size": n + 3, "digest": f"{n}9" * 32} for n in range(2)])
 
 
 class Backend:
@@ -765,6 +789,80 @@ class ObserverContract:
         assert find({"config.a.b": 2}) == ["22"]
         assert find({"experiment.name": "ex1"}) == ["11"]
         assert find({"config.nosuch": None}) == []
+
+    def test_runs_are_found_by_the_files_that_they_used(self, tmp_path):
+        """Nobody could tell from an answer about a file that a run is missing from it."""
+        self.needs("facts")
+        backend = self.backend(tmp_path)
+        stories = [Story(tmp_path / f"used {number}", uid(f"0{number}")) for number in range(8)]
+        for number, story in enumerate(stories):
+            self.use_files(story.start(), number)
+            tell(backend.writer, story if number == 5 else story.complete())
+        expected = [self.marked(story) for story in stories]
+        counted: list[None] = []
+        found = backend.reader.used_files(lambda: counted.append(None))
+        if found is None:
+            pytest.skip(f"the reader of {type(self).__name__} does not tell: all runs are read")
+        order = [record.label for record in backend.reader.find()]
+        assert len(found) == len(order) == len(stories)
+        assert len(counted) <= len(stories)
+        always = set(found.always())
+        for place, (label, one) in enumerate(zip(order, reversed(expected))):
+            assert place in found.labelled(str(label))
+            assert [(each, record.uid) for each, record in found.records([place])] == [(place, stories[-1 - place].uid)]
+            if place in always:
+                continue
+            missed = [each for each in one.marks if place not in found.find([each])]
+            assert not missed, f"run {label} is not found by the marks {missed}"
+            for each in sorted(one.marks)[::20]:
+                if each & 15 in KINDS.values():
+                    assert place in found.between(each - 1, each + 1)
+            for folder, inside in one.folders.items():
+                assert all(folder in found.folders([each]) for each in inside())
+        everything = list(range(len(order)))
+        assert [place for place, _ in found.records(everything)] == everything
+        assert set(found.find([mark(KINDS["read"], f"digest:{'0' * 64}")])) <= always
+        if "sources" in self.supports:
+            assert any(one.folders for one in expected)
+
+    def use_files(self, story: Story, number: int) -> None:
+        """Add what a run says of files: each run of other files, and in another way."""
+        plain = [
+            {"path": f"/data/{number}/{n}", "digest": hashlib.sha256(b"%d %d" % (number, n)).hexdigest(), "size": n}
+            for n in range((3, 100, 1_500)[number % 3])  # so many that stores keep them elsewhere
+        ]
+        url = {"url": "https://example.org/a", "digest": "a1" * 32, "size": 3, "complete": True}
+        facts: Any = {
+            "inputs": [*USES[number::8], *USES[:3], *plain],
+            "outputs": list(USES[(number + 3) % 8 :: 8]),
+            "nearby": [{"path": f"/nearby/{number}"}],
+            "intermediates": [{"path": f"/gone/{number}"}] if number % 2 else "odd",
+            "urls": [url] if number == 4 else [],
+        }
+        if number in (1, 2):
+            facts = {"inputs": plain, "outputs": [USES[0]], "nearby": [], "intermediates": [], "urls": []}
+        if number == 6:
+            facts = ["no facts"]
+        if number in (3, 7) and "sources" in self.supports:
+            digest = hashlib.sha256(MANIFEST).hexdigest()
+            story.source(".capture/manifests/photos.txt", MANIFEST)
+            manifest = {"source": ".capture/manifests/photos.txt", "digest": digest, "size": len(MANIFEST)}
+            facts["inputs"].append({"path": "/photos", "files": 2, "size": 7, "digest": digest, "manifest": manifest})
+        for kind, name in (("sources", "train.py"), ("resources", "/data/kept.csv"), ("artifacts", "model.bin")):
+            if kind in self.supports:
+                add = getattr(story, kind[:-1])
+                add(name, b"of all runs")
+                add(f"{name}.{number}", b"" if number == 3 else b"of run %d" % number)
+        if number != 5:
+            story.add(events.Facts(topic="lineage", facts=facts))
+
+    def marked(self, story: Story) -> Marked:
+        """Return the marks that the record of a run has to have, as far as the store keeps what they are of."""
+        record = told(story)
+        for kind in ("sources", "kept", "resources", "artifacts"):
+            if NEEDS[kind] not in self.supports:
+                setattr(record, kind, [])
+        return marks_of(record)
 
     def test_a_run_that_has_ended_is_not_alive(self, tmp_path):
         """Whether a run lives is asked of all that look so."""

@@ -11,13 +11,16 @@ import sqlite3
 import pytest
 
 from capture import events, open_store
+from capture.codec import decode, encode
 from capture.errors import CaptureError
 from capture.file_marks import LARGE, beginning_marks, content_marks, mark, marks_of, name_mark
 from capture.file_uses import uses_of
 from capture.hooks import Reader
+from capture.observers._marked_files import MarkedFiles
 from capture.probes.lineage.digesting import SAMPLE_BYTES
 from capture.probes.lineage.manifests import manifest_of
 from capture.query.lineage import Lineage
+from capture.records import RunRecord, StoredFile
 from capture.registry import make_observer, open_curator
 from capture.testing.contract import uid
 from capture.testing.feed import Story, tell, told
@@ -301,6 +304,71 @@ def test_a_run_has_a_mark_of_all_that_it_can_be_asked_for(seed, tmp_path):
         if use.key.startswith("digest:") and set(use.key[7:13]) <= set("0123456789abcdef"):
             least, most = beginning_marks(use.key[7:])
             assert least <= mark(kind, use.key) <= most
+
+
+TEXTS = (sha(b"one"), sha(b"two"), sha(b""), "abcdef12", "ABCDEF", "", "b.csv", "/a/b.csv", "c:\\d", "\udcff", "{Tiny")
+SIZES = (None, 0, 3, LARGE + 1, 5 << 40)
+ODD = (*TEXTS, *SIZES, True, 1.5, (), [], {}, b"bytes", {1: 2}, {"py/tuple": [1]}, {"path": "/x"}, ["/x"])
+
+
+def some_lineage(random):
+    """Return facts about files: of every second run as they mostly are, else with something odd in them."""
+
+    def entry(values):
+        found = {"path": random.choice(TEXTS[4:])}
+        found.update((key, random.choice(TEXTS)) for key in ("name", "digest") if random.randrange(3))
+        found.update((key, random.choice(SIZES)) for key in ("size",) if random.randrange(3))
+        found.update((key, random.choice(values)) for key in ("real", "sampled", "url") if not random.randrange(6))
+        return found
+
+    lineage = {
+        name: [entry(TEXTS) for _ in range(random.randrange(3))]
+        for name in ("inputs", "outputs", "nearby", "intermediates", "urls")
+        if random.randrange(5) and (name != "urls" or not random.randrange(4))
+    }
+    if random.randrange(2) or not lineage:
+        return lineage
+    odd = random.choice(list(lineage))
+    strange = {**entry(ODD), random.choice(["path", "name", "digest", "size", "manifest"]): random.choice(ODD)}
+    lineage[odd] = random.choice(([strange], [strange], [*lineage[odd], random.choice(ODD)], random.choice(ODD)))
+    return random.choice((lineage, lineage, lineage, {**lineage, 1: 2}, random.choice(ODD)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_looked_up_in_stored_facts_is_what_their_record_is_marked_with(seed):
+    """Facts are looked into as they are stored, most of them without being decoded: another way to the same marks."""
+    choices, found, marked = random.Random(seed), MarkedFiles(lambda places: iter(())), []
+    for number in range(200):
+        record, files = RunRecord(label=number), []
+        lineage = some_lineage(choices)
+        record.facts = {"lineage": decode(encode(lineage))}
+        for kind, name in (("sources", "a.py"), ("sources", ".capture/c"), ("resources", "/b"), ("artifacts", "d")):
+            if not choices.randrange(4):
+                digest = choices.choice((sha(b""), sha(b"one"), sha(b"two"), None)) if number % 3 else sha(b"three")
+                files.append((kind, StoredFile(name, digest, choices.choice(SIZES))))
+                getattr(record, "kept" if name == ".capture/c" else kind).append(files[-1][1])
+        found.add(str(number), None if lineage is None else encode(lineage), files)
+        marked.append(marks_of(record).marks)
+    known, places = set(found.always()), set()
+    for number, marks in enumerate(marked):
+        for each in () if number in known else marks:
+            assert number in found.find([each])
+            assert each & 15 not in (0, 1, 2) or number in found.between(each, each)
+            places.add(number)
+    assert len(places) > 150
+
+
+@pytest.mark.parametrize("kind", each_kind(*KINDS[1:]))
+def test_a_size_beyond_32_bits_is_one_in_every_store(kind, tmp_path, request):
+    """MongoDB's driver gives these numbers a type of its own: a large file without a digest was one of no known size."""
+    url = url_of(kind, tmp_path, request)
+    story = Story(tmp_path / "told", uid("01")).start()
+    entry = {"path": "/data/large", "size": 5 << 40, "digest": None}
+    story.add(events.Facts(topic="lineage", facts={"inputs": [entry]}))
+    tell(make_observer(url), story.complete())
+    with open_store(url) as store:
+        (use,) = uses_of(store.reader.get("1"))
+        assert (use.size, use.key) == (5 << 40, f"path:/data/large:{5 << 40}")
 
 
 def test_of_larger_files_than_a_sample_it_is_known_how_they_were_hashed():
