@@ -206,13 +206,14 @@ def format_number(value: float, precision: int | None = None) -> str:
     --------
     >>> [format_number(0.1 + 0.2, digits) for digits in (1, 5, EXACT)], format_number(123456789.5)
     (['0.3', '0.3', '0.30000000000000004'], '123456790')
+    >>> format_number(99999.6), format_number(99.7, 2)  # rounded up, they have a digit more
+    ('100000', '100')
     """
     digits = PRECISION if precision is None else precision
     if digits >= EXACT:
         return repr(float(value))
-    if 10.0**digits <= abs(value) < 1e15:
-        return f"{value:.0f}"
-    return f"{value:.{max(digits, 1)}g}"
+    text = f"{value:.{max(digits, 1)}g}"
+    return f"{value:.0f}" if abs(value) < 1e15 and "e+" in text else text
 
 
 def digits_apart(values: Iterable[Any]) -> int:
@@ -245,7 +246,7 @@ def format_size(size: Any) -> str:
     """
     if not _is_amount(size):
         return NOTHING
-    if size < 1000:
+    if size < 999.5:
         return f"{size:.0f} B"
     for unit in ("kB", "MB", "GB"):
         size /= 1000

@@ -94,6 +94,8 @@ def test_numbers_have_the_digits_that_are_asked_for():
         "0.66667", "0.7", "0.667", repr(2 / 3), repr(2 / 3)
     ]  # fmt: skip
     assert format_number(1e15) == "1e+15" and format_number(1_200_000.0) == "1200000"
+    assert (format_number(-99999.6), format_number(99.7, 2), format_number(9.6, 1)) == ("-100000", "100", "10")
+    assert (format_size(999.4), format_size(999.6)) == ("999 B", "1.0 kB")
 
 
 def test_sizes_and_durations_never_round_up_to_a_thousand():
