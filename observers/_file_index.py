@@ -15,8 +15,9 @@ import time
 from functools import partial
 
 from capture import plainjson
-from capture.codec import MEMBER_PARTS, MEMBER_TAGS, TAG_PREFIXES, decode, encode
+from capture.codec import MEMBER_PARTS, MEMBER_TAGS, TAG_PREFIXES, decode, encode, has_tag
 from capture.filters import Either, Every, Filter, Not, Test
+from capture.moments import datetime, timedelta, timezone
 from capture.observers._folder_record import Folder, FolderRecord
 from capture.observers._pieces import PIECES
 from capture.observers._run_folder import EXTENSION, FILES, read_document
@@ -28,7 +29,6 @@ from capture.records import RunRecord, summarize
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence, Set
-    from datetime import datetime
     from typing import Any
 
 VERSION = 6
@@ -39,8 +39,11 @@ _ATTEMPTS = 5  #: to get an answer while other processes write into the index
 _MOST = 100  #: terms of a condition that are joined in one question
 _SOME = 500  #: names in one question
 _BLOCK = 1 << 16  #: bytes that are read at once
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)  #: how a document is opened
 _MARKED = ("run", "config", "capture")  #: documents that an edit by hand may change without a trace in their folder
 _NO_FILE = "-"
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=timezone.utc), timedelta(microseconds=1)
+_dump = plainjson.encoder((",", ":"), allow_nan=False)
 
 _COLUMNS_OF_RUNS = """
 (
@@ -275,10 +278,10 @@ class FileIndex:
             return None
         if stamp == known:
             return stamp
+        if os.path.exists(f"{path}/{EXTENSION}"):
+            return stamp
         if known is None and not self._is_run(path):
             return None
-        if os.path.exists(os.path.join(path, EXTENSION)):
-            return stamp
         for file in ("run.json", "config.json"):
             try:
                 found = os.stat(os.path.join(path, file))
@@ -362,7 +365,7 @@ def _more(
             "notes": capture.get("notes") or "",
             "result": run.get("result"),
         }
-        moments = {name: getattr(record, name) for name in TIMES}
+        moments = {name: record.time(name) for name in TIMES}
     except Exception:  # noqa: BLE001 - whatever it is, who reads the record is told
         return [None] * len(TIMES), None
     more.update((name, None if moment is None else moment.isoformat()) for name, moment in moments.items())
@@ -373,7 +376,7 @@ def _decoded(stored: Any, names: Sequence[str]) -> dict[str, Any]:
     """Return some entries of a stored dict, decoded."""
     if not isinstance(stored, dict):
         return {}
-    if any(key.startswith(TAG_PREFIXES) for key in stored):
+    if has_tag(stored):
         whole = decode(stored)
         return whole if isinstance(whole, dict) else {}
     return {name: decode(stored[name]) for name in names if name in stored}
@@ -424,9 +427,9 @@ def _strict_json(document: Any, text: bytes | None = b"") -> str:
     if text and b"NaN" not in text and b"Infinity" not in text and text.isascii():
         return text.decode("ascii")
     try:
-        return plainjson.dumps(document, allow_nan=False)
+        return _dump(document)
     except ValueError:
-        return plainjson.dumps(_finite(document), allow_nan=False)
+        return _dump(_finite(document))
 
 
 def _finite(value: Any) -> Any:
@@ -443,7 +446,7 @@ def _marked_text(path: str) -> tuple[bytes | None, str]:
     Past Python's files, which take longer than to parse it.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, _READ)
     except FileNotFoundError:
         return None, _NO_FILE
     try:
@@ -468,18 +471,17 @@ def _parsed(text: bytes | None, path: str) -> Any:
 
 
 def _microseconds(moment: datetime) -> int:
-    from capture.moments import datetime, timedelta, timezone
-
-    return (moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(microseconds=1)
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _summary(folder: str, ours: bool, measured: tuple[int, dict[str, Any]]) -> tuple[dict[str, Any], int]:
     """Return the summary of each metric, and how much of ``metrics.jsonl`` it is about."""
-    lines = os.path.join(folder, LINES)
-    if os.path.exists(lines) and not os.path.exists(os.path.join(folder, PIECES)):
-        return summary_so_far(lines, *measured)
-    if ours and not os.path.exists(os.path.join(folder, PIECES)):
-        return {}, 0
+    if not os.path.exists(f"{folder}/{PIECES}"):
+        try:
+            return summary_so_far(f"{folder}/{LINES}", *measured)
+        except FileNotFoundError:
+            if ours:
+                return {}, 0
     summary = {
         name: summarize({"steps": each.steps, "values": each.values, "times": each.times}, 0)
         for name, each in read_series(folder).items()
@@ -665,8 +667,6 @@ def _compared(operator: str, value: Any, found: _Found, values: list[Any]) -> st
 
 def _on_number(test: Test, name: str, values: list[Any]) -> tuple[str, str] | None:
     """Return the conditions on a time, which is compared with aware times only, or on the seconds that a run took."""
-    from capture.moments import datetime
-
     column, value, operator = name, test.value, test.operator
     if name == "duration":
         column = "((ifnull(stop_time, heartbeat) - start_time) / 1000000.0)"

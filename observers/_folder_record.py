@@ -5,13 +5,13 @@ from __future__ import annotations
 from capture.codec import TAG_PREFIXES, decode
 from capture.errors import RecordError
 from capture.filters import MISSING
+from capture.moments import datetime, timezone
 from capture.observers._reading import StoredRecord
 from capture.records import RunRecord, StoredFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
     from typing import Any, BinaryIO
 
     from capture.records import Series
@@ -91,8 +91,9 @@ class FolderRecord(StoredRecord):
     """
 
     def __init__(self, label: Any, folder: Folder) -> None:
-        self._folder = folder
-        super().__init__(label, self._load_field)
+        # `_load` is a method here: a record that kept one as a value would hold itself, and what it has read, until the
+        # collector of cycles comes, and ten thousand of them would fill the memory with documents.
+        self.label, self._folder = label, folder
 
     def __reduce__(self) -> Any:
         return _as_it_is, (self.label, {name: getattr(self, name) for name in vars(RunRecord()) if name != "label"})
@@ -113,7 +114,7 @@ class FolderRecord(StoredRecord):
         if isinstance(facts, dict) and not any(key.startswith(TAG_PREFIXES) for key in facts):
             self.facts = {topic: decode(facts[topic])} if topic in facts else {}
 
-    def _load_field(self, name: str) -> Any:
+    def _load(self, name: str) -> Any:
         known = self._folder.known(name)
         if known is not MISSING:
             return known
@@ -124,7 +125,7 @@ class FolderRecord(StoredRecord):
             value = (self._document if name == "facts" else self._part)(document).get(key)
             return decode(value) if value is not None else default if not default else type(default)(default)
         if name in _TIMES:
-            return self._time(name)
+            return self.time(name)
         try:
             return getattr(self, f"_load_{name}")()
         except (KeyError, TypeError, AttributeError) as error:
@@ -146,7 +147,8 @@ class FolderRecord(StoredRecord):
         capture = self._folder.part("capture")
         return not isinstance(capture, dict) or capture.get("layout") == "sacred"
 
-    def _time(self, name: str) -> datetime | None:
+    def time(self, name: str) -> datetime | None:
+        """Return one of the four times of the run."""
         key, ours = _TIMES[name]
         text = self._part("capture").get("times", {}).get(ours)
         if text is None and key is not None:
@@ -264,8 +266,6 @@ def moment(text: Any, where: str) -> datetime | None:
     """Return an aware time; Sacred's have no offset and are UTC."""
     if text is None or text == "":
         return None
-    from capture.moments import datetime, timezone
-
     if isinstance(text, datetime):
         time = text
     else:
