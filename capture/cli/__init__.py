@@ -55,6 +55,7 @@ _RAW = ("demo", "trace")  #: what follows is the command line of somebody else
 #: what only looks: whoever reads its output and goes away has seen enough
 _LOOKS = frozenset({"ls", "show", "best", "stores", "observers", "completion"})
 _BROKEN_PIPE = 141  #: what a shell says of a program that died as it wrote for nobody
+_ASKS = frozenset({"diff"})  #: whose status 1 is an answer: what goes wrong there is 2, as it is with diff itself
 _LISTS = ("ls", "completion")  #: what cannot be read is missing there, which is said, and the rest is right
 
 
@@ -68,7 +69,7 @@ def usage() -> str:
         "",
         "A run is named by its label, the beginning or end of its uid, latest, or -1. The store is the one that",
         "--store=URL names, else that of CAPTURE_STORE or the settings, else ./runs. STORE::RUN names a run together",
-        "with its store: ~/work/runs::12, mongodb://HOST/DB::latest.",
+        "with its store: ~/digits/runs::12, mongodb://HOST/DB::latest.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"capture: {visible(str(error))}", file=sys.stderr)
         _leave_output()
-        return 1
+        return _went_wrong(arguments)
 
 
 def _leave_output() -> None:
@@ -119,7 +120,11 @@ def _explained(arguments: list[str]) -> int:
         from capture.wording import visible
 
         print(f"capture: {visible(str(error), lines=True)}", file=sys.stderr)
-        return 2 if isinstance(error, CommandLineError) else 1
+        return 2 if isinstance(error, CommandLineError) else _went_wrong(arguments)
+
+
+def _went_wrong(arguments: list[str]) -> int:
+    return 2 if arguments and arguments[0] in _ASKS else 1
 
 
 def _command(arguments: list[str]) -> int:
@@ -152,4 +157,4 @@ def _command(arguments: list[str]) -> int:
         status = module.run(parsed)
     finally:
         lacks_some = tell_unreadable()
-    return status or int(lacks_some and name not in _LISTS)
+    return status or (_went_wrong(arguments) if lacks_some and name not in _LISTS else 0)

@@ -58,7 +58,7 @@ Options:
   --store=URL      The store of runs that name none: a folder or URL; CAPTURE_STORE, else ./runs, if left out.
   -h, --help       Show this text.
 
-Exit status: 0 where nothing differs, 1 where something does, 2 for a slip on the command line.
+Exit status: 0 where nothing differs, 1 where something does, 2 where they could not be compared.
 """
 
 #: option -> kinds of differences that it shows

@@ -345,7 +345,7 @@ def test_slips_on_the_command_line_are_told_apart(tmp_path, capsys):
     }.items():
         assert main(["diff", f"--store={store}", *arguments]) == 2
         assert said in capsys.readouterr().err
-    assert main(["diff", f"--store={store}", "1", "2"]) == 1
+    assert main(["diff", f"--store={store}", "1", "2"]) == 2
     assert "1" in capsys.readouterr().err
 
 
@@ -381,6 +381,17 @@ def test_a_page_is_written_over_nothing(three, capsys):
     assert main(["diff", "1", "2", "--html=nowhere/why.html"]) == 2
     assert main(["diff", "1", "2", "--force"]) == 2
     assert sorted(each.name for each in three.glob("why*")) == ["why.html"]
+
+
+def test_status_1_says_that_they_differ_and_nothing_else(three, capsys):
+    """A recipe for CI lets that through; a run that was never recorded must not pass for a difference."""
+    assert main(["diff", "1", "2"]) == 1
+    assert main(["diff", "1", "99"]) == 2
+    assert "no run '99'" in capsys.readouterr().err
+    with open("runs/2/config.json", "w") as stream:
+        stream.write("{")
+    assert main(["diff", "1", "2"]) == 2
+    assert main(["show", "99"]) == 1
 
 
 def test_more_than_two_runs_are_told_where_they_part(three, capsys):
