@@ -27,7 +27,7 @@ def test_what_names_no_store_and_run_is_left_as_it_is(word):
 
 
 STORES = [
-    *("runs", "./runs", "../lab/runs/", "/data/runs", ".", "~/work/runs", "C:\\runs", "C:/runs", "two words", "runs#12"),
+    *("runs", "./runs", "../lab/runs/", "/data/runs", ".", "~/digits/runs", "C:\\runs", "C:/runs", "two words", "runs#12"),
     *("sqlite:///lab.db", "tinydb:tdb", "tinydb://tdb", "memory://m", "s3://bucket", "file:///data/runs"),
     *("mongodb://host:27017", "mongodb://host:27017/lab", "mongodb+srv://u:p%3A%3Aw@host/lab?retryWrites=true&w=majority"),
     *("mongodb://u:a::b@h1:1,h2:2/lab?replicaSet=rs", "mongodb://[::1]:27017/lab", "postgresql+psycopg://u:p@[::1]/lab"),
