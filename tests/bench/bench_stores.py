@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from tests.bench.bench_concurrent import TRACKED
 from tests.bench.environments import python_with_stores
 from tests.bench.measuring import Bench, Row, in_turn, median, more, ratio
 
@@ -162,27 +163,6 @@ key = db.runs.insert_one(record).inserted_id""",
         """db.runs.update_one({"_id": key}, {"$set": record})""",
     ),
 }
-
-TOGETHER = """\
-import sys
-from capture import Experiment
-
-ex = Experiment("together", observers=[sys.argv[1]])
-
-@ex.config
-def defaults():
-    marker = ""
-
-@ex.main
-def main(marker, _run):
-    print("marker", marker)
-    for step in range(10):
-        _run.log_scalar("loss", 1 / (step + 1), step)
-    return marker
-
-for number in range(int(sys.argv[3])):
-    ex.run(config_updates={"marker": f"{sys.argv[2]}-{number}"})
-"""
 
 INTACT = """\
 import sys
@@ -358,7 +338,7 @@ def _hello(bench: Bench, python: str, stores: Stores) -> Iterator[Row]:
 
 
 def _together(bench: Bench, python: str, stores: Stores) -> Iterator[Row]:
-    script, check, runs = bench.write("together.py", TOGETHER), bench.write("intact.py", INTACT), bench.few(RUNS, 2)
+    script, check, runs = bench.write("together.py", TRACKED), bench.write("intact.py", INTACT), bench.few(RUNS, 2)
     together = bench.few(PROCESSES, 3)
     for name in stores.names("file", "sqlite", "tinydb", "mongodb", "postgresql", "mariadb"):
         found, times = [], []

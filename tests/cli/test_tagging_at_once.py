@@ -11,9 +11,9 @@ from capture.cli import main
 from capture.hooks import Curator
 from capture.query import keeping
 from tests.cli.making import fill
-from tests.servers.fixtures import each_kind, forget_s3_clients
+from tests.servers.fixtures import each_kind, forget_s3_clients, url_of_kind
 
-KINDS = {"file": "{}", "sqlite": "sqlite:///{}.db", "tinydb": "tinydb://{}", "memory": "memory://{}"}
+KINDS = ("file", "sqlite", "tinydb", "memory")
 PEOPLE = 6
 
 pytestmark = pytest.mark.xdist_group("all-servers")
@@ -22,10 +22,8 @@ pytestmark = pytest.mark.xdist_group("all-servers")
 @pytest.fixture
 def url(request, tmp_path):
     """Make a store of one kind with a run in it; return its URL."""
-    kind = request.param
     forget_s3_clients()
-    place = KINDS[kind].format(tmp_path / "db") if kind in KINDS else request.getfixturevalue(f"{kind}_url")
-    yield fill(place, tmp_path, "01")
+    yield fill(url_of_kind(request.param, request, tmp_path), tmp_path, "01")
     forget_s3_clients()
 
 

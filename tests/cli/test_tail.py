@@ -19,7 +19,7 @@ from capture.testing import tell
 from capture.testing.feed import Teller
 from tests.cli.looking import ROOT, on_a_terminal, plain, story
 from tests.cli.test_console import on_unix
-from tests.servers.fixtures import each_kind
+from tests.servers.fixtures import each_kind, url_of_kind
 
 
 @pytest.fixture
@@ -54,8 +54,7 @@ def test_following_a_run_that_has_ended_ends_at_once(ended, capsys):
 def test_what_is_added_is_printed_until_the_run_ends(scheme, tmp_path, monkeypatch, capsys, request):
     """The same in every store: each time it is asked, only what is new is printed."""
     pytest.importorskip({"sqlite": "sqlalchemy", "tinydb": "tinydb", "mongo": "pymongo"}.get(scheme, "capture"))
-    urls = {"file": f"{tmp_path}/runs", "sqlite": f"sqlite:///{tmp_path}/runs.db", "tinydb": f"tinydb://{tmp_path}/t"}
-    url = request.getfixturevalue("mongo_url") if scheme == "mongo" else urls[scheme]
+    url = url_of_kind(scheme, request, tmp_path)
     told = story(tmp_path, 1, {}).add(events.Output(text="one\ntw", offset=0))
     teller = Teller(make_observer(url), told)
 
@@ -311,8 +310,7 @@ LONG_TEXTS = ["\n".join(LONG[at : at + 4000]) + "\n" for at in range(0, len(LONG
 @pytest.mark.parametrize("kind", ["file", "sqlite", "tinydb", "memory", *each_kind("mongo", "postgres", "mariadb")])
 def test_long_output_is_not_read_again(kind, request, tmp_path, monkeypatch, capsys):
     """A run that has printed gigabytes is followed for a day: each second what is new is read, and no line is lost."""
-    kinds = {"file": "{}", "sqlite": "sqlite:///{}.db", "tinydb": "tinydb://{}", "memory": "memory://{}"}
-    url = kinds[kind].format(tmp_path / "db") if kind in kinds else request.getfixturevalue(f"{kind}_url")
+    url = url_of_kind(kind, request, tmp_path)
     reads = grown(url, tmp_path, monkeypatch, LONG_TEXTS)
     assert main(["tail", "-f", "-n", "3", f"--store={url}", "1"]) == 0
     assert capsys.readouterr().out.splitlines() == LONG[3997:]

@@ -7,12 +7,11 @@ import math
 import pytest
 
 from capture import open_store
-from capture.observers import FileStorageObserver, _file_reader, _sql_reader, _tinydb_snapshot
-from capture.observers.sql import SqlObserver
-from capture.observers.tinydb import TinyDbObserver
+from capture.observers import _file_reader, _sql_reader, _tinydb_snapshot
+from capture.registry import make_observer
 from capture.testing.contract import uid
 from capture.testing.feed import Story, tell
-from tests.servers.fixtures import each_kind
+from tests.servers.fixtures import each_kind, url_of_kind
 
 CONFIGS = [
     {"lr": 0.1, "net": {"layers": [64, 32], "name": "small"}},
@@ -31,17 +30,8 @@ VALUES = [[1.0, 0.5], ["nan", "inf"], [2, 3], [0.25], [1e300, "-inf"]]
 @pytest.fixture(params=each_kind("file", "sqlite", "tinydb", "mongodb", "postgresql", "mariadb"))
 def location(request, tmp_path):
     """Return where runs with odd configurations and metrics lie."""
-    kind = request.param
-    server = {"mongodb": "mongo_url", "postgresql": "postgres_url", "mariadb": "mariadb_url"}.get(kind)
-    url = {"file": f"{tmp_path}/runs", "sqlite": f"sqlite:///{tmp_path}/runs.db", "tinydb": f"tinydb://{tmp_path}/t"}
-    where = url[kind] if server is None else request.getfixturevalue(server)
-    if kind == "mongodb":
-        from capture.observers.mongo import MongoObserver
-
-        observer = MongoObserver.from_url(where)
-    else:
-        makers = {"file": FileStorageObserver, "tinydb": lambda _: TinyDbObserver(tmp_path / "t")}
-        observer = makers.get(kind, SqlObserver)(where)
+    where = url_of_kind(request.param, request, tmp_path)
+    observer = make_observer(where)
     for number, config in enumerate([*CONFIGS, *CONFIGS[:4]]):
         story = Story(tmp_path / f"told-{number}", uid(f"{number:02}")).start(config=config)
         story.metrics(loss=VALUES[number % len(VALUES)])

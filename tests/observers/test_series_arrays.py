@@ -16,12 +16,11 @@ from capture import events, plainjson
 from capture.observers import FileStorageObserver, _numerals, _series, _sql_points
 from capture.observers._file_reader import FileStoreReader
 from capture.observers.sql import SqlObserver
-from capture.observers.tinydb import TinyDbObserver
 from capture.records import Series
-from capture.registry import open_reader
+from capture.registry import make_observer, open_reader
 from capture.testing.contract import uid
 from capture.testing.feed import Story, tell, told
-from tests.servers.fixtures import each_kind
+from tests.servers.fixtures import each_kind, url_of_kind
 
 numpy = pytest.importorskip("numpy")
 
@@ -126,17 +125,8 @@ COLUMNS = {
 @pytest.fixture(params=each_kind("file", "sqlite", "tinydb", "mongodb", "postgresql", "mariadb"))
 def stored(request, tmp_path):
     """Return the record, from a store, of a run with long series, and what its series are."""
-    kind = request.param
-    server = {"mongodb": "mongo_url", "postgresql": "postgres_url", "mariadb": "mariadb_url"}.get(kind)
-    url = {"file": f"{tmp_path}/runs", "sqlite": f"sqlite:///{tmp_path}/runs.db", "tinydb": f"tinydb://{tmp_path}/t"}
-    location = url[kind] if server is None else request.getfixturevalue(server)
-    if kind == "mongodb":
-        from capture.observers.mongo import MongoObserver
-
-        observer = MongoObserver.from_url(location)
-    else:
-        makers = {"file": FileStorageObserver, "tinydb": lambda _: TinyDbObserver(tmp_path / "t")}
-        observer = makers.get(kind, SqlObserver)(location)
+    location = url_of_kind(request.param, request, tmp_path)
+    observer = make_observer(location)
     story = Story(tmp_path / "told", uid("01")).start()
     for name, values in COLUMNS.items():
         for first in range(0, len(values), 2_000):

@@ -531,6 +531,25 @@ def check_workers(records, workers, runs):
         assert record.metrics["loss"].values == [1.5, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 
 
+def tell_before_and_after_a_child(url, tmp_path):
+    """Tell of a run, and of another in a process that is forked in the middle of it."""
+    observer, story = SqlObserver(url), story_of(tmp_path)
+    teller = Teller(observer, story)
+    teller.tell(story.lines())
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            tell(observer, story_of(tmp_path, "0c").complete())
+            observer.database.close()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    teller.tell(story.complete(1).lines()[-1:])
+    teller.finish()
+
+
 class TestManyProcesses:
     @pytest.mark.slow
     @pytest.mark.parametrize("kind", each_kind("sqlite", "postgres", "mariadb"))
@@ -541,41 +560,12 @@ class TestManyProcesses:
 
     def test_a_forked_child_leaves_the_parents_connection_alone(self, url, tmp_path):
         """A pool of workers is forked in the middle of a run."""
-        observer, story = SqlObserver(url), story_of(tmp_path)
-        teller = Teller(observer, story)
-        teller.tell(story.lines())
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                tell(observer, story_of(tmp_path, "0c").complete())
-                observer.database.close()
-                status = 0
-            finally:
-                os._exit(status)
-        assert os.waitpid(child, 0)[1] == 0
-        story.complete(1)
-        teller.tell(story.lines()[-1:])
-        teller.finish()
+        tell_before_and_after_a_child(url, tmp_path)
         assert {record.uid for record in SqlObserver.reader(url).find({"status": "COMPLETED"})} == {uid("01"), uid("0c")}
 
     def test_a_forked_child_does_not_end_a_servers_session(self, postgres_url, tmp_path):
         """To close an inherited connection would say goodbye in the parent's name."""
-        observer, story = SqlObserver(postgres_url), story_of(tmp_path)
-        teller = Teller(observer, story)
-        teller.tell(story.lines())
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                tell(observer, story_of(tmp_path, "0c").complete())
-                observer.database.close()
-                status = 0
-            finally:
-                os._exit(status)
-        assert os.waitpid(child, 0)[1] == 0
-        teller.tell(story.complete(1).lines()[-1:])
-        teller.finish()
+        tell_before_and_after_a_child(postgres_url, tmp_path)
         assert len(SqlObserver.reader(postgres_url).labels()) == 2
 
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from .installs import installed  # noqa: F401 - a fixture
+from .repositories import Kept, make_repository
 
 
 class ProjectFolder:
@@ -41,6 +42,18 @@ def project(tmp_path, monkeypatch):
     yield ProjectFolder(folder)
     for name in set(sys.modules) - before:
         del sys.modules[name]
+
+
+@pytest.fixture
+def repo(tmp_path):
+    """Return the folder of a repository with one commit."""
+    return make_repository(tmp_path / "project")
+
+
+@pytest.fixture
+def kept():
+    """Return a place where things are kept."""
+    return Kept()
 
 
 @pytest.fixture

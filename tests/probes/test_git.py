@@ -12,29 +12,9 @@ import pytest
 
 from capture.hooks import Unavailable
 from capture.probes import git
+from tests.probes.repositories import make_repository, run_git
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for git are shell scripts")
-
-
-def run_git(folder, *arguments):
-    """Run git in a folder and return what it printed."""
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def make_repository(folder):
-    """Make a repository with one commit."""
-    folder.mkdir(parents=True, exist_ok=True)
-    run_git(folder, "init", "-q", "-b", "main", ".")
-    (folder / "train.py").write_text("print(1)\n")
-    run_git(folder, "add", ".")
-    run_git(folder, "commit", "-q", "-m", "first")
-    return folder
-
-
-@pytest.fixture
-def repo(tmp_path):
-    return make_repository(tmp_path / "project")
 
 
 def fake_git(tmp_path, monkeypatch, script):

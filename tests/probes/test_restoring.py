@@ -13,19 +13,9 @@ import pytest
 from capture.errors import CaptureError, RestoringError
 from capture.probes import git, rebuild, restoring
 from capture.probes.host import plain
-from tests.probes.repositories import Kept, make_repository, publish, run_git
+from tests.probes.repositories import make_repository, publish, run_git
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links and modes are part of what is restored")
-
-
-@pytest.fixture
-def repo(tmp_path):
-    return make_repository(tmp_path / "project")
-
-
-@pytest.fixture
-def kept():
-    return Kept()
 
 
 @pytest.fixture

@@ -54,6 +54,14 @@ def each_kind(*kinds: str) -> list:
     return [pytest.param(kind, marks=pytest.mark.server(_KINDS[kind])) if kind in _KINDS else kind for kind in kinds]
 
 
+def url_of_kind(kind: str, request, tmp_path) -> str:
+    """Return the URL of an empty store of one of the kinds that `each_kind` names."""
+    if kind in _KINDS:
+        return request.getfixturevalue(f"{_KINDS[kind]}_url")
+    files = {"file": "{}", "sqlite": "sqlite:///{}.db", "tinydb": "tinydb://{}", "memory": "memory://{}"}
+    return files[kind].format(tmp_path / "runs")
+
+
 def needed_servers(item) -> list[str]:
     """Return the fixtures of servers that a test takes, or says that it will."""
     taken = {name for name in getattr(item, "fixturenames", ()) if re.fullmatch(r"own_\w+|\w+_server", name)}
