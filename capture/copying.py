@@ -545,7 +545,8 @@ class _Teller:
 
     def tell(self, writer: str, event: Event) -> None:
         self._seq += 1
-        data = plainjson.dumps(event.at(self._seq, time.time()).to_json(), allow_nan=False).encode()
+        told = event.at(self._seq, time.time()).to_json()
+        data = plainjson.dumps(told, separators=(",", ":"), allow_nan=False).encode()  # as in a journal
         kind = event.name or event.to_json().get("e", "")
         for call in self._of(writer).of(Line(self._seq, kind, data, 0)):
             answer = self._call(call.make, f"{kind} of run {self._copied.source}")

@@ -139,6 +139,8 @@ def read_batch(line: bytes) -> dict[str, Any]:
     data = plainjson.loads(b"".join((*rest, line[at:])))
     for column in data["columns"].values():
         for part, place in column.items():
+            if isinstance(place, list):  # it was written with spaces, and not found
+                return plainjson.loads(line)
             column[part] = texts[place]
     return data
 

@@ -58,6 +58,7 @@ def stories(tmp_path) -> list[Story]:
     failed.add(failed_event(failed))
     queued = Story(tmp_path / "queued", uid("03")).queue().source("train.py", b"print(1)")
     cut_off = Story(tmp_path / "cut", uid("04")).start().metrics(loss=[1.0, 0.5]).resource("/d/in.csv", b"a,b")
+    cut_off.metrics(loss=[step / 7 for step in range(5000)])  # many at once are read in a way of their own
     return [whole, child, failed, queued, cut_off]
 
 
