@@ -68,9 +68,9 @@ def test_steps_that_are_not_whole_numbers_of_64_bits_are_said_to_be_none(text):
     assert _numerals.integers(text) is None
 
 
-def line_of(columns, start=1_000, pad=0) -> bytes:
+def line_of(columns, start=1_000, pad=0, separators=(",", ":")) -> bytes:
     event = {"e": "metrics", "s": 3, "t": 1.0, "start": start, "columns": columns, "pad": "x" * pad}
-    return plainjson.dumps(event, separators=(",", ":")).encode() + b"\n"
+    return plainjson.dumps(event, separators=separators).encode() + b"\n"
 
 
 VALUES = st.one_of(FINITE, st.integers(-(2**63), 2**64 - 1), st.sampled_from(["nan", "inf", "-inf", {"capture/int": str(10**400)}, *ODD[:7]]))
@@ -87,10 +87,12 @@ def test_long_lines_are_read_as_short_ones(named):
         for name, points in named.items()
     }
     short, long = line_of(columns), line_of(columns, pad=_series._LONG)
+    spaced = [line_of(columns, pad=_series._LONG, separators=each) for each in ((", ", ": "), (", ", ":"), (",", ": "))]
     known = _series.series_of(_series.batches_in([short, short], "here"))
     for found in (
         _series.series_of(_series.batches_in([long, short], "here", as_text=True)),
         _series.series_of(_series.batches_in([short, long], "here", as_text=True)),
+        *(_series.series_of(_series.batches_in([short, each], "here", as_text=True)) for each in spaced),
     ):
         assert list(found) == list(known)
         for name, series in found.items():
