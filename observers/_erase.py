@@ -6,17 +6,16 @@ import json
 import os
 
 from capture.observers import _atomic, _names
-from capture.observers._eraser import Eraser
+from capture.observers._eraser import CHUNK, Eraser, masked
 from capture.observers._run_folder import EXTENSION, FILES, read_document
 from capture.observers._store import RESOURCES, SOURCES
 from capture.observers._writing import digests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
-_CHUNK = 1 << 20
 _TEXTS = frozenset({*FILES.values(), "cout.txt", "metrics.jsonl", "metrics.json"})
 #: keys that records have by themselves, at any depth
 LAYOUT = frozenset(
@@ -25,15 +24,28 @@ LAYOUT = frozenset(
 )
 
 
-def erase(basedir: str, folders: list[str], value: str) -> int:
-    """Mask `value` in the runs in `folders` and in what they share; see `FileStoreCurator.erase`."""
+def erase(basedir: str, folders: Callable[[], list[str]], value: str) -> int:
+    """Mask `value` in a store; see `FileStoreCurator.erase`. Who dies meanwhile can begin again.
+
+    Parameters
+    ----------
+    basedir : str
+    folders : callable
+        Returns the folders of the runs that there are.
+    value : str
+    """
     eraser = FileEraser(value)
     moved: dict[str, tuple[str, str]] = {}  # stored path -> new path, new digest
     for folder in (SOURCES, RESOURCES):
         moved.update(eraser.shared(basedir, folder))
-    for folder in folders:
-        with _atomic.Lock(folder):
-            eraser.run(folder, moved)
+    done: set[str] = set()
+    while left := [folder for folder in folders() if folder not in done]:  # a run may have begun meanwhile
+        for folder in left:
+            with _atomic.Lock(folder):
+                eraser.run(folder, moved)
+        done.update(left)
+    for stored in moved:  # not before: records name these until they are changed
+        _atomic.remove(os.path.join(basedir, stored))
     return eraser.count
 
 
@@ -45,66 +57,85 @@ class FileEraser(Eraser):
     # Files.
 
     def shared(self, basedir: str, folder: str) -> dict[str, tuple[str, str]]:
-        """Mask the files that runs share. Their names hold their MD5, so that those that changed get another."""
+        """Store masked copies of the files that runs share; return what each becomes, and its digest.
+
+        Their names hold their MD5, so that those that changed get another. The old ones are left: records name them.
+        """
         moved = {}
         path = os.path.join(basedir, folder)
         for name in sorted(os.listdir(path)) if os.path.isdir(path) else ():
             old = os.path.join(path, name)
             if name.startswith(_names.TEMPORARY) or not os.path.isfile(old):
                 continue
-            changed = self.file(old)
-            plain = self._name(name)
-            if changed or plain != name:
-                digest, md5, _ = digests(old)
+            found, plain = sorted(self.file_places(old)), self._name(name)
+            if found or plain != name:
+                copy = _atomic.temporary(path)
+                self._copy(old, copy, found)
+                digest, md5, _ = digests(copy)
                 stem = plain.rpartition("_")[0] or plain
                 new = _names.blob_name(stem + os.path.splitext(plain)[1], md5)
-                os.replace(old, os.path.join(path, new))
+                os.replace(copy, os.path.join(path, new))
                 moved[f"{folder}/{name}"] = (f"{folder}/{new}", digest)
         return moved
 
     def run(self, folder: str, moved: dict[str, tuple[str, str]]) -> None:
-        """Mask one run: its files first, then the records, which say what became of them."""
+        """Mask one run.
+
+        Its records are written when what they name is there, and before the string is out of the files: so who dies
+        meanwhile finds it again, and with it what the records have to say.
+        """
         artifacts: dict[str, tuple[str, str]] = {}
+        copies: list[tuple[str, str]] = []  # of files that keep their names
+        useless: list[str] = []
         for path in list(_files_below(folder)):
             inner = os.path.relpath(path, folder).replace(os.sep, "/")
             if inner in FILES.values():
                 continue
-            changed = self.file(path)
-            plain = "/".join(self._name(part) for part in inner.split("/"))
-            if plain != inner and inner not in _TEXTS:
+            found = sorted(self.file_places(path))
+            plain = inner if inner in _TEXTS else "/".join(self._name(part) for part in inner.split("/"))
+            if found or plain != inner:
                 target = os.path.join(folder, *plain.split("/"))
                 _atomic.ensure_folder(os.path.dirname(target))
-                os.replace(path, target)
-            if changed or plain != inner:
-                artifacts[inner] = (plain, digests(os.path.join(folder, *plain.split("/")))[0])
+                copy = _atomic.temporary(os.path.dirname(target))
+                self._copy(path, copy, found)
+                artifacts[inner] = (plain, digests(copy)[0])
+                if target == path:
+                    copies.append((copy, path))
+                else:
+                    os.replace(copy, target)
+                    useless.append(path)
         for file in FILES.values():
             path = os.path.join(folder, file)
             if os.path.exists(path):
                 self._document(path, moved, artifacts)
+        for copy, path in copies:
+            os.replace(copy, path)
+        for path in useless:
+            os.unlink(path)
 
     def file(self, path: str) -> bool:
         """Mask the bytes of one file; say whether there were any."""
-        found = list(self.file_places(path))
+        found = sorted(self.file_places(path))
         if not found:
             return False
-        self.count += len(found)
-        shared = bool(os.stat(path).st_mode & 0o020)
         new = _atomic.temporary(os.path.dirname(path))
-        with open(path, "rb") as stream:
-            _atomic.copy(stream, new, shared)
-        with open(new, "rb+") as stream:
-            for place, mask in found:
-                stream.seek(place)
-                stream.write(mask)
-            stream.flush()
-            os.fsync(stream.fileno())
+        self._copy(path, new, found)
         os.replace(new, path)
         return True
+
+    def _copy(self, path: str, new: str, found: list[tuple[int, bytes]]) -> None:
+        """Make a masked copy of a file: what is masked is never written, should this process die."""
+        self.count += len(found)
+        shared = bool(os.stat(path).st_mode & 0o020)
+        with open(path, "rb") as source, open(_atomic.create(new, shared), "wb") as target:
+            target.writelines(masked(source, found))
+            target.flush()
+            os.fsync(target.fileno())
 
     def file_places(self, path: str) -> Iterator[tuple[int, bytes]]:
         """Yield offset and mask of each place in a file."""
         with open(path, "rb") as stream:
-            yield from self.places(iter(lambda: stream.read(_CHUNK), b""))
+            yield from self.places(iter(lambda: stream.read(CHUNK), b""))
 
     def _name(self, name: str) -> str:
         return name.replace(self.value, "x" * len(self.value))

@@ -7,8 +7,9 @@ from capture import plainjson
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any
+    from typing import Any, BinaryIO
 
+CHUNK = 1 << 20  #: bytes of a file that are looked at together
 SHORTEST = 4  #: characters below which a string is in everything
 _WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _BASE64 = ("py/b64", "capture/str")  # tags of `capture.codec` whose value is Base64
@@ -132,3 +133,24 @@ class Eraser:
                     at = window.find(form, at + len(form))
             offset += len(chunk)
             before = window[-overlap:]
+
+
+def masked(stream: BinaryIO, found: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
+    """Yield the bytes of a file with masks in their places, which are sorted.
+
+    Examples
+    --------
+    >>> import io
+    >>> b"".join(masked(io.BytesIO(b"it is hunter2!"), [(6, b"*******")]))
+    b'it is *******!'
+    """
+    at = 0
+    for place, mask in found:
+        while at < place and (chunk := stream.read(min(place - at, CHUNK))):
+            yield chunk
+            at += len(chunk)
+        mask = mask[at - place :]  # places of several forms may overlap
+        yield mask
+        at = stream.seek(at + len(mask))
+    while chunk := stream.read(CHUNK):
+        yield chunk

@@ -228,7 +228,7 @@ class FileStoreCurator(DocumentCurator):
         from capture.observers._file_index import discard
 
         discard(self.private)
-        count = erase(self.basedir, self._folders(), value)
+        count = erase(self.basedir, self._folders, value)
         discard(self.private)  # somebody may have asked meanwhile, and the index have been made from the old records
         return count
 

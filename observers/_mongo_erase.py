@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from capture import plainjson
 from capture.observers._erase import LAYOUT
-from capture.observers._eraser import Eraser
+from capture.observers._eraser import Eraser, masked
 from capture.observers._mongo_files import CHUNK, Files
 from capture.observers._mongo_output import Output
 from capture.observers._mongo_run import Changes
@@ -24,7 +24,10 @@ _NAMED = ("facts", "writers", "exact")
 
 
 def erase(place: Place, value: str) -> int:
-    """Mask `value` in a store; see `MongoCurator.erase`."""
+    """Mask `value` in a store; see `MongoCurator.erase`.
+
+    The bytes of files come last: so who dies meanwhile finds the string again, and with it what documents have to say.
+    """
     eraser = _MongoEraser(place, value)
     digests = eraser.files()
     for collection in (place.runs, place.bin):
@@ -32,6 +35,7 @@ def erase(place: Place, value: str) -> int:
             eraser.output(collection, label)
             eraser.document(collection, label, digests)
     eraser.metrics()
+    eraser.contents()
     return eraser.count
 
 
@@ -43,13 +47,14 @@ class _MongoEraser(Eraser):
     def __init__(self, place: Place, value: str) -> None:
         super().__init__(value)
         self._place, self._files = place, Files(place)
+        self._found: list[tuple[dict[str, Any], list[tuple[int, bytes]]]] = []  # files, and where the string is in them
         # as `capture.observers._mongo_values.view` writes it in keys
         self.texts += tuple(text.replace(".", ",").replace("$", "@") for text in self.texts)
 
     # Files.
 
     def files(self) -> dict[Any, tuple[str, str]]:
-        """Mask the files in GridFS; return SHA-256 and MD5 of those that changed, by id."""
+        """Mask what is said of the files in GridFS; return SHA-256 and MD5 that some will have, by id."""
         changed = {}
         fields = {"chunkSize": 1, "length": 1, "filename": 1, "metadata": 1, "capture": 1}
         for document in list(self._place.files.find({}, fields)):
@@ -57,11 +62,16 @@ class _MongoEraser(Eraser):
                 continue  # see `output`
             change: dict[str, Any] = {}
             for name in ("filename", "metadata"):
-                masked = self._plain(document.get(name))
-                if masked != document.get(name):
-                    change[name] = masked
-            if self._contents(document):
-                changed[document["_id"]] = digests = self._digests(document["_id"])
+                new = self._plain(document.get(name))
+                if new != document.get(name):
+                    change[name] = new
+            if (document.get("capture") or {}).get("kind") == "value":
+                found, is_changed = [], self._moved_value(document)
+            else:
+                found = self._look(document)
+                is_changed = bool(found)
+            if is_changed:
+                changed[document["_id"]] = digests = self._digests(document["_id"], found)
                 change["md5"] = digests[1]
                 if "capture" in document:
                     change["capture.sha256"] = digests[0]
@@ -83,24 +93,28 @@ class _MongoEraser(Eraser):
                 raise
             self._place.files.update_one(wanted, {"$set": change, "$unset": {"capture.shared": ""}})
 
-    def _contents(self, document: Mapping[str, Any]) -> bool:
-        """Mask the bytes of one file; say whether there were any."""
-        if (document.get("capture") or {}).get("kind") == "value":
-            return self._moved_value(document)
+    def _look(self, document: dict[str, Any]) -> list[tuple[int, bytes]]:
+        """Return where the string is in one file."""
         try:
             with self._files.open(document["_id"]) as stream:
-                found = list(self.places(iter(lambda: stream.read(CHUNK), b"")))
+                found = sorted(self.places(iter(lambda: stream.read(CHUNK), b"")))
         except OSError:  # chunks are missing, as after an upload of others that broke off
-            return False
-        size = int(document.get("chunkSize") or CHUNK)
-        for place, mask in found:
-            while mask:
-                number, within = divmod(place, size)
-                part = mask[: size - within]
-                self._overwrite(document["_id"], number, within, part)
-                place, mask = place + len(part), mask[len(part) :]
-        self.count += len(found)
-        return bool(found)
+            return []
+        if found:
+            self._found.append((document, found))
+        return found
+
+    def contents(self) -> None:
+        """Mask the bytes of files."""
+        for document, found in self._found:
+            size = int(document.get("chunkSize") or CHUNK)
+            for place, mask in found:
+                while mask:
+                    number, within = divmod(place, size)
+                    part = mask[: size - within]
+                    self._overwrite(document["_id"], number, within, part)
+                    place, mask = place + len(part), mask[len(part) :]
+            self.count += len(found)
 
     def _overwrite(self, file: Any, number: int, within: int, data: bytes) -> None:
         wanted = {"files_id": file, "n": number}
@@ -123,14 +137,15 @@ class _MongoEraser(Eraser):
         self._place.files.update_one({"_id": document["_id"]}, {"$set": {"length": len(data), "chunkSize": CHUNK}})
         return True
 
-    def _digests(self, file: Any) -> tuple[str, str]:
+    def _digests(self, file: Any, found: list[tuple[int, bytes]]) -> tuple[str, str]:
+        """Return the digests that a file has when it is masked in these places."""
         import hashlib
 
         sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         with self._files.open(file) as stream:
-            while chunk := stream.read(CHUNK):
-                sha256.update(chunk)
-                md5.update(chunk)
+            for piece in masked(stream, found):
+                sha256.update(piece)
+                md5.update(piece)
         return sha256.hexdigest(), md5.hexdigest()
 
     # Documents.

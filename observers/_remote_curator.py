@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
+    from capture.observers._erase import FileEraser
+
 CLAIM_S = 86_400.0  #: a claim of another machine that is older has been left
 
 _LAST = ("run.json", EXTENSION)  #: what makes a folder that of a run
@@ -229,19 +231,30 @@ class RemoteFolderCurator(DocumentCurator):
                 name = place.rpartition("/")[2]
                 copy = _Copy(self._reader, place, os.path.join(scratch, name))
                 here = eraser.shared(scratch, name)
-                moved.update({f"{place}/{old[len(name) + 1 :]}": new for old, new in here.items()})
+                cut = len(name) + 1
+                moved.update({f"{place}/{o[cut:]}": (f"{place}/{n[cut:]}", sha256) for o, (n, sha256) in here.items()})
                 copy.send_back()
-        for folder in self._folders():
-            before = eraser.count
-            with TemporaryDirectory(prefix="capture-") as scratch:
-                path = os.path.join(scratch, folder.rpartition("/")[2])
-                copy = _Copy(self._reader, folder, path)
-                eraser.run(path, moved)
-                copy.send_back(_LAST)
-            if eraser.count > before or moved:
-                self._files.write(f"{CHANGED}/{folder.rpartition('/')[2]}", os.urandom(8).hex().encode())
-        self._reader.forget()
+        done: set[str] = set()
+        while left := [folder for folder in self._folders() if folder not in done]:
+            for folder in left:
+                self._erase_in(folder, eraser, moved)
+            done.update(left)
+            self._reader.forget()  # a run may have begun meanwhile
+        self._files.delete(moved)  # not before: records name these until they are changed
         return eraser.count
+
+    def _erase_in(self, folder: str, eraser: FileEraser, moved: dict[str, tuple[str, str]]) -> None:
+        """Mask one run; `moved` says what shared files became."""
+        from tempfile import TemporaryDirectory
+
+        before = eraser.count
+        with TemporaryDirectory(prefix="capture-") as scratch:
+            path = os.path.join(scratch, folder.rpartition("/")[2])
+            copy = _Copy(self._reader, folder, path)
+            eraser.run(path, moved)
+            copy.send_back(_LAST)
+        if eraser.count > before or moved:
+            self._files.write(f"{CHANGED}/{folder.rpartition('/')[2]}", os.urandom(8).hex().encode())
 
 
 def _is_left(claim: bytes) -> bool:
@@ -269,11 +282,16 @@ class _Copy:
                     stream.write(chunk)
             self._before[name] = digests(target)[0]
 
-    def send_back(self, last: tuple[str, ...] = ()) -> None:
-        """Write what changed and delete what is gone; the files named in `last` follow the others."""
+    def send_back(self, records: tuple[str, ...] = ()) -> None:
+        """Write what is new, then the `records` that name it, then what changed; delete what is gone.
+
+        So who is cut off can begin again: what has to be changed is found until it is, and records name what is there.
+        """
         now = dict(self._now())
         changed = [name for name, digest in now.items() if self._before.get(name) != digest]
-        for name in sorted(changed, key=lambda name: name in last):
+        new = [name for name in changed if name not in self._before and name not in records]
+        others = [name for name in changed if name not in new and name not in records]
+        for name in (*new, *(name for name in records if name in changed), *others):
             path = os.path.join(self._path, *name.split("/"))
             self._files.upload(f"{self._key}/{name}", opener(path), os.path.getsize(path))
         self._files.delete(f"{self._key}/{name}" for name in self._before.keys() - now.keys())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import pickle
@@ -717,6 +718,53 @@ def test_a_secret_in_a_shared_file_is_masked_for_all_runs(tmp_path, store):
     listing = "\n".join(str(path) for path in store.rglob("*"))
     assert "topsecret" not in listing
     assert not [path for path in store.rglob("*") if path.is_file() and b"topsecret" in path.read_bytes()]
+
+
+def test_an_erasure_that_died_can_be_begun_again_and_loses_no_file(tmp_path, store, monkeypatch):
+    """Shared files get another name when their bytes change: no record may name a place where nothing lies."""
+
+    class Death(BaseException):
+        pass
+
+    def files(place):
+        return [file for label in (1, 2) for kind in ("sources", "resources", "artifacts")
+                for file in getattr(FileStoreReader(place).get(label), kind)]  # fmt: skip
+
+    for mark in ("01", "02"):
+        story = run(tmp_path, mark).source("a.py", b"key = 'topsecret'\n").resource("/topsecret.csv", b"1")
+        tell(FileStorageObserver(store), story.artifact("topsecret/out.txt", b"topsecret!").complete())
+    steps, died = 0, True
+    while died:
+        steps, died, left = steps + 1, False, [steps + 1]
+        place = tmp_path / f"runs-{steps}"
+        shutil.copytree(store, place)
+
+        def dying(original, left=left):
+            def call(*args, **kwargs):
+                left[0] -= 1
+                if left[0] == 0:
+                    raise Death
+                return original(*args, **kwargs)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in ("replace", "unlink", "mkdir", "open", "fsync"):
+                patch.setattr(os, name, dying(getattr(os, name)))
+            try:
+                FileStoreCurator(place).erase("topsecret")
+            except Death:
+                died = True
+        assert all(file.read() for file in files(place)), f"a file was lost at step {steps}"
+        FileStoreCurator(place).erase("topsecret")
+        for file in files(place):
+            with file.open() as stream:
+                data = stream.read()
+            assert hashlib.sha256(data).hexdigest() == file.digest, f"{file.name}, at step {steps}"
+            assert b"topsecret" not in data
+        left_over = [path for path in place.rglob("*") if path.is_file() and "spool" not in path.parts]
+        assert not [path for path in left_over if b"topsecret" in path.read_bytes()], f"at step {steps}"
+    assert steps > 20
 
 
 def test_a_short_value_is_not_erased(store):

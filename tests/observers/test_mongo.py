@@ -923,6 +923,53 @@ def test_a_secret_is_erased_across_borders(store, tmp_path, monkeypatch):
     assert store.curator.erase(secret) == 0
 
 
+def test_an_erasure_that_died_can_be_begun_again(store, tmp_path, monkeypatch):
+    """A file without the secret and a record with its old digest would never be brought together."""
+    from pymongo.collection import Collection
+
+    class Death(BaseException):
+        pass
+
+    secret = b"hunter2hunter2"
+    chunk = 255 << 10
+    for mark in ("01", "02"):
+        story = Story(tmp_path / mark, uid(mark)).start().source("a.py", b"key = " + secret).resource("/r", secret)
+        story.artifact("m.bin", b"a" * (chunk - 4) + secret + b"b" * 100 + secret)
+        store.tell(story.complete())
+    before = {name: list(store.db[name].find()) for name in store.db.list_collection_names()}
+    steps, died = 0, True
+    while died:
+        steps, died, left = steps + 1, False, [steps + 1]
+        for name, documents in before.items():
+            store.db[name].delete_many({})
+            store.db[name].insert_many(documents) if documents else None
+
+        def dying(original, left=left):
+            def call(*args, **kwargs):
+                left[0] -= 1
+                if left[0] == 0:
+                    raise Death
+                return original(*args, **kwargs)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in ("update_one", "update_many", "delete_many"):
+                patch.setattr(Collection, name, dying(getattr(Collection, name)))
+            try:
+                store.curator.erase(secret.decode())
+            except Death:
+                died = True
+        store.curator.erase(secret.decode())
+        for label in (1, 2):
+            record = store.reader.get(label)
+            for file in (*record.sources, *record.resources, *record.artifacts):
+                data = file.read()
+                assert secret not in data, f"{file.name}, at step {steps}"
+                assert hashlib.sha256(data).hexdigest() == file.digest, f"{file.name}, at step {steps}"
+    assert steps > 5
+
+
 # --------------------------------------------------------------------------------------------- where the store is
 
 
