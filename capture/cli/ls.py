@@ -17,7 +17,7 @@ from capture.cli._console import (
 )
 from capture.errors import CommandLineError, RecordError
 from capture.filters import MISSING
-from capture.query.columns import order
+from capture.query.columns import order, sort_keys
 from capture.query.grouping import Spread, group, is_number, is_seed, spread
 from capture.query.stored_run import StoredRun
 from capture.wording import digits_apart, format_value, inert, visible
@@ -326,7 +326,7 @@ def _sorted_groups(values: list[list[Any]], columns: list[str], sort: str, desce
         raise CommandLineError(f"groups are sorted by one of their columns: {', '.join(map(visible, columns))}")
     place = columns.index(found[0])
     keys = [row[place].mean if isinstance(row[place], Spread) else row[place] for row in values]
-    return [values[each] for each in order(keys, descending)]
+    return [values[each] for each in order(sort_keys(found[0], keys), descending)]
 
 
 # ------------------------------------------------------------------------------------------------------------ printing

@@ -70,6 +70,18 @@ def test_it_is_sorted_by_what_a_column_is_called(tmp_path, ls, monkeypatch):
     assert labels(ls("--sort=lineage", "--desc")) == ["3", "2", "1"]
 
 
+def test_versions_are_sorted_as_versions(tmp_path, ls, monkeypatch):
+    """1.10 is newer than 1.9, for runs and for groups of them."""
+    store = str(tmp_path / "runs")
+    for number, version in enumerate(("1.10", "1.9", "2.0"), 1):
+        told = story(tmp_path, number, {"lr": 0.1}, name="digits")
+        told.add(events.Facts(topic="imports", facts={"dependencies": [f"numpy=={version}"]}))
+        tell(FileStorageObserver(store), told.complete())
+    monkeypatch.chdir(tmp_path)
+    assert labels(ls("--sort=packages.numpy")) == ["2", "1", "3"]
+    assert labels(ls("--group-by=packages.numpy", "--sort=packages.numpy")[1:]) == ["1.9", "1.10", "2.0"]
+
+
 def test_a_command_that_differs_is_shown_and_is_a_group_of_its_own(tmp_path, ls, monkeypatch):
     """The result of an evaluation beside those of training says nothing, and in their mean it is a lie."""
     store = str(tmp_path / "runs")
