@@ -37,7 +37,7 @@ ROOMS: list[tuple[str, list[str], list[str] | None]] = [
         ["context", "binding", "inject", "signature", "randomness", "_wrapped"],
         ["ground", "language", "config"],
     ),
-    ("output", ["stdio", "terminal"], ["ground", "language"]),
+    ("output", ["piping", "stdio", "tapping", "terminal"], ["ground", "language"]),
     ("probes", ["probes", "probes.*"], ["ground", "language"]),
     (
         "delivery",

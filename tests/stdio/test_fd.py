@@ -487,7 +487,7 @@ def test_where_fd_cannot_be_set_up_sys_takes_its_place(monkeypatch, caplog):
     def no_room(log):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(stdio, "FdCapture", no_room)
+    monkeypatch.setattr("capture.piping.FdCapture", no_room)
     with stdio.start_capture("fd", type("Log", (), {"feed": print})) as capture:
         assert capture.mode == "sys"
     assert "Too many open files" in caplog.text

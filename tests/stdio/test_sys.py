@@ -423,7 +423,7 @@ def test_importing_it_is_light(program):
     import sys
     heavy = {"subprocess", "tempfile", "logging", "re", "ctypes", "inspect", "dataclasses", "selectors"}
     before = set(sys.modules)
-    import capture.stdio, capture.terminal
+    import capture.piping, capture.stdio, capture.tapping, capture.terminal
     assert not heavy & (set(sys.modules) - before), heavy & set(sys.modules)
     """
     import subprocess
