@@ -161,12 +161,12 @@ class MarkedFiles(UsedFiles):
                 self._add_used(place, _ROLES[kind], [entry])
 
     def _add_used(self, place: int, role: int, listed: list[dict[str, Any]]) -> None:
-        """Note files that a run used; what has hundreds of thousands of them spends most of its time here."""
+        """Note files that a run used. A store has hundreds of thousands of them, so all is in one loop."""
         contents, paths = self._texts[role], self._texts[PATH]
         for entry in listed:
             get = entry.get
             path, digest, size, name = entry["path"], get("digest"), get("size"), get("name")
-            if "manifest" in entry or "real" in entry:
+            if "manifest" in entry:
                 raise _NotPlain
             if type(digest) is str and digest != EMPTY:
                 content = f"digest:{digest}"
@@ -184,6 +184,10 @@ class MarkedFiles(UsedFiles):
                 paths[path] = [place]
             else:
                 places.append(place)
+            if "real" in entry:
+                if type(entry["real"]) is not str:
+                    raise _NotPlain
+                self._add_text(PATH, entry["real"], place)
             if name is not None and name != path:
                 if type(name) is not str:
                     raise _NotPlain
@@ -252,8 +256,11 @@ def _entries(lineage: dict[str, Any], name: str) -> list[dict[str, Any]]:
     listed = lineage.get(name)
     if listed is None:
         return []
-    if type(listed) is not list or any(type(each) is not dict or type(each.get("path")) is not str for each in listed):
+    if type(listed) is not list:
         raise _NotPlain
+    for each in listed:
+        if type(each) is not dict or type(each.get("path")) is not str:
+            raise _NotPlain
     return listed
 
 

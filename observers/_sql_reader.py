@@ -135,8 +135,11 @@ class SqlReader(StoreReader):
         """Yield uid and label of runs that have a uid."""
         if not self._has_ours():
             return []
-        query = self._query(tables.capture_run.c.uid, tables.run.c.run_id, binned=binned)
-        rows = self._rows(query.where(tables.capture_run.c.uid.is_not(None)))
+        from sqlalchemy import func
+
+        uid = tables.capture_run.c.uid
+        query = self._query(uid, tables.run.c.run_id, binned=binned)
+        rows = self._rows(query.where(func.length(uid) >= len(part.replace("-", ""))))  # of a digest there is none
         return [(told_text(uid), told_text(label)) for uid, label in rows]
 
     def _has_ours(self) -> bool | None:

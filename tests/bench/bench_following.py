@@ -1,4 +1,6 @@
-"""Following a file through ten thousand runs: the first time, when the index of a file store learns of files, and then.
+"""Following a file through ten thousand runs, in every store: the first time, and then.
+
+A file store's index learns of files the first time; the others look into what is listed of all runs each time.
 
 Each run read ten files that all of them read and eight of its own, and wrote two; six of seven read what the one before
 wrote. The question is for a model that is the fifth of a chain, both ways: eight runs and forty-four files.
@@ -6,9 +8,11 @@ wrote. The question is for a model that is the fifth of a chain, both ways: eigh
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
-from tests.bench.bench_query import FILL
+from tests.bench.bench_query import FILL, STORES
+from tests.bench.bench_stores import Stores
 from tests.bench.environments import python_with_frames
 from tests.bench.measuring import Bench, Row, median
 
@@ -32,16 +36,23 @@ _BEFORE = "    points = {"
 def rows(bench: Bench) -> Iterator[Row]:
     assert FILL.count(_BEFORE) == 1
     runs, fill = bench.few(10_000, 60), bench.write("fill_files.py", FILL.replace(_BEFORE, FILES + _BEFORE))
-    python = python_with_frames()
+    python = python_with_frames(lent=bench.quick)
     model = f"{30_000_000 + runs // 2 // 7 * 7 + 4:064x}"[::-1]
-    for store in (f"file://{bench.new_folder()}/runs", f"sqlite:///{bench.new_folder()}/runs.sqlite"):
-        bench.run(fill, store, str(runs), python=python)
-        first, *then = (
-            bench.timed_process("-m", "capture", "lineage", model, f"--store={store}", python=python) / 1e3
-            for _ in range(bench.few(6, 2))
-        )
-        kind = store.partition(":")[0]
-        yield Row(
-            f"capture lineage DIGEST, {runs:,} runs in {kind}", f"the first time {first:.2f} s", f"{median(then):.2f} s",
-            f"{min(then):.2f} to {max(then):.2f}", f"<= {AT_ONCE_S:.0f} s", median(then) <= AT_ONCE_S,
-        )  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        stores = Stores(bench, stack)
+        for name, reason in stores.left_out.items():
+            yield Row(f"{name} is left out: {reason}", "", "", "", "", None)
+        for name in stores.names(*STORES):
+            yield _row(bench, python, fill, name, stores.new(name), runs, model)
+
+
+def _row(bench: Bench, python: str, fill: str, name: str, store: str, runs: int, model: str) -> Row:
+    bench.run(fill, store, str(runs), python=python)
+    first, *then = (
+        bench.timed_process("-m", "capture", "lineage", model, f"--store={store}", python=python) / 1e3
+        for _ in range(bench.few(6, 2))
+    )
+    return Row(
+        f"capture lineage DIGEST, {runs:,} runs in {name}", f"the first time {first:.2f} s", f"{median(then):.2f} s",
+        f"{min(then):.2f} to {max(then):.2f}", f"<= {AT_ONCE_S:.0f} s", median(then) <= AT_ONCE_S,
+    )  # fmt: skip
