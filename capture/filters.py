@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     _Reading = Callable[[Any], When | None]
 
+#: states that are written; DIED is inferred by readers and never written
+STATES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "PREEMPTED")
+
 #: operator -> its function of the value found, the value given, and what tells which time a value means
 OPERATORS: dict[str, Callable[[Any, Any, _Reading], Any]] = {
     "==": lambda found, given, when: _equal(found, given, when),
@@ -433,8 +436,6 @@ def _on_project(path: str, operator: str, value: Any, now: datetime | None) -> F
 
 
 def _on_status(path: str, operator: str, value: Any, now: datetime | None) -> Filter:
-    from capture.records import STATES
-
     state = value.upper() if isinstance(value, str) else value
     if operator == "==" and state != value and state in (*STATES, "DIED"):  # who writes 'failed' means FAILED, too
         return _any([Test("status", "==", value), _on_status(path, operator, state, now)], "status")

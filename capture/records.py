@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from capture.events import Event
     from capture.filters import Filter
 
-#: states that are written; DIED is inferred by readers and never written
-STATES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED", "TIMEOUT", "PREEMPTED")
-
 #: sources whose name begins so are no code of the project: the library made them (a patch, a lock), or keeps them so
 #: that the run can be rebuilt (an untracked file)
 KEPT = ".capture/"
@@ -414,7 +411,7 @@ class RunRecord:
     label : object
         The id that the store it was read from gave it.
     status : str
-        One of `STATES`, or an experiment's own.
+        One of `capture.filters.STATES`, or an experiment's own.
     command : str
     experiment : dict
         ``name, base_dir, dependencies, repositories, mainfile, sources``; the dependencies are those at the end of the

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from capture.filters import state_of
+from capture.filters import STATES, state_of
 from capture.pages.html import element
 from capture.pages.values import as_words
 from capture.query import signs
-from capture.records import STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

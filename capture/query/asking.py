@@ -17,9 +17,8 @@ from __future__ import annotations
 
 from capture.errors import CaptureError, CommandLineError, is_short_for, suggest
 from capture.expressions import HEADINGS, ExpressionError, one_line, parse, parts_of_a_run
-from capture.filters import MISSING, TIMES, Died, Either, Every, Filter, Not, Test, lookup, meant, state_of
+from capture.filters import MISSING, STATES, TIMES, Died, Either, Every, Filter, Not, Test, lookup, meant, state_of
 from capture.query.operands import JOINING, Operand, is_plain, operands
-from capture.records import STATES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
