@@ -84,6 +84,8 @@ class Masker:
         What is masked wherever it turns up: secrets that were met, of `SHORTEST_KNOWN` or more characters.
     found : list of dict
         ``{"path", "rule"}`` of each place where something was masked.
+    in_sources : list of str
+        Names of sources, which are stored as they are, in which such a value stands.
 
     Notes
     -----
@@ -100,6 +102,7 @@ class Masker:
         self._known: tuple[tuple[str, str], ...] = ()  # (value, rule), the longest first
         self._found: dict[tuple[str, str], None] = {}
         self._unlisted = 0
+        self.in_sources: list[str] = []
         self._lock = threading.RLock()
         for name, value in list((os.environ if environ is None else environ).items()):
             self._learn(name, value)
@@ -128,7 +131,15 @@ class Masker:
 
     def facts(self) -> dict[str, Any]:
         """Return what is recorded as the facts called ``secrets``."""
-        return {"masked": self.found}
+        facts: dict[str, Any] = {"masked": self.found}
+        return {**facts, "in_sources": self.in_sources} if self.in_sources else facts
+
+    def look_into_source(self, name: str, data: bytes) -> bool:
+        """Say whether a value that is masked elsewhere stands in a source; its name is noted then."""
+        if not any(value.encode("utf-8", "surrogatepass") in data for value in self._rules):
+            return False
+        self.in_sources.append(name)
+        return True
 
     def rule_of(self, name: str) -> str | None:
         """Return the rule by which the value of a name is secret, or None."""

@@ -174,7 +174,7 @@ class Recorder(NullRecorder):
         super().__init__(uid)
         self._pid = os.getpid()
         self._masker = masker
-        self._masks_told = 0
+        self._masks_told: dict[str, Any] = {}
         place, spool = places(uid, observers)
         journals = os.path.join(place, "journals")
         os.makedirs(journals, mode=0o700, exist_ok=True)
@@ -227,9 +227,11 @@ class Recorder(NullRecorder):
 
     def _tell_masks(self) -> None:
         """Record what was masked, if that was not recorded already."""
-        if self._masker is not None and len(self._masker.found) > self._masks_told:
-            self._masks_told = len(self._masker.found)
-            self.emit(events.Facts(topic="secrets", facts=self._masker.facts()))
+        if self._masker is not None and self._masker.found:
+            facts = self._masker.facts()
+            if facts != self._masks_told:
+                self._masks_told = facts
+                self.emit(events.Facts(topic="secrets", facts=facts))
 
     def output(self, text: str, offset: int) -> None:
         """Record that the output, in which secrets are masked already, is now ``old[:offset] + text``."""

@@ -214,6 +214,7 @@ class Run:
             if not observers and not self.unobserved:
                 self.run_logger.warning("No observers have been added to this run")
             self._recorder.start(self._started_event(), self._first_events())
+            self._look_for_secrets_in_sources()
             self._activation = context.activate(self)
             if self.seed is not None:
                 self._seeding = set_global_seed(self.seed)
@@ -335,11 +336,27 @@ class Run:
             found.append(events.Annotated(tags=list(self.tags) or None, notes=self.notes))
         return found
 
+    def _look_for_secrets_in_sources(self) -> None:
+        """Say which sources hold what is masked in the configuration: they are stored as they are."""
+        if self._masker is None or not self._masker.found:
+            return
+        for path, name in self.sources:
+            try:
+                with open(path, "rb") as file:
+                    data = file.read()
+            except OSError as error:
+                self.run_logger.debug("%s cannot be searched for secrets: %s", path, error)
+                continue
+            if self._masker.look_into_source(name, data):
+                self.run_logger.warning(
+                    "%s holds a value that is masked in the record, and is stored as it is, with that value", name
+                )
+
     def _settle_label(self, label: Any) -> None:
         self.labels, asked = self._recorder.labels, self._id
-        for store, given in self.labels.items():
+        for place, given in self.labels.items():
             if asked is not None and given is not None and str(given) != str(asked):
-                self.run_logger.warning('ID "%s" is taken in %s: this run has "%s" there', asked, store, given)
+                self.run_logger.warning('ID "%s" is taken in %s: this run has "%s" there', asked, place, given)
         if self._id is None or label is not None:
             self._id = label if label is not None else self.uid[-8:]
         if self._recorder.observed and self.status == "RUNNING" and self.main_function is not None:

@@ -269,11 +269,18 @@ def _images(run: RunRecord, budget: Budget) -> Html | None:
 def _files(run: RunRecord, budget: Budget, within: str) -> Html | None:
     kinds = (("Artifacts", run.artifacts), ("Resources", run.resources))
     listed = [_listed(element(within, heading), files, budget) for heading, files in kinds if files]
-    sources = [_source(stored, budget) for stored in run.sources[: budget.entries]]
+    telling = _sources_with_secrets(run)
+    sources = [_source(stored, budget, stored.name in telling) for stored in run.sources[: budget.entries]]
     more = len(run.sources) - len(sources)
     note = left_out_note(more, "more source")
     code = [element(within, "Sources"), sources, note] if sources else None
     return together(listed, code) if listed or code else None
+
+
+def _sources_with_secrets(run: RunRecord) -> frozenset[str]:
+    facts = run.facts.get("secrets")
+    names = facts.get("in_sources") if isinstance(facts, dict) else None
+    return frozenset(map(str, names)) if isinstance(names, list) else frozenset()
 
 
 def _listed(heading: Html, files: Sequence[StoredFile], budget: Budget) -> Html:
@@ -299,10 +306,13 @@ def _type(stored: StoredFile) -> str:
     return as_words(stored.content_type or "", 100)
 
 
-def _source(stored: StoredFile, budget: Budget) -> Html:
+def _source(stored: StoredFile, budget: Budget, holds_secret: bool) -> Html:
     name = element("code", cut(stored.name, 300))
     size = element("span", f" {format_size(stored.size)} " if stored.size is not None else " ", class_="soft small")
     room = min(LONGEST_SOURCE, budget.sources)
+    if holds_secret:
+        why = "left out: what is masked elsewhere stands in it"
+        return element("p", name, size, element("span", why, class_="soft small"), _digest(stored.digest))
     data = _start_of(stored, room * 4 + 1) if room > 0 else b""
     if data is None:
         return element("p", name, size, element("span", "its bytes are not in the store", class_="soft small"))

@@ -19,6 +19,7 @@ from capture.errors import (
     SacredInterrupt,
     TimeoutInterrupt,
 )
+from capture.pages.report import report
 from capture.testing import FailingObserver, MemoryStore, RecordingObserver
 
 
@@ -549,6 +550,25 @@ def test_who_asks_for_a_label_that_is_taken_is_told(tmp_path, caplog):
     (label,) = again.labels.values()
     (said,) = [record.getMessage() for record in caplog.records if "taken" in record.getMessage()]
     assert said.startswith('ID "5" is taken in ') and said.endswith(f'this run has "{label}" there') and label != "5"
+
+
+@pytest.mark.parametrize("token", ["tell-nobody-7f3a91", "tell-" + "nobody-" + "55c0de"], ids=["in the source", "from elsewhere"])
+def test_a_source_that_holds_what_is_masked_is_named(tmp_path, caplog, token):
+    """Sources are stored as they are: who sees a mask in the configuration would not expect the value beside it."""
+    ex = Experiment("careless", observers=[str(tmp_path / "runs")])
+    ex.add_config(api_token=token)
+    ex.main(lambda: None)
+    ex.run("<lambda>")
+    stored = capture.open_store(tmp_path / "runs").get("latest")
+    assert token not in str(stored.config)
+    stands_there = token.endswith("7f3a91")
+    (name,) = [source.name for source in stored.sources if source.name.endswith("test_run.py")]
+    assert stored.facts["secrets"].get("in_sources") == ([name] if stands_there else None)
+    assert ("holds a value that is masked" in caplog.text) == stands_there
+    page = report([stored])
+    assert token not in page
+    said = " ".join(("left", "out:", "what", "is", "masked"))  # this file is on the page if the source is
+    assert (said in page) == stands_there
 
 
 def test_a_tag_is_a_string(ex):
