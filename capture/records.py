@@ -378,7 +378,11 @@ def utc_from_microseconds(time: int) -> datetime:
 
 
 class LazyMapping(dict):
-    """A dict whose values are made when they are first read; its keys are known at once."""
+    """A dict whose values are made when they are first read; its keys are known at once.
+
+    To all else it is a plain dict: what copies, compares, merges, prints or pickles it reads the values first, and a
+    copy is plain.
+    """
 
     def __init__(self, names: Iterable[str], load: Callable[[str], Any]) -> None:
         super().__init__(dict.fromkeys(names, self))  # `self` marks "not loaded yet"
@@ -391,6 +395,10 @@ class LazyMapping(dict):
             super().__setitem__(name, value)
         return value
 
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the keys: that this is defined keeps ``dict(lazy)`` and ``f(**lazy)`` from taking the marks."""
+        return super().__iter__()
+
     def get(self, name: str, default: Any = None) -> Any:
         return self[name] if name in self else default  # noqa: SIM401 - dict.get would give the mark
 
@@ -399,6 +407,44 @@ class LazyMapping(dict):
 
     def items(self) -> Any:
         return [(name, self[name]) for name in self]
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def pop(self, name: str, *default: Any) -> Any:
+        if name in self:
+            self[name]  # which makes the value
+        return super().pop(name, *default)
+
+    def popitem(self) -> tuple[str, Any]:
+        for name in reversed(self):
+            return name, self.pop(name)
+        raise KeyError("popitem(): the mapping is empty")
+
+    def copy(self) -> dict[str, Any]:
+        return dict(self)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(dict(self) == (dict(other) if isinstance(other, LazyMapping) else other))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # as of any dict
+
+    def __or__(self, other: Any) -> Any:
+        return dict(self) | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | dict(self)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return dict, (dict(self),)  # what loads the values stays behind
 
 
 class RunRecord:

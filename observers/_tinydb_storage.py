@@ -261,17 +261,6 @@ class RunDocument(LazyMapping):
         super().__init__(document, lambda name: from_stored(document[name], opener))
         self.doc_id = doc_id
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, dict) and dict(self.items()) == dict(other.items())
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(dict(self.items()))
-
 
 class _LazyTable(Table):
     document_class = RunDocument  # type: ignore[assignment]

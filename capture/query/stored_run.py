@@ -76,6 +76,9 @@ class RunMetrics(Mapping[str, Series]):
     def __len__(self) -> int:
         return len(self._series)
 
+    def __reduce__(self) -> Any:
+        return type(self), (dict(self._series), self._run)  # the points themselves: a connection stays where it is
+
     def __repr__(self) -> str:
         return repr(self._series)
 

@@ -642,6 +642,9 @@ def test_pickles_open_the_store_again(store):
     assert (again.label, again.uid, again["config.lr"]) == ("6", run.uid, 0.2)
     assert seeds(pickle.loads(pickle.dumps(runs))) == [1, 2, 3]
     assert seeds(pickle.loads(pickle.dumps(runs[:2]))) == [1, 2]
+    points = pickle.loads(pickle.dumps(run.metrics))  # the measurements themselves: a pool returns them
+    assert {name: list(each) for name, each in points.items()} == {name: list(each) for name, each in run.metrics.items()}
+    assert pickle.loads(pickle.dumps(run.git)) == run.git
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(run.artifacts[0])
 
