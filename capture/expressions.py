@@ -142,6 +142,8 @@ def _misunderstood(text: str, error: SyntaxError) -> ExpressionError:
     else:
         if rest[:1] == "=":
             hint = "write == to compare"
+        elif "decimal literal" in hint:
+            hint = "a number with a unit stands in quotes, as in duration > '2 h'"
     return ExpressionError(text, column, f"this condition is not understood: {hint}")
 
 

@@ -263,6 +263,8 @@ def _mistaken(test: Test, runs: Sequence[RunRecord]) -> str | None:
 
         if value.timestamp() > time():
             return f"{path} > a day is after all of it: {path} >= that day includes it"
+    if path == "git.commit" and test.operator == "==" and isinstance(value, str) and 0 < len(value) < 4:
+        return f"the beginning of a commit has four digits or more, {value!r} has {len(value)}"
     if path == "tags" and isinstance(value, str):
         return f"tags is a list: write {value!r} in tags"
     if found and all(isinstance(each, dict) for each in found) and not isinstance(value, dict):

@@ -141,6 +141,7 @@ def test_a_condition_that_does_not_hold(record, text):
         ("tags.startswith(1)", "startswith takes text in quotes", 16),
         ("tags.startswith()", "startswith takes one text", 0),
         ("config.x == ...", "here should be a value", 12),
+        ("duration > 2h and config.x", "a number with a unit stands in quotes, as in duration > '2 h'", None),
         ("config.layers[-1] == 32", "places in a list are counted from its beginning, from 0 on", 14),
         ("config[True] == 1", "in brackets comes a name in quotes, or a number", 7),
         ("(" * 500 + "a" + ")" * 500, "not understood", None),

@@ -16,7 +16,7 @@ def a_run(name="vision/resnet", status="COMPLETED", user="ann", tags=("good",), 
     """Return a run as a store would."""
     run = RunRecord(uid="0f", label="3")
     run.status, run.tags, run.config = status, list(tags), config
-    run.experiment = {"name": name, "dependencies": ["numpy==2.1.0"]}
+    run.experiment = {"name": name, "dependencies": ["numpy==2.1.0"], "repositories": [{"commit": "ab12" * 10}]}
     run.facts = {"process": {"user": {"name": user}}}
     run.metrics = {"loss": Series("loss", [0], [0.5], [1])}
     return run
@@ -202,6 +202,7 @@ def test_a_path_without_its_first_word_is_looked_up_as_a_whole():
         ("import", "no experiment is called 'import'; there are: vision/resnet"),
         ("status == 'complete'", "no run is in the state 'complete'; did you mean COMPLETED?"),
         ("'goood' in tags", "no run has the tag 'goood'; did you mean good?"),
+        ("git.commit == 'ab1'", "the beginning of a commit has four digits or more, 'ab1' has 3"),
         ("user == 'eve'", "no run says that it is of the user 'eve'; there are: ann"),
     ],
 )
