@@ -174,13 +174,12 @@ class NamedStores:
 
 def check_is_run(word: str) -> None:
     """Refuse a store or the folder of a run in place of a run; CommandLineError says how that is named."""
-    import re
-
     from capture.query.addresses import SEPARATOR, split_run
+    from capture.registry import split_url
 
     if split_run(word)[0] is not None:
         return
-    if "/" in word and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", word):
+    if "://" in word or ("/" in word and split_url(word)[0] != "file"):  # a label may have a slash and a colon in it
         raise CommandLineError(
             f"{_masked(word)} names a store, and no run of it: a run is named behind two colons, as in runs::12"
         )
@@ -212,12 +211,20 @@ def watch(reader: Reader) -> None:
         _watched.append(reader)
 
 
-def tell_unreadable() -> bool:
-    """Say on stderr which runs were left out by the readers that are watched; return whether there are any."""
+def tell_unreadable(tells_damage: bool = True) -> bool:
+    """Say on stderr which runs were left out by the readers that are watched; return whether there are any.
+
+    And which have lost something, unless the command itself has told so.
+    """
     unreadable: dict[str, dict[str, str]] = {}
+    damaged: dict[str, dict[str, Any]] = {}
     for reader in _watched:
         unreadable.setdefault(reader.url, {}).update(reader.unreadable)
+        damaged.setdefault(reader.url, {}).update(getattr(reader, "damaged", {}))
     _watched.clear()
+    for url, labels in damaged.items():
+        if labels and tells_damage:
+            _tell_damaged(url, list(labels))
     for url, labels in unreadable.items():
         if labels:
             import shlex
@@ -229,6 +236,19 @@ def tell_unreadable() -> bool:
             doctor = f"capture doctor --store={shlex.quote(url)}"
             hint(visible(f"{len(labels)} {what} left out: {first_few(list(labels))}; {doctor} says what is wrong"))
     return any(unreadable.values())
+
+
+def _tell_damaged(url: str, labels: list[str]) -> None:
+    """Say of which runs, among those that were looked at, something is lost."""
+    import shlex
+
+    from capture.cli._console import hint
+    from capture.wording import counted, first_few, visible
+
+    verb = "is" if len(labels) == 1 else "are"
+    runs = shlex.join(labels) if len(labels) < 5 else "--all"
+    verify = f"capture verify --store={shlex.quote(url)} {runs}"
+    hint(visible(f"{counted(len(labels), 'run')} {verb} damaged: {first_few(labels)}; {verify} says what is lost"))
 
 
 def condition(arguments: dict[str, Any]) -> Filter | None:

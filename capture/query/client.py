@@ -35,7 +35,7 @@ class Store(Reader):
         import threading
 
         self.reader = reader
-        self.url = reader.url or url
+        self.url = reader.url or _without_password(url)
         self._location = url
         self._curator: Curator | None = None
         self._lock = threading.Lock()
@@ -129,6 +129,12 @@ class Store(Reader):
         from capture.query.reprs import store_html
 
         return store_html(self)
+
+
+def _without_password(url: str) -> str:
+    from capture.secrets import redact_url
+
+    return redact_url(url)
 
 
 def open_store(url: str | os.PathLike[str] | None = None) -> Store:

@@ -9,7 +9,9 @@ import pytest
 
 from capture import open_store
 from capture.cli import main
-from tests.cli.making import fill
+from capture.registry import make_observer
+from capture.testing.feed import tell
+from tests.cli.making import fill, story
 
 LAB = "sqlite:///lab.db"
 
@@ -147,6 +149,14 @@ def test_lineage_still_finds_a_file_with_two_colons_in_its_name(place, capsys):
     (place / "a::1").write_text("x")
     status, _, err = said(capsys, "lineage", "--store=here/runs", "a::1")
     assert status == 1 and "no store" not in err
+
+
+def test_a_label_may_have_colons_and_slashes_in_it(place, capsys):
+    """One that somebody chose, in the store that is looked into; behind two colons it goes by the uid."""
+    for label in ("lr:0.1/seed:3", "me@host"):
+        tell(make_observer("here/runs"), story(place, "09" if "@" in label else "08"), label)
+        assert said(capsys, "show", "--store=here/runs", label)[1].startswith(f"{label}  digits")
+    assert said(capsys, "show", f"here/runs::{open_uid('here/runs', 'me@host')}")[1].startswith("me@host  digits")
 
 
 @pytest.mark.parametrize(("word", "status", "message"), [

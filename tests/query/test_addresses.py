@@ -89,6 +89,14 @@ def test_runs_are_named_with_their_stores_only_where_there_are_several(tmp_path)
     assert names_of([mine, again]) == ["1", "2"], "two clients of one store are one store"
 
 
+def test_a_store_whose_reader_has_no_name_is_called_by_its_url_without_the_password():
+    """What a store of another package is called stands in every comparison."""
+    from capture.hooks import Reader
+    from capture.query.client import Store
+
+    assert Store("lab://ada:hunter2@db/runs", Reader()).url == "lab://ada:***masked:url-password***@db/runs"
+
+
 def test_python_compares_runs_of_several_stores(tmp_path):
     """Files come from the store of each run: both have a run 1 and a file train.py, with other content."""
     one, other = map(open_store, stores(tmp_path))
