@@ -326,7 +326,7 @@ _DERIVED = {
     "git": ("experiment",),
     "git.branch": ("experiment", "facts"),
     "packages": ("experiment",),
-    "duration": ("start_time", "stop_time", "heartbeat"),
+    "duration": ("start_time", "stop_time", "heartbeat"),  # and the measurements of a run that has no end
 }
 
 

@@ -556,12 +556,13 @@ class RunRecord:
 
     @property
     def duration(self) -> float | None:
-        """Seconds from its start to its end, or to its last sign of life."""
-        end = self.stop_time or self.heartbeat
-        try:
-            return (end - self.start_time).total_seconds() if end and self.start_time else None
-        except (TypeError, AttributeError):  # other people's data: one of them is no time, or names no zone
-            return None
+        """Seconds from its start to its end; to now if its process lives on this machine; else to its `newest_sign`."""
+        return duration_of(self, is_alive=self._is_alive_here)
+
+    def _is_alive_here(self) -> bool:
+        from capture.liveness import is_alive
+
+        return any(is_alive(host) is True for host in self.writers.values())
 
     @property
     def packages(self) -> dict[str, str]:
@@ -642,6 +643,62 @@ class RunRecord:
     def __repr__(self) -> str:
         name = self.experiment.get("name", "?")
         return f"<RunRecord {self.label or self.uid[-8:]} of {name!r}: {self.status}>"
+
+
+def duration_of(record: RunRecord, is_alive: Callable[[], bool]) -> float | None:
+    """Return how many seconds a run took: what lists show, what conditions compare, what pages and notebooks say.
+
+    Parameters
+    ----------
+    record : RunRecord
+    is_alive : callable
+        Says whether a process that writes it lives; asked only of a run that is recorded as RUNNING.
+
+    Returns
+    -------
+    float or None
+        To its end; to now for one that lives; else to its last heartbeat or measurement, whichever is newer. None if
+        there is neither, or its times are none.
+    """
+    start, end = record.start_time, record.stop_time
+    try:
+        if start is None:
+            return None
+        if end is None and record.status == "RUNNING" and is_alive():
+            from time import time
+
+            return max(time() - start.timestamp(), 0.0)
+        if end is None:
+            sign = newest_sign(record)
+            if sign is None:
+                return None
+            end, start = sign[1], aware_utc(start)
+            return max((end - start).total_seconds(), 0.0)
+        return (end - start).total_seconds()
+    except (TypeError, AttributeError, ValueError):  # other people's data: one of them is no time, or names no zone
+        return None
+
+
+def newest_sign(record: RunRecord) -> tuple[str, datetime] | None:
+    """Return the newest sign of life after the start that a record has, "heartbeat" or "measurement", with its time."""
+    from capture.errors import CaptureError
+
+    try:
+        known = record.summary
+    except CaptureError:  # damaged: who shows the metrics says so
+        known = {}
+    times = [each.get("time") for each in known.values()]
+    measured = max((int(time) for time in times if isinstance(time, (int, float)) and time == time), default=None)
+    signs = [] if record.heartbeat is None else [("heartbeat", aware_utc(record.heartbeat))]
+    if measured is not None:
+        signs.append(("measurement", utc_from_microseconds(measured)))
+    return max(signs, key=lambda sign: sign[1], default=None)
+
+
+def aware_utc(moment: datetime) -> datetime:
+    from capture.moments import timezone
+
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -669,7 +669,7 @@ def _on_number(test: Test, name: str, values: list[Any]) -> tuple[str, str] | No
     """Return the conditions on a time, which is compared with aware times only, or on the seconds that a run took."""
     column, value, operator = name, test.value, test.operator
     if name == "duration":
-        column = "((ifnull(stop_time, heartbeat) - start_time) / 1000000.0)"
+        column = "((stop_time - start_time) / 1000000.0)"
         if isinstance(value, str) or (value is not None and not _is_comparable(value)):
             return None
     elif isinstance(value, datetime) and value.tzinfo is not None:
@@ -679,7 +679,11 @@ def _on_number(test: Test, name: str, values: list[Any]) -> tuple[str, str] | No
     if operator not in (*_COMPARISONS, "!=", "exists"):
         return None
     matches = _compared(operator, value, _Found(column, "1", f"({column} IS NULL)"), values)
-    return None if matches is None else (matches, "more IS NULL")
+    if matches is None:
+        return None
+    if name == "duration":  # a run without an end lasted to its last sign of life, or goes on: its record tells
+        return matches, "more IS NULL OR stop_time IS NULL"
+    return matches, "more IS NULL"
 
 
 def _on_tags(test: Test, values: list[Any]) -> tuple[str, str] | None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _MARK = "{Tiny"
 _TIMES = {"queue_time": "queued", "start_time": "started", "stop_time": "stopped", "heartbeat": "heartbeat"}
+_ENTRY_FIELDS = frozenset({"status", "command", "host", "meta", "config", "info", "result", "fail_trace"})
 _FILE_FIELDS = ("sources", "kept", "resources", "artifacts")
 
 
@@ -250,11 +251,10 @@ _PLACES: dict[str, Callable[[Row], Any]] = {
 
 
 def _duration_of(row: Row) -> Any:
-    start, stop, beat = (_time_of(row, name) for name in ("start_time", "stop_time", "heartbeat"))
-    if UNKNOWN in (start, stop, beat):
+    start, stop = (_time_of(row, name) for name in ("start_time", "stop_time"))
+    if UNKNOWN in (start, stop) or stop is None:  # without an end it lasted to its last sign of life, or goes on
         return UNKNOWN
-    end = stop or beat
-    return (end - start).total_seconds() if end and start else None
+    return (stop - start).total_seconds() if start else None
 
 
 def _time_of(row: Row, name: str) -> Any:

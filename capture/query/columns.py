@@ -123,14 +123,11 @@ def table_of(runs: Sequence[RunRecord], columns: Sequence[str] | None = None) ->
 
 
 def _as_shown(table: dict[str, list[Any]], runs: Sequence[RunRecord]) -> dict[str, list[Any]]:
-    """Let runs that call themselves RUNNING have the status that conditions and lists know, and their time so far."""
+    """Let runs that call themselves RUNNING have the status that conditions and lists know."""
     if "RUNNING" in table.get("status", ()):
         table["status"] = [
             state_of(run) if status == "RUNNING" else status for run, status in zip(runs, table["status"])
         ]
-    if "duration" in table:
-        known = table["duration"]
-        table["duration"] = [run.duration if each is None else each for run, each in zip(runs, known)]
     return table
 
 

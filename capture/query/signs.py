@@ -17,33 +17,18 @@ def newest_sign(run: RunRecord) -> tuple[str, datetime] | None:
 
     It is a "heartbeat", a "measurement" or, where there is neither, the "start". What a run printed has no time.
     """
-    from capture.errors import CaptureError
-    from capture.records import utc_from_microseconds
+    from capture import records
 
-    try:
-        known = run.summary
-    except CaptureError:  # damaged: who shows the metrics says so
-        known = {}
-    times = [each.get("time") for each in known.values()]
-    measured = max((int(time) for time in times if isinstance(time, (int, float)) and time == time), default=None)
-    signs = [] if run.heartbeat is None else [("heartbeat", _aware(run.heartbeat))]
-    if measured is not None:
-        signs.append(("measurement", utc_from_microseconds(measured)))
-    if not signs and run.start_time is not None:
-        signs.append(("start", _aware(run.start_time)))
-    return max(signs, key=lambda sign: sign[1], default=None)
+    sign = records.newest_sign(run)
+    if sign is None and run.start_time is not None:
+        return "start", records.aware_utc(run.start_time)
+    return sign
 
 
 def last_sign(run: RunRecord) -> datetime | None:
     """Return when a run last gave a sign of life, or began; None if its record does not say."""
     sign = newest_sign(run)
     return None if sign is None else sign[1]
-
-
-def _aware(moment: datetime) -> datetime:
-    from capture.moments import timezone
-
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def remark(run: RunRecord, now: datetime | None = None) -> str:

@@ -8,7 +8,7 @@ from capture.errors import CaptureError, suggest
 from capture.filters import MISSING, lookup
 from capture.query.columns import flat
 from capture.query.files import RunFiles, fits, named, wrapped
-from capture.records import FILES, RunRecord, Series
+from capture.records import FILES, RunRecord, Series, duration_of
 from capture.wording import visible
 
 TYPE_CHECKING = False
@@ -139,18 +139,7 @@ class StoredRun(RunRecord):
 
         That is the last heartbeat, or the newest measurement; None if there is neither.
         """
-        known, start = self.record.duration, self.start_time
-        if start is None or self.stop_time is not None or self.status != "RUNNING":
-            return known
-        from time import time
-
-        from capture.query.signs import newest_sign
-
-        began: float = start.timestamp()
-        if self.store.is_alive(self.record):
-            return max(time() - began, 0.0)
-        sign = newest_sign(self)
-        return None if sign is None or sign[0] == "start" else max(sign[1].timestamp() - began, 0.0)
+        return duration_of(self.record, is_alive=lambda: self.store.is_alive(self.record) is True)
 
     @property
     def dependencies(self) -> list[str]:

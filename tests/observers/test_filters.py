@@ -103,6 +103,8 @@ def fill(observer, folder):
         status, end = STATUSES[number % len(STATUSES)], start + timedelta(seconds=number * 100)
         if number % 8 == 7:
             story.add(events.Heartbeat(beat_time=end, info=[{"n": number}], result=[None]))
+        elif number % 16 == 11:
+            pass  # it was killed before its first heartbeat
         elif status == "COMPLETED":
             story.add(events.Completed(stop_time=end, result=[number, ODD[number % len(ODD)], None][number % 3]))
         elif status == "FAILED":
@@ -337,6 +339,21 @@ def sharp():
     for part, value in (("last", 0.5), ("min", -1), ("max", 3), ("count", 2), ("last", 10**30), ("last", None)):
         for sign in SIGNS:
             yield Test(f"metrics.loss.{part}", sign, value)
+
+
+def test_a_run_without_a_heartbeat_lasted_to_its_last_measurement_in_conditions_too(store):
+    """Lists said 3.3 s of a run that was killed soon, and "duration > 3" did not find it."""
+    killed = [each for each in store.records if each.heartbeat is None and each.stop_time is None and each.start_time]
+    beating = [each for each in store.records if each.heartbeat is not None and each.stop_time is None]
+    assert len(killed) == 3 and beating
+    for record in (*killed, *beating):
+        measured = record.summary["loss"]["time"] / 1e6
+        end = max(measured, record.heartbeat.timestamp() if record.heartbeat else measured)
+        assert record.duration == pytest.approx(max(end - record.start_time.timestamp(), 0), abs=1e-4)
+        for condition in (Test("duration", ">=", record.duration), Test("duration", "<", record.duration + 1)):
+            assert record.label in [each.label for each in store.reader.find(condition)]
+            store.check(condition)
+            store.check(Not(condition))
 
 
 @pytest.mark.slow
