@@ -32,6 +32,8 @@ class Report:
         Events that an observer was told now, by its identity (without one: its name).
     behind : list of str
         Identities of observers that have not got everything.
+    replaced : list of str
+        Identities of stores that have not got everything, and are not waited for any more: another got it instead.
     missed : dict of str to int
         Events that an observer refused, now or earlier.
     labels : dict of str to object
@@ -52,6 +54,7 @@ class Report:
         self.writer = writer
         self.delivered: dict[str, int] = {}
         self.behind: list[str] = []
+        self.replaced: list[str] = []
         self.missed: dict[str, int] = {}
         self.labels: dict[str, Any] = {}
         self.damaged = 0
@@ -73,6 +76,8 @@ class Report:
             f"{identity} has not got everything ({self.errors.get(identity, 'no such store here')})"
             for identity in self.behind
         ]
+        if self.replaced:
+            parts.append(f"in place of {' and '.join(self.replaced)}")
         if self.damaged:
             parts.append(f"{self.damaged} damaged lines skipped")
         parts.append("done" if self.deleted else f"kept in {self.path}")
@@ -217,6 +222,7 @@ class _Courier:
         known = read_acks(acks_path(path))
         named = [each["identity"] for each in opened.observers if each.get("identity") and each.get("replay", True)]
         wanted = dict.fromkeys([*([] if self._instead else named), *self._given])
+        report.replaced = [each for each in named if each not in wanted and not known.get(each, Acknowledged()).done]
         spool = _spool_of(path, opened)
         acks = Acks(acks_path(path))
         settled = True

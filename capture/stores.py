@@ -87,11 +87,22 @@ def default_folder() -> str | None:
 def store_of(identity: str) -> Any:
     """Return an observer of the store with this identity, or None if it cannot be opened by that alone.
 
-    An identity is the store's URL without credentials, mostly: where none are needed it is enough. A folder or a file
-    of this machine that is gone is not made anew.
+    An identity is the store's URL without credentials, mostly: where none are needed it is enough, and if the default
+    store is this one, it has them. A folder or a file of this machine that is gone is not made anew.
     """
+    from capture.settings import SETTINGS
+
+    for location in (SETTINGS.STORE, identity):
+        observer = _observer_of(location, identity)
+        if observer is not None:
+            return observer
+    return None
+
+
+def _observer_of(location: str, identity: str) -> Any:
+    """Return an observer of the store at a location, if that has this identity and is not gone."""
     try:
-        observer = make_observer(identity)
+        observer = make_observer(location)
     except Exception as error:  # noqa: BLE001 - other people's class; what waits for it goes on waiting
         import logging
 

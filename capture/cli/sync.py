@@ -10,6 +10,7 @@ from capture.wording import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 
@@ -17,13 +18,14 @@ USAGE = """\
 Deliver what runs left behind when their process died or a store was away.
 
 Usage:
-  capture sync [--to=URL] [UID...]
+  capture sync [--to=URL]... [UID...]
 
 The beginning or the end of a uid is enough; without one, everything that waits is delivered, to the stores that the
 journals name. capture doctor says what waits. Status 1: something waits still.
 
 Options:
-  --to=URL  Deliver to this store instead of those that the journals name.
+  --to=URL  The store that is waited for, with its password, which no journal has; what waits for others as well is
+            kept for them. If nothing waits for this store, what waits is delivered to it in place of all others.
 """
 
 
@@ -32,37 +34,56 @@ def run(arguments: dict[str, Any]) -> int:
     return deliver(arguments["--to"], arguments["UID"])
 
 
-def deliver(to: str | None, runs: list[str]) -> int:
+def deliver(to: Sequence[str], runs: list[str]) -> int:
     """Deliver the journals whose writers are gone, of all runs or of those named; say what became of each."""
     from capture import delivery, stores
+    from capture.calls import identity_of
     from capture.journal import list_journals, state_dirs
 
-    observers = [_lasting(to)] if to is not None else []
+    observers = [_lasting(url) for url in to]
     states = state_dirs(stores.default_folder())
-    waiting = [delivery.Report(path).uid for state in states for path in list_journals(state)]
-    unknown = [part for part in runs if not any(_is_meant(uid, part) for uid in waiting)]
+    waiting = [path for state in states for path in list_journals(state)]
+    uids = [delivery.Report(path).uid for path in waiting]
+    unknown = [part for part in runs if not any(_is_meant(uid, part) for uid in uids)]
     if unknown and waiting:
         print(f"no journal is of a run {' or '.join(unknown)}; those of these runs wait:", file=sys.stderr)
-        for uid in dict.fromkeys(waiting):
+        for uid in dict.fromkeys(uids):
             print(f"  {uid}", file=sys.stderr)
+
+    def is_chosen(uid: str) -> bool:
+        return not runs or any(_is_meant(uid, part) for part in runs)
+
+    named = {identity for path, uid in zip(waiting, uids) if is_chosen(uid) for identity in _waited_for(path)}
     reports = [
         report
         for state in states
         for report in delivery.sync(
             state,
             observers,
-            resolve=None if observers else stores.store_of,
-            instead=bool(observers),
+            resolve=stores.store_of,
+            instead=bool(observers) and named.isdisjoint(map(identity_of, observers)),
             retry_missed=True,
-            only=(lambda uid: any(_is_meant(uid, part) for part in runs)) if runs else None,
+            only=is_chosen,
         )
     ]
     for report in reports:
         say(visible(str(report)))
     if not waiting:
         print("nothing waits")
+    behind = sorted({identity for report in reports for identity in report.behind} - set(map(identity_of, observers)))
+    if behind:
+        remedy = f"if it asks for a password, which no journal has: capture sync --to=URL ({', '.join(behind)})"
+        print(visible(remedy), file=sys.stderr)
     is_done = all(report.complete for report in reports)
     return 0 if is_done and not (unknown and waiting) else 1
+
+
+def _waited_for(path: str) -> list[str]:
+    """Return the identities of the stores that a journal names."""
+    from capture.journal import opened_of
+
+    opened = opened_of(path)
+    return [each["identity"] for each in opened.observers if each.get("identity")] if opened is not None else []
 
 
 def _is_meant(uid: str, part: str) -> bool:

@@ -114,7 +114,7 @@ def _waiting(stores: tuple[str, ...], paths: list[str]) -> Finding:
     age = max(time() - _changed_at(path) for path in paths)
     old = f", for {age / 86_400:.0f} days" if age > OLD_S else ""
     runs = f" {Report(paths[0]).uid[-8:]}" if len(paths) == 1 else ""
-    remedy = f"capture sync{runs}; if the store is gone: capture sync --to=URL{runs or ' UID...'}"
+    remedy = f"capture sync{runs}; with a password, or to another store if it is gone: --to=URL"
     text = f"{what} what {', '.join(stores) or 'a store'} has not got{old}: {names}"
     return Finding("warning", text, remedy)
 

@@ -153,7 +153,7 @@ def test_journals_that_wait_are_told_with_what_to_do(here, state_dir, capsys):
     assert "has 1 damaged line, passed over" in out
     assert "problem: journal 01997a1c-0000-7000-8000-000000000004.main.journal" in out
     assert "with what file:///nosuch/old has not got, for 50 days: 01997a1c" in out
-    assert "to do: capture sync 00000005; if the store is gone: capture sync --to=URL 00000005" in out
+    assert "to do: capture sync 00000005; with a password, or to another store if it is gone: --to=URL" in out
     assert os.path.exists(empty), "nothing is changed"
 
 
