@@ -354,8 +354,8 @@ class _Line:
 
     def _conditions(self, current: str) -> list[str]:
         """Return what an expression may go on with: a path in place of its last word; a state, or an experiment."""
-        from capture.query.asking import known_paths
         from capture.filters import STATES
+        from capture.query.asking import known_paths
 
         head = current.rstrip(_IN_A_PATH)
         with self._store() as store:

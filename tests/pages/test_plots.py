@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.pages import plots
+from capture.pages import axes, curves, plots
 from capture.records import Series
 from tests.pages.checking import NASTY
 
@@ -23,23 +23,23 @@ def series(values, steps=None):
 
 
 def points_of(values):
-    return plots.over_steps(series(values))
+    return curves.over_steps(series(values))
 
 
 def drawn(values, log=False, steps=None):
     """Return the pieces that are drawn, between the first and the last step."""
-    points = plots.over_steps(series(values, steps))
+    points = curves.over_steps(series(values, steps))
     low, high = float(points.across[0]), float(points.across[-1])
-    return plots.curve(points, low, high + (high == low), log, columns=100)
+    return curves.curve(points, low, high + (high == low), log, columns=100)
 
 
 @pytest.fixture(params=["numpy", "python"])
 def many(request, monkeypatch):
     """Draw many points with NumPy and, as where it is not installed, without."""
     if request.param == "numpy":
-        monkeypatch.setattr(plots, "_MANY", 10)
+        monkeypatch.setattr(curves, "_MANY", 10)
     else:
-        monkeypatch.setattr(plots, "_numpy", lambda: None)
+        monkeypatch.setattr(curves, "_numpy", lambda: None)
 
 
 def test_a_spike_among_many_points_stays(many):
@@ -68,20 +68,20 @@ def test_with_and_without_numpy_the_same_is_drawn(monkeypatch):
     values = [math.sin(place / 50) if place % 700 > 30 else math.nan for place in range(9_000)]
     steps = [*range(4_000, 9_000), *range(4_000)]  # a run that went on from an earlier step
     without = drawn(values, steps=steps)
-    monkeypatch.setattr(plots, "_MANY", 10)
+    monkeypatch.setattr(curves, "_MANY", 10)
     assert drawn(values, steps=steps) == without
 
 
 def test_the_mean_of_each_stretch_is_the_same_with_and_without_numpy(monkeypatch):
     """It is what one sees where eight noisy curves lie on each other; a gap in it is a gap."""
     values = [math.sin(place / 50) if not 3_000 < place < 5_000 else math.nan for place in range(9_000)]
-    points = plots.over_steps(series(values))
-    without = plots.means(points, 0, 8_999)
+    points = curves.over_steps(series(values))
+    without = curves.means(points, 0, 8_999)
     assert len(without) == 2 and without[0][-1][0] < 3_001 and without[1][0][0] > 4_999
     width = 8_999 / 80
     assert without[0][1][1] == pytest.approx(sum(values[math.ceil(width) : math.ceil(2 * width)]) / math.floor(width), abs=0.02)
-    monkeypatch.setattr(plots, "_MANY", 10)
-    with_numpy = plots.means(plots.over_steps(series(values)), 0, 8_999)
+    monkeypatch.setattr(curves, "_MANY", 10)
+    with_numpy = curves.means(curves.over_steps(series(values)), 0, 8_999)
     assert [len(piece) for piece in with_numpy] == [len(piece) for piece in without]
     for ours, theirs in zip(with_numpy, without):
         assert [number for point in ours for number in point] == pytest.approx([number for point in theirs for number in point])
@@ -89,7 +89,7 @@ def test_the_mean_of_each_stretch_is_the_same_with_and_without_numpy(monkeypatch
 
 def test_the_mean_of_the_largest_numbers_is_a_number(many):
     """Their sum is infinite, and the curve would vanish."""
-    made = plots.means(plots.over_steps(series([1.7e308] * 20_000)), 0, 19_999)
+    made = curves.means(curves.over_steps(series([1.7e308] * 20_000)), 0, 19_999)
     assert all(value == pytest.approx(1.7e308) for piece in made for _, value in piece)
 
 
@@ -111,12 +111,12 @@ def test_smoothing_hides_nothing():
 @pytest.mark.parametrize("many_points", [False, True])
 def test_curves_are_drawn_over_time_too(many_points, monkeypatch):
     """A run that needs fewer steps and more hours is no better: by time one sees it."""
-    monkeypatch.setattr(plots, "_MANY", 1 if many_points else 10**9)
+    monkeypatch.setattr(curves, "_MANY", 1 if many_points else 10**9)
     begun = 1_700_000_000
     times = [(begun + 60 * place) * 10**6 for place in range(5)]
     told = Series("m", range(5), [5.0, 4.0, 3.0, 2.0, 1.0], times)
-    assert list(plots.over_time(told, float(begun)).across) == [0, 60, 120, 180, 240]
-    assert list(plots.over_time(told, None).across) == [0, 60, 120, 180, 240]
+    assert list(curves.over_time(told, float(begun)).across) == [0, 60, 120, 180, 240]
+    assert list(curves.over_time(told, None).across) == [0, 60, 120, 180, 240]
     made = plots.figures(["m"], [{"m": told}], [float(begun)], ["run 1"], "metric")
     assert made.count('class="by-step"') == 1 and made.count('class="by-time"') == 1
     assert "minutes since the run began" in made and "m by time, linear axis, from 0 to 4 minutes" in made
@@ -132,7 +132,7 @@ def test_without_times_there_is_no_choice_of_axes():
 @pytest.mark.parametrize(("seconds", "word"), [(1e-3, "milliseconds"), (30, "seconds"), (600, "minutes"), (9_000, "hours"), (1e6, "days")])
 def test_time_is_counted_in_what_people_count_it_in(seconds, word):
     """86400 s is a day."""
-    assert plots._unit_of(seconds)[1] == word
+    assert axes.unit_of(seconds)[1] == word
 
 
 def test_names_beside_curves_do_not_lie_on_each_other():
@@ -185,7 +185,7 @@ def test_on_a_logarithmic_axis_what_is_not_above_zero_is_left_out():
 @given(values=st.lists(numbers, min_size=1, max_size=30), steps=st.lists(numbers, min_size=30, max_size=30))
 def test_any_numbers_make_a_picture(values, steps, log):
     """Metrics hold NaN, infinities, the largest floats and integers beyond them; a page is written all the same."""
-    points = plots.over_steps(series(values, steps[: len(values)]))
+    points = curves.over_steps(series(values, steps[: len(values)]))
     made = plots.plot({0: points}, "m", ["1"], log=log)
     ET.fromstring(made.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
     assert "nan" not in "".join(re.findall(r'd="([^"]*)"', made)) and "inf" not in "".join(re.findall(r'd="([^"]*)"', made))
@@ -202,16 +202,24 @@ def test_a_logarithmic_axis_reaches_to_the_ends_of_floats(value):
     assert all(-1 <= y <= plots._HEIGHT + 1 for y in drawn_to)
 
 
+@pytest.mark.parametrize("value", [0.0, 5e-324, -1e-310, 1e-299])
+def test_a_value_of_almost_nothing_has_an_axis(value):
+    """A tenth of the least float is nothing, and nothing is no room for it."""
+    made = plots.plot({0: points_of([value])}, "m", ["1"])
+    [place] = re.findall(r'd="M[\d.]+ ([\d.]+)h0" class="curve', made)
+    assert 0 < float(place) < plots._HEIGHT
+
+
 @given(low=st.floats(-1e300, 1e300), span=st.floats(1e-290, 1e300))
 def test_ticks_lie_within_the_axis_and_are_told_apart(low, span):
     """Marks beyond the axis, or two marks with one label, make a plot that cannot be read."""
     high = low + span
     if not low < high < math.inf or (high - low) < abs(low) * 1e-9:
         return
-    marks = plots.ticks(low, high)
+    marks = axes.ticks(low, high)
     slack = (high - low) * 1e-6
     assert 1 <= len(marks) <= 12 and all(low - slack <= mark <= high + slack for mark in marks)
-    assert len(set(plots.tick_labels(marks))) == len(set(marks))
+    assert len(set(axes.tick_labels(marks))) == len(set(marks))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +235,7 @@ def test_ticks_lie_within_the_axis_and_are_told_apart(low, span):
 )
 def test_axes_are_marked_with_round_numbers(low, high, labels):
     """0.30000000000000004 on an axis is not for people."""
-    assert plots.tick_labels(plots.ticks(low, high)) == labels
+    assert axes.tick_labels(axes.ticks(low, high)) == labels
 
 
 def test_curves_are_told_apart_and_named():
