@@ -103,6 +103,8 @@ class RemoteRun(DocumentWriter):
         self._was_ended = _is_ended(documents)
         self._changes: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self._missed_changed = False
+        #: our seqs, and how many changes, of a commit that has no answer yet
+        self._attempted: tuple[dict[str, int], int] | None = None
         self._writers: set[str] = set()  # that speak through this object
         self._place = ""  # the folder of its pieces
         self._next = 1  # number of the next piece
@@ -348,7 +350,10 @@ class RemoteRun(DocumentWriter):
         self._files.write_many({**self._contents(tails), **contents})
         self._were_sent(tails)
         data = dump_extension(capture, documents)
+        own = {writer: seq for writer, seq in self.seqs.items() if writer in self._writers}
+        self._attempted = own, len(self._changes)
         self._version = self._files.replace(f"{self.folder}/{EXTENSION}", data, self._version)
+        self._attempted = None
         documents.dirty.clear()
 
     def _derived(self, name: str) -> bytes | None:
@@ -377,10 +382,21 @@ class RemoteRun(DocumentWriter):
         self._was_ended = _is_ended(documents)
         if not self._base_changed:
             self._base.update(documents.capture.get("pieces", {}).get("bytes", {}))
+        self._drop_stored()
         for name, args, kwargs in self._changes:
             getattr(self.documents, name)(*args, **kwargs)
         self.take_over(self.documents.capture, self._writers)
         return True
+
+    def _drop_stored(self) -> None:
+        """Forget the changes of a commit that was made though its answer was lost: nothing is to be added twice."""
+        (own, count), self._attempted = self._attempted or ({}, 0), None
+        known, missed = self.documents.capture.get("seqs", {}), self.documents.capture.get("missed", {})
+        if own and all(
+            known.get(writer, 0) >= seq and set(missed.get(writer, ())) == self.missed.get(writer, set())
+            for writer, seq in own.items()
+        ):
+            del self._changes[:count]
 
     # ------------------------------------------------------------------------------------------- the end
 

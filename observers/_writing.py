@@ -394,6 +394,8 @@ class StoreObserver(RunObserver):
                 run = self.claim_run(uid, _id, takes_over)
                 self._runs[uid] = run
                 self._open(run, uid, writer, seq)
+            else:  # claimed before the connection broke
+                self._tell_of_writers(run, uid)
             self._last = run
             if not run.has(writer, seq):
                 run.ended = False
@@ -407,16 +409,22 @@ class StoreObserver(RunObserver):
 
     def _open(self, run: Any, uid: Any, writer: str, seq: int) -> None:
         """Tell a new run of its writers; what came before its start and was refused is missed, and may come again."""
-        told = set()
-        for key in [key for key in self._hosts if key[0] == uid]:
-            host, version, place = self._hosts.pop(key)
-            run.opened(key[1], host, version)
-            run.stored(key[1], place)
-            told.add((key[1], place))
+        told = self._tell_of_writers(run, uid)
         if seq <= _FIRST:
             for place in range(1, seq):
                 if (writer, place) not in told:
                     run.failed(writer, place)
+
+    def _tell_of_writers(self, run: Any, uid: Any) -> set[tuple[str, int]]:
+        """Tell a run of the writers that opened their journals before its start; return these events."""
+        told = set()
+        for key in [key for key in self._hosts if key[0] == uid]:
+            host, version, place = self._hosts.pop(key)
+            if not run.has(key[1], place):
+                run.opened(key[1], host, version)
+                run.stored(key[1], place)
+            told.add((key[1], place))
+        return told
 
     def resumed_event(self, resume_time: datetime, uid: Any = None, writer: str = "main", seq: int = 0) -> None:
         def act(run: Any) -> None:
