@@ -22,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sqlalchemy import Connection
+
     from capture.filters import Filter
 
 _COMPARISONS = ("<", "<=", ">", ">=")
@@ -29,6 +31,22 @@ _MARGIN_S = 1.0  #: Sacred's columns of times have no fractions in some database
 _MOST = 100  #: terms that are joined, and values of a list: databases have limits for them
 _LONGEST = 1_000  #: characters of a text that is looked for in others: SQLite has a limit for that
 _SUMMARIES = ("last", "min", "max")  # count is the sum of those of several writers, and step goes with last
+
+
+def of_runs(connection: Connection, query: Any, column: Any, numbers: list[int]) -> list[Any]:
+    """Return the rows of a query that are of these runs."""
+    from sqlalchemy import bindparam
+
+    low, high, wanted = min(numbers, default=0), max(numbers, default=0), set(numbers)
+    if high - low < 2 * len(numbers):  # hundreds of parameters take a driver longer than a few rows too many
+        within = query.where(column.between(bindparam("low"), bindparam("high")))
+        rows = connection.execute(within, {"low": low, "high": high}).all()
+        return [row for row in rows if row.run in wanted]
+    query = query.where(column.in_(bindparam("runs", expanding=True)))
+    rows = []
+    for start in range(0, len(numbers), 500):
+        rows += connection.execute(query, {"runs": numbers[start : start + 500]}).all()
+    return rows
 
 
 def condition(wanted: Filter | None, tables_of_ours: bool = True, all_indexed: bool = False) -> Any:

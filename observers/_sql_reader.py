@@ -15,7 +15,7 @@ from capture.observers._raw_filter import UNKNOWN, compiled, descend, scalar
 from capture.observers._reading import DAMAGE, StoredRecord, StoreReader
 from capture.observers._sql_database import Database
 from capture.observers._sql_points import StoredSeries, Summarized, merged_summary, summaries_of
-from capture.observers._sql_query import condition
+from capture.observers._sql_query import condition, of_runs
 from capture.observers._sql_values import aware_utc, from_json, key_of, stored_text, told_moment, told_text
 from capture.observers._sql_version import HEAD
 from capture.observers._writing import log
@@ -331,22 +331,6 @@ def _summaries() -> Any:
     series = tables.capture_series
     columns = series.c.run, series.c.writer, series.c.name, series.c.summary
     return series.select().with_only_columns(*columns).order_by(series.c.id)
-
-
-def of_runs(connection: Connection, query: Any, column: Any, numbers: list[int]) -> list[Any]:
-    """Return the rows of a query that are of these runs."""
-    from sqlalchemy import bindparam
-
-    low, high, wanted = min(numbers, default=0), max(numbers, default=0), set(numbers)
-    if high - low < 2 * len(numbers):  # hundreds of parameters take a driver longer than a few rows too many
-        within = query.where(column.between(bindparam("low"), bindparam("high")))
-        rows = connection.execute(within, {"low": low, "high": high}).all()
-        return [row for row in rows if row.run in wanted]
-    query = query.where(column.in_(bindparam("runs", expanding=True)))
-    rows = []
-    for start in range(0, len(numbers), 500):
-        rows += connection.execute(query, {"runs": numbers[start : start + 500]}).all()
-    return rows
 
 
 def _read_names(connection: Connection, runs: list[_OurRun]) -> None:

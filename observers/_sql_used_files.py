@@ -8,7 +8,7 @@ from capture import plainjson
 from capture.observers import _sql_blobs
 from capture.observers import _sql_tables as tables
 from capture.observers._marked_files import MarkedFiles, uncollected
-from capture.observers._sql_reader import of_runs
+from capture.observers._sql_query import of_runs
 from capture.observers._sql_values import key_of, told_text
 from capture.records import StoredFile
 
