@@ -72,6 +72,8 @@ class Labels:
                 if mine is not None:
                     document["_id"] = mine["_id"]
                     return True
+            if "_id" not in ((getattr(error, "details", None) or {}).get("keyPattern") or {"_id": 1}):
+                raise  # by an index of others, in whose eyes the next label is no better
             if isinstance(label, int):
                 self._raise_to(self._largest())
             return False

@@ -880,6 +880,16 @@ def test_runs_of_sacred_can_be_curated(sacreds):
     assert {each["run_id"] for each in sacreds.db.metrics.find()} == {2}
 
 
+def test_a_unique_index_of_others_is_an_error_and_no_search_without_end(store, tmp_path):
+    """Each label that was tried would have been as bad as the one before, and none of them is given again."""
+    store.tell(whole(tmp_path / "a"))
+    store.db.runs.create_index("command", unique=True)
+    with pytest.raises(pymongo.errors.DuplicateKeyError, match="command"):
+        store.tell(whole(tmp_path / "b", "02"))
+    store.db.runs.drop_index("command_1")
+    assert store.tell(whole(tmp_path / "c", "03")) == 3
+
+
 # ------------------------------------------------------------------------------------------------------- erasing
 
 
