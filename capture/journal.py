@@ -362,7 +362,11 @@ class Journal:
     def _told(self, wrote: bool) -> None:
         """Tell of what happened, when the lock is free again: a log's handler may write to what is captured here."""
         while self._reports:
-            _log().warning(*self._reports.popleft())
+            try:
+                report = self._reports.popleft()
+            except IndexError:  # another thread told it in between
+                break
+            _log().warning(*report)
         if wrote and self.on_write is not None:
             self.on_write()
 

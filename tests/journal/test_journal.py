@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections import deque
 
 import pytest
 
@@ -301,6 +302,25 @@ def test_a_disk_that_is_full_from_the_start_costs_only_durability(tmp_path, capl
     assert [line.kind for line in made.unwritten(after=0)] == ["opened", "started"]
     made.close()
     assert "cannot be written" in caplog.text
+
+
+def test_trouble_that_another_thread_tells_first_stops_nobody(log, full_disk):
+    """Main logs a number while the heartbeat's thread says that the disk is full: it failed with an IndexError."""
+
+    class Told(deque):
+        emptied = 0
+
+        def __bool__(self):
+            some = len(self) > 0
+            self.clear()  # as another thread does between the look and the taking
+            self.emptied += some
+            return some
+
+    log._reports = Told()
+    full_disk.free = 0
+    log.append(started())
+    log.append(completed())
+    assert log._reports.emptied == 1
 
 
 def test_memory_is_bounded_while_the_disk_refuses(log, clock, full_disk, monkeypatch):
