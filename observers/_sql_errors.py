@@ -37,9 +37,11 @@ _REFUSED_NUMBERS = frozenset((1044, 1045, 1049, 1130, 1142, 1143, 1227, 1698, 18
 
 #: what is said where there is no number
 _PASSING_TEXTS = ("locked", "busy", "disk is full", "disk i/o error", "unable to open database file")
+_DAMAGED_TEXTS = ("file is not a database", "disk image is malformed")
 _REFUSED_TEXTS = (
     *("authentication failed", "no password supplied", "is not permitted to log in", "no pg_hba.conf entry"),
     *("permission denied", "does not exist", "readonly database"),
+    *_DAMAGED_TEXTS,
 )
 
 
@@ -103,10 +105,10 @@ def translated(error: BaseException, url: DatabaseUrl) -> BaseException:
     if is_passing(error):
         return DatabaseAwayError(f"{where} cannot be used at the moment: {said}", print_traceback=False)
     if is_refused(error):
-        return DatabaseRefusedError(
-            f"{where} is refused: {said}\n  to go on: check user, password, the name of the database and its rights",
-            print_traceback=False,
-        )
+        remedy = "check user, password, the name of the database and its rights"
+        if any(part in said.lower() for part in _DAMAGED_TEXTS):
+            remedy = "name another file: this is no database of SQLite, or a damaged one that a backup has to replace"
+        return DatabaseRefusedError(f"{where} is refused: {said}\n  to go on: {remedy}", print_traceback=False)
     return error
 
 

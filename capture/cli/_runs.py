@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from capture.cli._console import is_terminal, say
-from capture.errors import CaptureError, CommandLineError
+from capture.errors import CaptureError, CommandLineError, RunNotFoundError
 from capture.wording import visible
 
 TYPE_CHECKING = False
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from capture.cli._arguments import NamedStores
     from capture.filters import Filter
-    from capture.query.client import StoredRun
+    from capture.hooks import Reader
+    from capture.query.client import Store, StoredRun
 
 
 def done_to(runs: Sequence[StoredRun], action: Callable[[StoredRun], Any], said: Callable[[StoredRun], str]) -> int:
@@ -55,6 +56,11 @@ def chosen_runs(stores: NamedStores, arguments: dict[str, Any], damaged: bool = 
     """Return the runs that ``RUN...`` names and those for which ``--where`` holds; see `keeping.chosen`.
 
     A condition is one on runs of the store that ``--store`` names.
+
+    Raises
+    ------
+    RunNotFoundError
+        If a run that is named is not there, or none is named and the condition holds for none.
     """
     from capture.query.keeping import chosen
 
@@ -65,7 +71,19 @@ def chosen_runs(stores: NamedStores, arguments: dict[str, Any], damaged: bool = 
         found += chosen(store, [run], damaged=damaged)
     if where is not None:
         found += chosen(stores.chosen, (), where)
+        if not found:
+            raise RunNotFoundError(nothing_fulfils(stores.chosen, where), print_traceback=False)
     return each_once(found)
+
+
+def nothing_fulfils(store: Store | Reader, where: Filter) -> str:
+    """Return what is said of a condition that holds for no run: what in it no run has, and what was probably meant."""
+    from capture.query.asking import LOOKED_AT, unknown_paths
+    from capture.secrets import redact_url
+
+    odd = unknown_paths(where, store.find(None, LOOKED_AT + 1))
+    said = f"no run of {visible(redact_url(store.url))} fulfils this condition"
+    return said + "".join(f"\n  {visible(str(each))}" for each in odd)
 
 
 def binned_runs(stores: NamedStores, arguments: dict[str, Any]) -> list[StoredRun]:

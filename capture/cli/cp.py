@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from capture.cli._arguments import check_url, watch
-from capture.cli._console import say
+from capture.cli._console import hint, say
 from capture.errors import CaptureError, CommandLineError, RunNotFoundError
 from capture.wording import format_size, visible
 
@@ -59,13 +59,15 @@ def copy(source: str, target: str, runs: list[str], verify: bool) -> int:
     told, observer = make_observer(source), make_observer(target)
     identity = identity_of(told) or redact_url(source)
     if identity_of(observer) == identity:
-        raise CommandLineError(f"{redact_url(source)} and {redact_url(target)} are one store")
+        raise CommandLineError(f"{_shown(source, identity)} and {_shown(target, identity)} are one store")
     labels = list(_chosen(origin, runs))
-    if not labels and not runs:
+    if not labels:
+        if not runs:
+            print(f"{_shown(source, identity)} holds no runs", file=sys.stderr)
         origin.close()
-        print(f"{redact_url(source)} holds no runs", file=sys.stderr)
         return 1
     copying = _Copying(origin, identity, observer, target, verify, lambda error: is_passing(told, error))
+    where = _shown(target, identity_of(observer))
     with tempfile.TemporaryDirectory(prefix="capture-cp-") as folder:
         for place, label in enumerate(labels, 1):
             show = _Progress(f"[{place}/{len(labels)}] {visible(str(label))}")
@@ -86,10 +88,17 @@ def copy(source: str, target: str, runs: list[str], verify: bool) -> int:
     origin.close()
     copying.close()
     print(
-        f"{copying.done} of {len(labels)} runs copied to {redact_url(target)}"
+        f"{copying.done} of {len(labels)} runs copied to {where}"
         + (f", {copying.failed} not whole" if copying.failed else "")
     )
     return 1 if copying.failed else 0
+
+
+def _shown(url: str, identity: str | None) -> str:
+    """Return what a store is called: as it was named; if that has a login in it, as the store calls itself."""
+    from capture.secrets import redact_url
+
+    return url if redact_url(url) == url else identity or redact_url(url)
 
 
 def _refuse_condition(target: str) -> None:
@@ -222,6 +231,12 @@ def _meant(store: Reader, text: str) -> list[Any]:
     except RunNotFoundError:
         if not any(sign in text for sign in "<>= "):
             raise
-    from capture.expressions import parse
+    from capture.cli._arguments import condition_of
+    from capture.cli._runs import nothing_fulfils
+    from capture.query.asking import LOOKED_AT, known_paths
 
-    return [record.label for record in store.find(parse(text))][::-1]
+    where = condition_of([text], known=lambda: known_paths(store.find(None, LOOKED_AT)))
+    labels = [record.label for record in store.find(where)][::-1]
+    if not labels and where is not None:
+        hint(nothing_fulfils(store, where))
+    return labels

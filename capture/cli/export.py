@@ -71,7 +71,7 @@ def _chosen(stores: NamedStores, arguments: dict[str, Any], names: list[str]) ->
 
     runs = chosen_runs(stores, {**arguments, "RUN": names})
     if not runs:
-        raise CommandLineError("no run was meant: name one, or a condition with --where that holds for some")
+        raise CommandLineError("no run was meant: name one, or give a condition with --where")
     several = stores_of(runs)
     if several:
         raise CommandLineError(

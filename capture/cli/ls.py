@@ -424,10 +424,9 @@ def _say_why_nothing(store: Store, wanted: Wanted) -> None:
     if not any(True for _ in store.find(limit=1)):
         hint(f"there are no runs in {url} yet; capture demo records one, capture stores lists other stores")
     elif wanted.where is not None and wanted.number != 0:
-        from capture.query.asking import LOOKED_AT, unknown_paths
+        from capture.cli._runs import nothing_fulfils
 
-        unknown = unknown_paths(wanted.where, store.find(limit=LOOKED_AT + 1))
-        text = f"no run of {url} fulfils this condition"
+        text = nothing_fulfils(store, wanted.where)
         if wanted.groups == "":  # --group-by lr: a word of its own is a condition
             columns = table.all_columns([table.Row(each) for each in store.find(limit=20)])
             meant = [word for word in wanted.words if table.matched(word, columns)]

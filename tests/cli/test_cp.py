@@ -107,7 +107,7 @@ def test_some_runs_can_be_named_or_described(stores, capsys):
     assert len(open_store(target).labels()) == 2
     assert main(["cp", source, target, "7"]) == 1
     assert "holds no run '7'" in capsys.readouterr().err
-    assert main(["cp", source, target, "config.lr <"]) == 1
+    assert main(["cp", source, target, "config.lr <"]) == 2
     assert "config.lr <\n  " in capsys.readouterr().err
 
 
@@ -436,3 +436,43 @@ def test_a_run_without_a_heartbeat_gets_none(tmp_path):
     tell(FileStorageObserver(source), Story(tmp_path / "told", uid("01")).start().complete(5))
     assert main(["cp", "--verify", str(source), str(target)]) == 0
     assert same(str(source), str(target), "1", "1") == []
+
+
+def test_a_condition_that_holds_for_no_run_is_no_success_and_tells_a_slip(stores, capsys):
+    """Who mistypes a name learns that nothing was copied from more than a number."""
+    source, target = stores
+    assert main(["cp", source, target, "config.rl == 0.1"]) == 1
+    told = capsys.readouterr()
+    assert f"no run of file://{source} fulfils this condition" in told.err and "config.lr" in told.err
+    assert told.out == "" and not os.path.exists(target)
+    assert main(["cp", source, target, "config.lr =< 0.1"]) == 2
+    assert main(["cp", source, target, "config.lr == 7", "2"]) == 0  # what is meant beside it is copied
+
+
+def test_who_stops_the_copying_learns_how_far_it_went(stores, monkeypatch, capsys):
+    """Of a thousand runs nobody wants to begin again, nor has to."""
+    from capture.cli import cp
+
+    source, target = stores
+    copied = cp._Copying.copy
+
+    def stopped(self, label, folder, show):
+        if label == "2":
+            raise KeyboardInterrupt
+        return copied(self, label, folder, show)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cp._Copying, "copy", stopped)
+        assert main(["cp", source, target]) == 130
+    assert capsys.readouterr().err == f"stopped: 1 of 2 runs were copied to {target}; the same command goes on from here\n"
+    assert main(["cp", source, target]) == 0
+    assert "1 of 2 runs copied" in capsys.readouterr().out
+
+
+def test_a_store_with_a_login_is_called_as_other_commands_call_it():
+    """A line of stars where a password was tells nobody which database it is."""
+    from capture.cli.cp import _shown
+
+    assert _shown("mongodb://writer:secret@host/db", "mongodb://host/db") == "mongodb://host/db"
+    assert _shown("elsewhere", "file:///home/ann/elsewhere") == "elsewhere"
+    assert "secret" not in _shown("mongodb://writer:secret@host/db", None)
