@@ -61,6 +61,9 @@ class Copied:
         Files of which the source had no bytes to give: the copy lists those whose digest was recorded.
     damaged : dict of str to str
         Files whose bytes are not those of the record, or cannot be read, and what is wrong; likewise listed.
+    lost : list of str
+        What the source has lost of its record itself, see `capture.records.Loss`: the copy has no more of it, and keeps
+        the tag `UNFINISHED`, since nothing else in it would tell.
     is_of_half : bool
         Whether the source is itself a copy that broke off.
     differences : list of str
@@ -73,13 +76,14 @@ class Copied:
         self.events = self.files = self.size = 0
         self.missing: list[str] = []
         self.damaged: dict[str, str] = {}
+        self.lost: list[str] = []
         self.is_of_half = False
         self.differences: list[str] = []
 
     @property
     def is_complete(self) -> bool:
         """Whether the copy holds all that the record says."""
-        return not (self.missing or self.damaged or self.differences or self.is_of_half)
+        return not (self.missing or self.damaged or self.lost or self.differences or self.is_of_half)
 
     def lacks(self, kind: str, stored: StoredFile) -> bool:
         """Say whether the bytes of a file could not be copied."""
@@ -130,6 +134,7 @@ def copy_run(
     """
     uid = record.uid or foreign_uid(source, record)
     copied = Copied(record.label, uid)
+    copied.lost = [loss.text for loss in record.losses]
     known: RunRecord | None = None
     if reader is not None:
         try:
@@ -149,7 +154,7 @@ def copy_run(
     try:
         told = missing_events(record, known, uid, teller.spool, copied, passing)
         if marked and "annotated_event" in hooks:
-            told = _marked(told, record, known, teller.flush)
+            told = _marked(told, record, known, teller.flush, bool(copied.lost))
         for writer, event in told:
             if event.name != "listed" or "listed_event" in hooks:
                 teller.tell(writer, event)
@@ -242,11 +247,16 @@ def missing_events(
 
 
 def _marked(
-    told: Iterator[tuple[str, Event]], record: RunRecord, known: RunRecord | None, flush: Callable[[], None]
+    told: Iterator[tuple[str, Event]],
+    record: RunRecord,
+    known: RunRecord | None,
+    flush: Callable[[], None],
+    stays: bool,
 ) -> Iterator[tuple[str, Event]]:
     """Yield events, and between them those that tag the copy from its beginning until the last of them is told.
 
-    The tag is flushed at once, as a store does with the start of a run: who is killed now leaves both behind.
+    The tag is flushed at once, as a store does with the start of a run: who is killed now leaves both behind. If it
+    `stays`, the source has lost something, and the copy is whole when it was made of a whole one.
     """
     before = [] if known is None else known.tags
     tags, _ = _annotations(record, known)
@@ -259,7 +269,7 @@ def _marked(
         if isinstance(event, events.Annotated):
             event = events.Annotated(tags=[*(tag for tag in tags if tag != UNFINISHED), UNFINISHED], notes=event.notes)
         yield writer, event
-    if is_tagged and UNFINISHED not in tags:
+    if is_tagged and UNFINISHED not in tags and not stays:
         yield "main", events.Annotated(tags=tags)
 
 
@@ -295,7 +305,8 @@ def _events(
         if known is None or _canonical(known.summary.get(name)) != _canonical(summary):
             yield from _points(name, record.metrics[name], None if known is None else known.metrics.get(name), copied)
     tags, notes = _annotations(record, known)
-    if [tags, notes] != ([[], ""] if known is None else [known.tags, known.notes]):
+    there = [] if known is None else [tag for tag in known.tags if tag != UNFINISHED or not copied.lost]  # it stays
+    if [tags, notes] != [there, "" if known is None else known.notes]:
         yield events.Annotated(tags=tags, notes=notes or None)
     beat = record.heartbeat
     if beat is None and (record.info or (record.result is not None and record.status != "COMPLETED")):

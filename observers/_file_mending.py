@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import time
 
+from capture.errors import CaptureError
 from capture.observers import _atomic
 from capture.observers._file_health import LEFT_OVER_S, index_problem, temporary_files
 from capture.observers._file_index import NAME, FileIndex, discard
 from capture.observers._names import TEMPORARY
-from capture.wording import first_few
+from capture.wording import counted, first_few
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def mend(curator: FileStoreCurator, dry: bool) -> Iterator[str]:
     yield from _purges(curator, dry)
     yield from _temporary_files(curator, dry)
     yield from _index(curator, dry)
+    yield from _measurements(curator, dry)
 
 
 def _purges(curator: FileStoreCurator, dry: bool) -> Iterator[str]:
@@ -80,6 +82,26 @@ def _index(curator: FileStoreCurator, dry: bool) -> Iterator[str]:
         if not dry:
             index.forget(stale)
             curator.reader.indexed()
+
+
+def _measurements(curator: FileStoreCurator, dry: bool) -> Iterator[str]:
+    """Bring back points that ``metrics.jsonl`` has lost, of runs that are over, where Sacred's form still has them."""
+    from capture.observers._lost_measurements import bring_back, lost_points
+
+    curator.reader.logs_unreadable = False  # it is said here, or of the store
+    for label in curator.reader.labels():
+        try:
+            record = curator.reader.get(label)
+            has_lost = any(loss.kind == "metrics" for loss in record.losses) and record.stop_time is not None
+        except CaptureError:
+            continue
+        folder = curator.reader.folder(label)
+        count = lost_points(folder) if has_lost else None
+        if count is not None:
+            what = f"{counted(count, 'point')} that metrics.jsonl has lost come back from metrics.json"
+            yield f"run {label}: {what if count else 'metrics.jsonl has all points again, which is noted'}"
+            if not dry:
+                bring_back(folder, curator.basedir)
 
 
 def _is_left(path: str, age_s: float) -> bool:

@@ -9,6 +9,7 @@ from capture.codec import decode, is_untagged
 from capture.errors import RecordError
 from capture.filters import MISSING
 from capture.observers import _labels
+from capture.observers._folder_losses import is_ours, lacks_extension, losses
 from capture.observers._folder_record import Folder, FolderRecord
 from capture.observers._pieces import PIECES, read_copied
 from capture.observers._query import by_part_of_uid
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from capture.filters import Filter
     from capture.hooks import UsedFiles
     from capture.observers._file_index import FileIndex
-    from capture.records import RunRecord, Series
+    from capture.records import Loss, RunRecord, Series
 
 
 _FIRST, _PAGE = 64, 500  #: runs that the index tells of together: few at first, since often the newest are enough
@@ -61,6 +62,7 @@ class FileStoreReader(StoreReader):
         self._bin = os.path.join(self._private, "bin")
         self._index: FileIndex | None = None
         self._seen: set[str] = set()  # folders that were found to hold a run
+        self._noted: dict[str, str] | None = None  # uid by folder, as their writers have noted them
         self._ages: dict[str, tuple[str, int, str]] = {}  # of runs that have started, by their folder
 
     def __repr__(self) -> str:
@@ -151,6 +153,7 @@ class FileStoreReader(StoreReader):
         for name in FILES:
             folder.document(name)  # so that a file which cannot be read is heard of now, not when somebody looks at it
         folder.check()
+        folder.losses()
         return FolderRecord(str(label), folder)
 
     def matching(self, wanted: Filter | None, limit: int | None) -> Iterator[RunRecord]:
@@ -351,6 +354,17 @@ class FileStoreReader(StoreReader):
     def _uid(self, root: str, name: str) -> str:
         return str(decode(_readable(os.path.join(root, name), EXTENSION).get("uid") or ""))
 
+    def noted_uid(self, name: str) -> str:
+        """Return the uid that a writer has noted for the run in the folder `name`; "" if none has."""
+        if self._noted is None:
+            self._noted = {}
+            folder = os.path.join(self._private, "uids")
+            for uid in os.listdir(folder) if os.path.isdir(folder) else ():
+                path = find_uid(self.basedir, uid)
+                if path is not None:
+                    self._noted[os.path.basename(path)] = uid
+        return self._noted.get(name, "")
+
     # Files that records list.
 
     def inside(self, path: str) -> str | None:
@@ -366,6 +380,7 @@ class _LocalFolder(Folder):
         self.path = self.name = path
         self._reader = reader
         self._documents: dict[str, Any] = {}
+        self._losses: list[Loss] | None = None
 
     def document(self, name: str) -> Any:
         if name not in self._documents:
@@ -386,10 +401,32 @@ class _LocalFolder(Folder):
                 f"{os.path.join(self.path, 'run.json')} is missing or is not a record: the run was cut off before it"
                 " was written\n  what is left:  "
                 + ", ".join(left)
-                + "\n  to go on: look at these files, then delete or move away the folder"
+                + "\n  to go on: look at these files; capture rm puts the run into the bin as it is"
             )
 
+    def losses(self) -> list[Loss]:
+        if self._losses is None:
+            found = losses(self.path, self.part("run"), self.part("capture"), self._is_noted)
+            if found:  # somebody may change, or move, the run at this moment
+                root, name = os.path.split(self.path)
+                run, capture = _readable(self.path, FILES["run"]), _readable(self.path, EXTENSION)
+                found = losses(self.path, run, capture or None, self._is_noted) if run else []
+                if found and root == self._reader.basedir:
+                    self._reader.note_damage(name, found)
+            self._losses = found
+        return self._losses
+
+    def _is_noted(self) -> bool:
+        return bool(self._reader.noted_uid(os.path.basename(self.path)))
+
+    def noted_uid(self) -> str:
+        run = self.part("run")
+        if not isinstance(run, dict) or not lacks_extension(self.part("capture")):
+            return ""
+        return self._reader.noted_uid(os.path.basename(self.path)) if is_ours(self.path, run, self._is_noted) else ""
+
     def output(self) -> str:
+        self.losses()
         copied = read_copied(self.path, "cout.txt")
         if copied is not None:
             return copied.decode("utf-8", "replace")
@@ -400,6 +437,7 @@ class _LocalFolder(Folder):
             return ""
 
     def series(self) -> Mapping[str, Series]:
+        self.losses()
         return StoredSeries(self.path)
 
     def summary(self) -> Mapping[str, dict[str, Any]]:

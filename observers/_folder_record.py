@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, BinaryIO
 
-    from capture.records import Series
+    from capture.records import Loss, Series
 
 #: field -> document and key, and what stands for a missing one
 _PLAIN: dict[str, tuple[str, str, Any]] = {
@@ -80,6 +80,14 @@ class Folder:
         """Return the summary of each metric; KeyError if the series must be asked."""
         raise KeyError("summary")
 
+    def losses(self) -> list[Loss]:
+        """Return what the folder has lost, as far as that can be told at little cost."""
+        return []
+
+    def noted_uid(self) -> str:
+        """Return the uid of the run if it is known from elsewhere than its documents, else ""."""
+        return ""
+
 
 class FolderRecord(StoredRecord):
     """The record of the run in a folder.
@@ -108,6 +116,10 @@ class FolderRecord(StoredRecord):
         known = self._folder.known("git")
         return super().git if known is MISSING else known
 
+    @property
+    def losses(self) -> list[Loss]:
+        return self._folder.losses()
+
     def forget_facts_but(self, topic: str) -> None:
         """Have no other facts than these: to decode them all takes long, and who reads many runs may need but one."""
         facts = self._document("capture").get("facts")
@@ -123,6 +135,8 @@ class FolderRecord(StoredRecord):
         if name in _PLAIN:
             document, key, default = _PLAIN[name]
             value = (self._document if name == "facts" else self._part)(document).get(key)
+            if name == "uid" and not value:
+                return self._folder.noted_uid()
             return decode(value) if value is not None else default if not default else type(default)(default)
         if name in _TIMES:
             return self.time(name)

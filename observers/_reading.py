@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from capture.filters import Filter
+    from capture.records import Loss
 
 #: what values raise that are not as a store writes them; connections raise others
 DAMAGE = (ValueError, TypeError, AttributeError, LookupError)
@@ -184,6 +185,18 @@ class StoreReader(Reader):
         self.__dict__.setdefault("_left_out", {})[str(label)] = str(problem)
         if self.logs_unreadable:
             log().warning("A run was left out: %s", problem)
+
+    @property
+    def damaged(self) -> dict[str, list[Loss]]:
+        """What runs that were looked at since the store was opened have lost, by their labels; they can be read."""
+        return dict(self.__dict__.get("_damaged", ()))
+
+    def note_damage(self, label: object, losses: list[Loss]) -> None:
+        """Note that a run has lost something."""
+        damaged = self.__dict__.setdefault("_damaged", {})
+        if self.logs_unreadable and str(label) not in damaged:
+            log().warning("Run %s is damaged: %s", label, "; ".join(each.text for each in losses))
+        damaged[str(label)] = losses
 
     def labels(self) -> list[Any]:
         """Return the labels of all runs, oldest first."""

@@ -70,8 +70,8 @@ def read_document(path: str) -> Any:
         line = getattr(error, "lineno", "?")
         raise RecordError(
             f"{path}, line {line}: not readable as JSON ({error})."
-            "\n  it was probably cut off while it was written; the other files of its folder may still be whole"
-            "\n  to go on: repair it by hand, or delete or move away the folder"
+            f"\n  it was probably cut off; capture doctor says what else is left in {os.path.dirname(path)}"
+            "\n  to go on: bring the file back from a backup; else capture rm puts the run into the bin as it is"
         ) from error
 
 
@@ -153,6 +153,7 @@ class Documents:
         for name in ("stop_time", "fail_trace"):
             self.run.pop(name, None)
         self.capture.setdefault("times", {}).pop("stopped", None)
+        self.capture.pop("output_bytes", None)
         self.capture.setdefault("resumed", []).append(aware(moment))
         self.dirty |= {"run", "capture"}
 
@@ -191,6 +192,11 @@ class Documents:
     def revise(self, change: Callable[[list[str], str], tuple[list[str] | None, str | None]]) -> None:
         """Set tags and notes to what ``change(tags, notes)`` makes of them."""
         self.annotate(*change(decode(self.capture.get("tags") or []), decode(self.capture.get("notes") or "")))
+
+    def measured(self, size: int) -> None:
+        """Measurements that were lost are back: their file has this many bytes now."""
+        self.capture["metrics_bytes"] = dict.fromkeys(self.capture.get("metrics_bytes", {}), size)
+        self.dirty.add("capture")
 
     def unknown(self, payload: Any) -> None:
         self.capture.setdefault("extra", []).append(payload)
@@ -252,6 +258,13 @@ def _key(kind: str, entry: dict[str, Any]) -> Any:
     return (name, entry.get("digest")) if kind == "resources" else name
 
 
+def _extension(capture: dict[str, Any]) -> bytes:
+    """Return the text of ``capture.json``, one line a key: readable, and fast to write with a thousand files in it."""
+    dump = plainjson.encoder(sort_keys=True, allow_nan=False)
+    lines = ",\n".join(f"{dump(key)}: {dump(capture[key])}" for key in sorted(capture))
+    return f"{{\n{lines}\n}}\n".encode()
+
+
 class RunFolder(DocumentWriter):
     """One run that is being written. Where its files go is for its subclass to say.
 
@@ -274,6 +287,7 @@ class RunFolder(DocumentWriter):
         self._changes: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self._output: list[tuple[int | None, bytes]] = []
         self._output_size = 0
+        self._noted_output = known.get("output_bytes", 0)  # what ``capture.json`` says on the disk
         self._metrics: list[bytes] = []
         self._metrics_size = 0
         self._tail: set[tuple[str, int]] = set()  # batches that lie in the file while ``seqs`` does not say so
@@ -428,6 +442,7 @@ class RunFolder(DocumentWriter):
     def _merge(self) -> None:
         """Another writer stored something: take over its documents and make our own changes again."""
         self.documents = Documents.read(self.path)
+        self._noted_output = self.documents.capture.get("output_bytes", 0)
         self._taken = None
         for name, args, kwargs in self._changes:
             getattr(self.documents, name)(*args, **kwargs)
@@ -458,10 +473,10 @@ class RunFolder(DocumentWriter):
         if not self._tail:
             own = dict.fromkeys(self._own, self._metrics_end)
             capture["metrics_bytes"] = {**capture.get("metrics_bytes", {}), **own}
-        # one line a key: readable, and fast to write with a thousand files in it
-        dump = plainjson.encoder(sort_keys=True, allow_nan=False)
-        lines = ",\n".join(f"{dump(key)}: {dump(capture[key])}" for key in sorted(capture))
-        self._write(EXTENSION, f"{{\n{lines}\n}}\n".encode())
+        if self.ended:  # while a run goes on, a progress bar takes back what it printed
+            capture["output_bytes"] = self._output_bytes()
+        self._write(EXTENSION, _extension(capture))
+        self._noted_output = capture.get("output_bytes", 0)
         self._written = _atomic.signature(self.file(EXTENSION))
         self.documents.dirty.discard("capture")
 
@@ -476,12 +491,40 @@ class RunFolder(DocumentWriter):
         if not self._output:
             return
         self._output = joined(self._output)
+        if self._noted_output and self._gets_shorter(self._noted_output):  # the run is over, and goes on all the same
+            self._forget_output_bytes()
         descriptor = self._open(OUTPUT)
         try:
             _atomic.write_pieces(descriptor, self._output)
         finally:
             os.close(descriptor)
         self._output_size = 0
+
+    def _output_bytes(self) -> int:
+        try:
+            return os.stat(self.file(OUTPUT)).st_size
+        except FileNotFoundError:
+            return 0
+
+    def _gets_shorter(self, size: int) -> bool:
+        """Say whether the output that is held takes back some of the first `size` bytes."""
+        end = self._output_bytes()
+        shortest = end
+        for offset, data in self._output:
+            end = min(end if offset is None else offset, end) + len(data)
+            shortest = min(shortest, end)
+        return shortest < size
+
+    def _forget_output_bytes(self) -> None:
+        """Have the record on the disk say nothing of the output's size, and else what it said."""
+        self.documents.capture.pop("output_bytes", None)
+        is_own = _atomic.signature(self.file(EXTENSION)) == self._written  # else `_merge` shall see what others wrote
+        stored = read_document(self.file(EXTENSION))
+        stored.pop("output_bytes", None)
+        self._write(EXTENSION, _extension(stored))
+        if is_own:
+            self._written = _atomic.signature(self.file(EXTENSION))
+        self._noted_output = 0
 
     def _flush_metrics(self) -> None:
         """Append the lines that are held."""

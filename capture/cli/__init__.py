@@ -56,6 +56,7 @@ _RAW = ("demo", "trace")  #: what follows is the command line of somebody else
 _LOOKS = frozenset({"ls", "show", "best", "stores", "observers", "completion"})
 _BROKEN_PIPE = 141  #: what a shell says of a program that died as it wrote for nobody
 _ASKS = frozenset({"diff"})  #: whose status 1 is an answer: what goes wrong there is 2, as it is with diff itself
+_TELLS_DAMAGE = ("verify", "cp", "doctor", "completion")  #: what says itself which runs have lost something
 _LISTS = ("ls", "completion")  #: what cannot be read is missing there, which is said, and the rest is right
 
 
@@ -156,5 +157,5 @@ def _command(arguments: list[str]) -> int:
     try:
         status = module.run(parsed)
     finally:
-        lacks_some = tell_unreadable()
+        lacks_some = tell_unreadable(tells_damage=name not in _TELLS_DAMAGE)
     return status or (_went_wrong(arguments) if lacks_some and name not in _LISTS else 0)

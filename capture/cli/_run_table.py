@@ -98,6 +98,10 @@ class Row:
             return self.config[path]
         return self._tried(lambda: lookup(self.run, path))
 
+    def look_for_losses(self) -> None:
+        """Look whether something of the record is lost, so that it is said in the end."""
+        self._tried(lambda: self.run.losses)
+
     def _tried(self, read: Any) -> Any:
         try:
             return read()

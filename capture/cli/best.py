@@ -63,6 +63,8 @@ def run(arguments: dict[str, Any]) -> int:
         cols = arguments["--cols"]
         chosen = table.chosen_columns(cols, ranked) if cols else _telling(path, ranked, rows)
         columns = list(dict.fromkeys(["label", path, *chosen]))
+        for row in ranked:
+            row.look_for_losses()
         if arguments["--json"]:
             every = columns if cols else list(dict.fromkeys(["label", "uid", path, *table.all_columns(ranked)]))
             print_json([{column: table.readable(row[column]) for column in every} for row in ranked])

@@ -131,6 +131,7 @@ def _head(run: StoredRun) -> None:
         ("tags", ", ".join(visible(str(tag)) for tag in run.tags)),
         ("notes", _paragraphs(run.notes)),
         ("result", format_value(run.result, EXACT) if run.result is not None else ""),
+        ("damaged", "\n".join(visible(loss.text) for loss in run.losses)),
         ("store", visible(str(run.store.url))),
     ]
     _print_facts(facts)
@@ -498,12 +499,13 @@ def _last_output(run: StoredRun) -> None:
 def _output(run: StoredRun, pager: bool) -> int:
     """Print all that a run printed: in a pipe as it is, on a terminal so that it changes nothing there."""
     text = run.output
+    status = int(any(loss.kind == "output" for loss in run.losses))
     if not is_terminal():
         say(text, end="")
-        return 0
+        return status
     with paged(pager):
         say(escape_output(text), end="" if text.endswith("\n") else "\n")
-    return 0
+    return status
 
 
 def _source(run: StoredRun, name: str, pager: bool) -> int:
@@ -596,4 +598,5 @@ def _everything(run: StoredRun) -> dict[str, Any]:
     record["meta"] = _masked(run, record["meta"])
     origins = _fact(run, "config", "origins")
     metrics = {name: dict(known) for name, known in run.summary.items()}
+    record["losses"] = [loss.text for loss in run.losses]
     return {**first, **record, "origins": origins if origins is not None else MISSING, "metrics": metrics}

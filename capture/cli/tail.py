@@ -47,7 +47,7 @@ def run(arguments: dict[str, Any]) -> int:
             return _follow(found.store, found, lines, arguments)
         text = last_lines(Followed(found.store, found, lines).text(found), lines)
         say(escape_output(text) if is_terminal() else text, end="" if not text or text.endswith("\n") else "\n")
-    return 0
+        return int(any(loss.kind == "output" for loss in found.losses))
 
 
 def last_lines(text: str, count: int) -> str:

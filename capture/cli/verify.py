@@ -28,8 +28,8 @@ Usage:
   capture verify [--store=URL] [--json] --all
 
 Checked are sources, files kept beside them, resources and artifacts: their digests and sizes, and that they are there;
-that what facts and lineage refer to is there; and that output and metrics can be read. Of records that Sacred wrote,
-the MD5 is checked where there is one. Status 1: something is wrong.
+that what facts and lineage refer to is there; and that output and metrics can be read, and have not lost anything of
+what was written. Of records that Sacred wrote, the MD5 is checked where there is one. Status 1: something is wrong.
 
 Options:
   --where=EXPR  The runs for which a condition holds: "config.lr < 0.1".
@@ -108,6 +108,7 @@ def _print(name: str, found: Verified) -> None:
         count = counted(len(found.problems), "problem")
         say(f"run {name}: {read}, {styled(count, 'bold red')}")
     for each in found.problems:
-        say(f"  {each.kind}{' ' if each.name else ''}{visible(each.name)}: {visible(each.text, lines=True)}")
+        name = "" if each.text.startswith(each.name) else f" {each.name}"
+        say(f"  {each.kind}{visible(name)}: {visible(each.text, lines=True)}")
     if found.unknown:
         say(f"  no digest was recorded of {counted(len(found.unknown), 'file')}, which can be read")

@@ -25,11 +25,11 @@ def records(reader: Reader, labels: list[Any]) -> Iterator[Finding]:
 
     from_index = getattr(reader, "finds_by_index", False)
     found = set() if from_index else {str(record.label) for record in reader.find()}
-    unreadable = []
+    unreadable, damaged = [], []
     for label in labels:
         if str(label) not in found:
             try:
-                reader.get(label)
+                damaged += [(label, loss) for loss in reader.get(label).losses]
             except CaptureError as error:
                 if is_lost(error):
                     raise
@@ -42,6 +42,12 @@ def records(reader: Reader, labels: list[Any]) -> Iterator[Finding]:
         yield Finding("problem", f"run {label} cannot be read: {problem}{left}", remedy)
     if len(unreadable) > MOST_UNREADABLE:
         yield Finding("problem", f"{len(unreadable) - MOST_UNREADABLE} more runs cannot be read")
+    for label, loss in damaged[:MOST_UNREADABLE]:
+        remedy = f"{loss.remedy}; capture verify {label} looks at the rest of it"
+        yield Finding("problem", f"run {label} is damaged: {loss.text}", remedy)
+    if len(damaged) > MOST_UNREADABLE:
+        text = f"{counted(len(damaged) - MOST_UNREADABLE, 'more loss', 'more losses')} of runs that are damaged"
+        yield Finding("problem", text, "capture verify --all tells of each")
 
 
 def _left_of(reader: Any, label: Any) -> tuple[str, str]:

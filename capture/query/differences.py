@@ -174,12 +174,22 @@ def compare(
     _judge_together(compared, causes, outcomes)
     for run in runs:
         compared.limits += getattr(run, "limits", ())
+    compared.limits[:0] = _losses(compared)
     experiments = list(dict.fromkeys(run.name for run in compared.runs))
     if len(experiments) > 1:
         compared.limits.insert(0, f"these are runs of different experiments: {listed(experiments)}")
     causes.sort(key=lambda each: (each.same, -each.weight, CAUSES.index(each.kind), each.name))
     outcomes.sort(key=lambda each: (each.same, OUTCOMES.index(each.kind)))
     return Comparison(compared.names, causes, outcomes, compared.limits, runs, agreements(compared, outcomes))
+
+
+def _losses(compared: Compared) -> list[str]:
+    """Say what the records have lost, which is no difference between the runs."""
+    found = []
+    for name, run in zip(compared.names, compared.runs):
+        lost = getattr(run, "losses", ())
+        found += [f"the record of {name} is damaged, and differs by that: {loss.text}" for loss in lost]
+    return found
 
 
 # ------------------------------------------------------------------------------------------- what needs the whole of it
@@ -254,6 +264,7 @@ def _say_what_is_left(
         for place in stopped[::-1]:
             compared.limits.insert(0, _early_end(compared, place))
     is_whole = not any(died) and not any(unfinished) and not (stopped and len(set(compared.states)) > 1)
+    is_whole = is_whole and not _losses(compared)
     if came_out and is_whole and not [each for each in counting if each.weight > weight_of("source, comments")]:
         unseen = [
             "nothing that was recorded differs, and yet what came out does. What no record holds: the order in which "

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from capture.query.client import Store
     from capture.query.differences import Comparison
     from capture.query.files import RunFile
+    from capture.records import Loss
 
 
 class NoSuchValueError(CaptureError, KeyError):
@@ -127,6 +128,14 @@ class StoredRun(RunRecord):
     @property
     def summary(self) -> Mapping[str, dict[str, Any]]:
         return self.record.summary
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What the stored record has lost, each with its `text`: a file that is away, or was cut off.
+
+        That costs little to know, and is told by what is left of the record; `capture verify` computes every digest.
+        """
+        return self.record.losses
 
     @property
     def state(self) -> str:

@@ -24,7 +24,7 @@ class Problem:
     ----------
     kind : str
         "sources", "kept", "resources" or "artifacts"; "facts" where a fact refers to what is not there; "record",
-        "output" or "metrics" where these cannot be read.
+        "output" or "metrics" where these cannot be read, or less of them is there than was written.
     name : str
         Of the file, or what refers to it.
     what : str
@@ -107,6 +107,7 @@ def verify(
     found = Verified(run.label)
     try:
         found.uid = run.uid
+        found.problems += _losses(run)  # before the rest is read, and readers warn of it
         for kind in FILES:
             for stored in getattr(run, kind):
                 _check_file(kind, stored, found, progress, passing)
@@ -208,6 +209,16 @@ def _check_file(
         found.unknown.append(stored.name)
 
 
+def _losses(run: RunRecord) -> list[Problem]:
+    """Return what the rest of the record tells of files that are away, or were cut off."""
+    problems = []
+    for loss in run.losses:
+        what = "missing" if loss.found is None else "size"
+        text = f"{loss.text}\n    to go on: {loss.remedy}" if loss.remedy else loss.text
+        problems.append(Problem(loss.kind, loss.name, what, text, loss.expected, loss.found))
+    return problems
+
+
 def _unfinished(run: RunRecord) -> list[Problem]:
     """Return that the run is a copy whose making broke off, if it is."""
     from capture.copying import UNFINISHED
@@ -285,7 +296,7 @@ def _check_streams(run: RunRecord, found: Verified, passing: Callable[[BaseExcep
                 if passing(error):
                     raise
                 damage.append(f"it cannot be read: {type(error).__name__}: {error}")
-        found.problems += [Problem(kind, "", "unreadable", text) for text in damage]
+        found.problems += [Problem(kind, "", "unreadable", text) for text in dict.fromkeys(damage)]
 
 
 @contextmanager
@@ -319,6 +330,11 @@ def _read_output(run: RunRecord) -> None:
 
 
 def _read_metrics(run: RunRecord) -> None:
+    known = {name: each.get("count") for name, each in run.summary.items()}  # first: more may come meanwhile
+    for name, counted in known.items():
+        left = len(run.metrics[name]) if name in run.metrics else 0
+        if isinstance(counted, int) and left < counted:
+            raise RecordError(f"of the {counted} points of {name!r} that the record counts there are {left}")
     for name, series in run.metrics.items():
         count = len(series)  # which a store may know without the points
         lengths = [len(column) for column in (series.steps, series.values, series.times)]
