@@ -73,6 +73,11 @@ def copy(source: str, target: str, runs: list[str], verify: bool) -> int:
             show = _Progress(f"[{place}/{len(labels)}] {visible(str(label))}")
             try:
                 said = copying.copy(label, folder, show)
+            except KeyboardInterrupt:
+                show.clear()
+                done = f"{copying.done} of {len(labels)} runs were copied to {where}"
+                print(f"stopped: {done}; the same command goes on from here", file=sys.stderr)
+                raise
             except Exception as error:  # noqa: BLE001 - other people's stores; what it was is said, the others go on
                 show.clear()
                 copying.failed += 1

@@ -431,7 +431,7 @@ def _say_why_nothing(store: Store, wanted: Wanted) -> None:
             columns = table.all_columns([table.Row(each) for each in store.find(limit=20)])
             meant = [word for word in wanted.words if table.matched(word, columns)]
             text += "".join(f"\n  for groups by {visible(word)} write --group-by={visible(word)}" for word in meant)
-        hint(text + "".join(f"\n  {visible(str(each))}" for each in unknown))
+        hint(text)
 
 
 def _say_how_many(listing: Listing, store: Store, wanted: Wanted) -> None:
