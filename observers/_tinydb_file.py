@@ -34,6 +34,7 @@ _CLOSING = b"}}\n"  #: the last line
 _ID = b'{"_id":'  #: how a document begins
 _NEXT = b',"format":'  #: what follows its id
 _BEGINNING = 256  #: bytes of a line that hold its number and its id, but for very long labels
+_BUFFER = 1 << 18  #: bytes that are read at once: lines are long
 _COMMA = 0x2C
 _dump = plainjson.encoder((",", ":"), allow_nan=False)
 Signature = tuple[int, ...]
@@ -92,7 +93,7 @@ def read_lines(path: str) -> tuple[bytes, Iterator[Line]]:
         If it is not readable; names the file and says what to do.
     """
     try:
-        stream = open(path, "rb")  # noqa: SIM115 - closed when the lines are read
+        stream = open(path, "rb", _BUFFER)  # noqa: SIM115 - closed when the lines are read
     except FileNotFoundError:
         return b"{" + _OPENING, iter(())
     head = stream.readline()

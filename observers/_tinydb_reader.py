@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from capture.codec import TAG_PREFIXES, decode, decoded_name
+from capture.codec import TAG_PREFIXES, decode, decoded_name, has_tag
 from capture.errors import CaptureError, RecordError
 from capture.filters import MISSING, TIMES
 from capture.observers._labels import folder_of
@@ -23,7 +23,7 @@ from capture.observers._reading import DAMAGE, StoredRecord, StoreReader, end_of
 from capture.observers._series import LINES, StoredSeries
 from capture.observers._streams import OUTPUT
 from capture.observers._tinydb_run import FACTS, KINDS
-from capture.observers._tinydb_snapshot import Row, Snapshot
+from capture.observers._tinydb_snapshot import Row, Snapshot, parsed
 from capture.observers._tinydb_store import TinyStore, name_of, read_json
 from capture.observers._tinydb_values import FILE, from_stored, moment
 from capture.observers._writing import opener
@@ -32,6 +32,7 @@ from capture.records import StoredFile
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
     from typing import Any
 
     from capture.filters import Filter
@@ -103,10 +104,9 @@ class TinyDbReader(StoreReader):
         return self._record(self._snapshot.row(str(label)) or self.row(label, binned=True))
 
     def matching(self, wanted: Filter | None, limit: int | None) -> Iterator[RunRecord]:
-        if wanted is not None and limit is None:
-            self._snapshot.parse()
         answer_of = None if wanted is None else compiled(wanted, _locate)
-        for row in reversed(self._snapshot.rows()):
+        rows = self._snapshot.rows()[::-1]
+        for row in rows if wanted is None or limit is not None else parsed(rows):
             try:
                 answer = True if answer_of is None else answer_of(row)
                 record = self._record(row)
@@ -129,11 +129,10 @@ class TinyDbReader(StoreReader):
         """Return what tells which runs had to do with a file, from what all runs list of files."""
         from capture.observers._marked_files import MarkedFiles, uncollected
 
-        self._snapshot.parse()
         rows = self._snapshot.rows()[::-1]
         found = MarkedFiles(lambda places: ((place, self._record(rows[place])) for place in places), from_stored)
         with uncollected():
-            for row in rows:
+            for row in parsed(rows):
                 try:
                     _Loader(self._store, row).add_to(found)
                 except (CaptureError, OSError, *DAMAGE) as error:
@@ -278,24 +277,29 @@ class _Loader:
     def __init__(self, store: TinyStore, row: Row) -> None:
         self._store, self._row, self._entry, self._own = store, row, row.entry, row.own
         self._is_sacreds = _is_sacreds(row.own)
-        self._folder = os.path.join(store.runs, folder_of(row.label))
-        self._where = f"run {row.label} of {store.root}"
         self._files: dict[str, list[StoredFile]] | None = None
+
+    def __str__(self) -> str:
+        return f"run {self._row.label} of {self._store.root}"
+
+    @property
+    def _folder(self) -> str:
+        return os.path.join(self._store.runs, folder_of(self._row.label))
 
     def field(self, name: str) -> Any:
         """Return the value of a field; KeyError if it is as in an empty record."""
-        special = getattr(self, "_" + name, None)
-        if special is not None:
-            return special()
-        if name in _TIMES:
-            return self._time(name)
-        if name in _FILE_FIELDS:
-            return self._listed()[name]
-        if name in ("status", "command", "host", "meta", "config", "info", "result", "fail_trace"):
+        if name in _ENTRY_FIELDS:
             value = from_stored(self._entry[name])
             if value is None and name not in ("result", "fail_trace"):
                 raise KeyError(name)
             return value
+        if name in _TIMES:
+            return self._time(name)
+        if name in _FILE_FIELDS:
+            return self._listed()[name]
+        special = getattr(self, "_" + name, None)
+        if special is not None:
+            return special()
         return from_stored(self._own[name])  # uid, tags, notes, writers
 
     def add_to(self, found: MarkedFiles) -> None:
@@ -312,12 +316,15 @@ class _Loader:
         found.add(label, (read_json(os.path.join(self._folder, FACTS)) or {}).get("lineage"), files)
 
     def _time(self, name: str) -> Any:
-        times = self._own.get("times") or {}
+        stored = (self._own.get("times") or {}).get(_TIMES[name])
         if self._is_sacreds:
             if name == "queue_time":
                 raise KeyError(name)
-            return moment(times.get(_TIMES[name]) or self._entry.get(name), self._where)
-        return moment(times.get(_TIMES[name]), self._where)
+            stored = stored or self._entry.get(name)
+        return self._moment(stored)
+
+    def _moment(self, stored: Any) -> datetime | None:
+        return None if stored is None else moment(stored, self)
 
     def _experiment(self) -> Any:
         experiment = from_stored(self._entry["experiment"]) or {}
@@ -335,7 +342,7 @@ class _Loader:
         return name
 
     def _resumed(self) -> Any:
-        return [moment(each, self._where) for each in self._own.get("resumed", ())]
+        return [self._moment(each) for each in self._own.get("resumed", ())]
 
     def _extra(self) -> Any:
         return list(self._own.get("extra", ()))
@@ -345,7 +352,9 @@ class _Loader:
         return from_stored({**stored, **self._own.get("facts", {})})
 
     def _summary(self) -> Any:
-        return {decoded_name(key): decode(each) for key, each in self._own["summary"].items()}
+        summary = self._own["summary"]
+        name_of_key = decoded_name if has_tag(summary) else str
+        return {name_of_key(key): decode(each) for key, each in summary.items()}
 
     def _metrics(self) -> Any:
         if not os.path.exists(os.path.join(self._folder, LINES)):

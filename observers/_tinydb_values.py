@@ -9,11 +9,11 @@ from __future__ import annotations
 from capture import plainjson
 from capture.codec import decode, encode, has_tag
 from capture.errors import RecordError
+from capture.moments import datetime, timezone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
     from typing import Any
 
 DATE, ARRAY, FILE = "{TinyDate}:", "{TinyArray}:", "{TinyFile}:"
@@ -70,8 +70,6 @@ def _array(data: dict[str, Any]) -> str | None:
 def stored_time(moment: datetime) -> str:
     """Return a time as Sacred's layout has it: UTC, without an offset."""
     if moment.tzinfo is not None:
-        from capture.moments import timezone
-
         moment = moment.astimezone(timezone.utc).replace(tzinfo=None)
     return DATE + moment.isoformat(timespec="microseconds")
 
@@ -143,8 +141,6 @@ def _value(text: str, open_file: Callable[[str], Any] | None) -> Any:
 
 def parse_time(text: str) -> datetime:
     """Return the time that a tagged text names, without an offset, as Sacred's reader does."""
-    from capture.moments import datetime
-
     return datetime.fromisoformat(text[len(DATE) :])
 
 
@@ -163,12 +159,13 @@ def _pandas(text: str) -> Any:
     return pandas.read_json(StringIO(body), typ="series" if tag + ":" == _SERIES else "frame")
 
 
-def moment(data: Any, where: str) -> datetime | None:
-    """Return the aware time that a record holds under one of its own keys; Sacred's have no offset and are UTC."""
+def moment(data: Any, where: object) -> datetime | None:
+    """Return the aware time that a record holds under one of its own keys; Sacred's have no offset and are UTC.
+
+    `where` is what an error calls the record.
+    """
     if data is None or data == "":
         return None
-    from capture.moments import datetime, timezone
-
     try:
         found = parse_time(data) if data.startswith(DATE) else datetime.fromisoformat(data)
     except (ValueError, TypeError, AttributeError) as error:

@@ -132,15 +132,18 @@ def _as_shown(table: dict[str, list[Any]], runs: Sequence[RunRecord]) -> dict[st
 
 
 def _whole_table(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
-    table: dict[str, list[Any]] = {name: [getattr(record, name) for record in records] for name in LEADING}
-    _take_apart([record.config for record in records], "config", table)
-    summaries = [record.summary for record in records]
+    parts = (*LEADING, "config", "summary", "result", "tags", "notes")
+    # Run by run: what was stored of one lies together in memory, of which a processor has only a little at hand.
+    rows = [[getattr(record, name) for name in parts] for record in records]
+    values = {name: [row[place] for row in rows] for place, name in enumerate(parts)}
+    table = {name: values[name] for name in LEADING}
+    _take_apart(values["config"], "config", table)
+    summaries = values["summary"]
     for name in dict.fromkeys(name for summary in summaries for name in summary):
         table[f"metrics.{name}.last"] = _of_summaries(summaries, name, "last")
     for name in ("result", "tags", "notes"):
-        values = [getattr(record, name) for record in records]
-        if name == "result" or any(values):
-            table[name] = values
+        if name == "result" or any(values[name]):
+            table[name] = values[name]
     return table
 
 
