@@ -26,7 +26,8 @@ Usage:
 
 SOURCE and TARGET are folders or URLs. All runs are copied, or those that are named, or those for which a condition such
 as "config.lr < 0.1" holds. What is there already is not copied again. Files that are missing or damaged are named, and
-listed in the copy without bytes; the same command brings them when they are mended. Status 1: not all is there whole.
+listed in the copy without bytes; the same command brings them when they are mended. The copy of a run that has lost
+output, measurements or documents keeps the tag half-copied until then. Status 1: not all is there whole.
 
 Options:
   --verify  Read each copy again, bytes included, and compare it.
@@ -184,6 +185,7 @@ def _sentence(copied: Copied, verified: bool) -> str:
     if copied.missing:
         text += "".join(f"\n  the store it comes from has no bytes of: {each}" for each in copied.missing)
     text += "".join(f"\n  left out, since its bytes are damaged: {each}: {why}" for each, why in copied.damaged.items())
+    text += "".join(f"\n  the run it was made from is damaged: {each}" for each in copied.lost)
     if copied.is_of_half:
         text += "\n  the run it was made from is itself a copy that broke off: copy it there again, from where it came"
     if copied.differences:

@@ -451,5 +451,6 @@ def _say_how_many(listing: Listing, store: Store, wanted: Wanted) -> None:
 
 def _say_problems(rows: Sequence[Row]) -> None:
     for row in rows:
+        row.look_for_losses()
         for problem in row.problems:
             hint(f"run {format_value(row['label'])}: not all of it can be read: {visible(problem, lines=True)}")
