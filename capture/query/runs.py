@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from capture.errors import RunNotFoundError
+from capture.errors import RunNotFoundError, suggest
 from capture.filters import MISSING, Every, as_filter
-from capture.query.columns import is_more_better, order, path_of, sort_keys, source_of, table_of
+from capture.query.columns import is_more_better, is_part, order, path_of, sort_keys, source_of, table_of
 from capture.query.files import RunFiles
 from capture.query.stored_run import closest
 from capture.wording import visible
@@ -214,8 +214,10 @@ class Runs:
         Parameters
         ----------
         columns : sequence of str, or mapping, optional
-            Paths. A mapping has a path or a function of a run for each heading:
-            ``{"lr": "config.lr", "steps": lambda run: len(run.metrics["loss"])}``. By default those of `columns`.
+            Paths, or short names as in `sort`: ``lr``, ``loss``. A column is called as it is asked for; of one in which
+            no run has anything a warning says what was probably meant. A mapping has a path, a short name or a function
+            of a run for each heading: ``{"rate": "config.lr", "steps": lambda run: len(run.metrics["loss"])}``. By
+            default those of `columns`.
 
         Returns
         -------
@@ -244,12 +246,28 @@ class Runs:
             raise TypeError(f"columns are a list of paths, got {columns!r}; one column is [{columns!r}]")
         if not isinstance(columns, Mapping):
             with _Uncollected():
-                return table_of(runs, columns)
-        paths = table_of(runs, [path for path in columns.values() if isinstance(path, str)])
+                return table_of(runs) if columns is None else self._named(columns)
+        paths = self._named([path for path in columns.values() if isinstance(path, str)])
         return {
             heading: paths[path] if isinstance(path, str) else [path(run) for run in runs]
             for heading, path in columns.items()
         }
+
+    def _named(self, names: Sequence[str]) -> dict[str, list[Any]]:
+        """Return the columns that paths and short names stand for, called as they are asked for."""
+        runs = self._all()
+        paths = {name: name if is_part(name) else path_of(name, runs) for name in names}
+        table = table_of(runs, list(dict.fromkeys(paths.values())))
+        named = {}
+        for name, path in paths.items():
+            named[name] = table[path]
+            if not runs or any(value is not MISSING for value in table[path]):
+                continue
+            short = path_of(name, runs) if is_part(name) else path  # an entry may be called as a part of a run is
+            named[name] = table_of(runs, [short])[short]
+            if all(value is MISSING for value in named[name]):
+                _warn_of_nowhere(name, runs)
+        return named
 
     def to_dicts(self, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Return a dict for each run: ``label`` and the columns in which it has a value, see `to_pandas`."""
@@ -260,10 +278,18 @@ class Runs:
         ]
 
     def metrics_frame(self, name: str) -> Any:
-        """Return one metric of all runs side by side as a `pandas.DataFrame`: a column for each label, by step."""
+        """Return one metric of all runs side by side as a `pandas.DataFrame`: a column for each label, by step.
+
+        If no run has such a metric, the frame is empty, and a warning says what was probably meant.
+        """
         from capture.query.frames import series_frame
 
-        having = [run for run in self._all() if name in run.metrics]
+        runs = self._all()
+        having = [run for run in runs if name in run.metrics]
+        if runs and not having:
+            close = suggest(name, dict.fromkeys(each for run in runs[:50] for each in run.summary))
+            hint = f"; did you mean {close}?" if close else ""
+            _warn(f"none of these {len(runs)} runs has a metric called {name!r}{hint}")
         return series_frame((run.metrics[name] for run in having), [run.label for run in having])
 
     def group_by(self, *columns: str) -> Groups:

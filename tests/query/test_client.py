@@ -309,6 +309,26 @@ def test_runs_are_named_one_by_one(store):
         store.runs(labels=["17"])
 
 
+def test_columns_of_frames_have_short_names_too_and_slips_are_told(store):
+    """Lists, sort and group_by take ``lr``: a frame had a column of None for it, as for any slip, without a word."""
+    runs = store.runs()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frame = runs.to_pandas(["lr", "loss", "config.lr", "status", "result"])
+        named = runs.to_pandas({"rate": "lr"})
+        rows = runs.to_dicts(["lr"])
+    assert list(frame.columns) == ["lr", "loss", "config.lr", "status", "result"]
+    assert list(frame["lr"]) == list(frame["config.lr"]) == list(named["rate"]) == [run.config["lr"] for run in runs]
+    assert list(frame["loss"]) == [run["metrics.loss.last"] for run in runs]
+    assert rows[0] == {"label": runs[0].label, "lr": runs[0].config["lr"]}
+    with pytest.warns(UserWarning, match=r"none of these 6 runs has anything at 'los'; did you mean metrics\.loss\.last\?") as told:
+        assert list(runs.to_pandas(["los"])["los"]) == [None] * 6
+    assert told[0].filename == __file__
+    with pytest.warns(UserWarning, match=r"none of these 6 runs has a metric called 'los'; did you mean loss\?"):
+        assert runs.metrics_frame("los").empty
+    assert list(store.runs("config.lr > 9").to_pandas(["los"]).columns) == ["los"]
+
+
 def test_runs_are_sorted_by_values_that_some_lack(store):
     """What is missing is not the smallest."""
     runs = store.runs()
@@ -463,7 +483,8 @@ def test_a_mean_of_some_runs_only_says_so(store):
 
 def test_a_table_has_chosen_columns(store):
     """Fifty columns are for computing, three for looking."""
-    frame = store.runs().to_pandas(["config.lr", "result", "config.nowhere"])
+    with pytest.warns(UserWarning, match=r"none of these 6 runs has anything at 'config\.nowhere'"):
+        frame = store.runs().to_pandas(["config.lr", "result", "config.nowhere"])
     assert list(frame.columns) == ["config.lr", "result", "config.nowhere"]
     assert frame["config.nowhere"].isna().all()
     frame = store.runs().to_pandas({"rate": "config.lr", "points": lambda run: len(run.metrics["loss"])})
@@ -474,7 +495,8 @@ def test_a_table_has_chosen_columns(store):
 
 def test_a_table_as_plain_dicts_needs_no_pandas(store, monkeypatch):
     """A script on a cluster has no pandas, and says how to have it where it is needed."""
-    rows = store.runs().to_dicts(["config.lr", "config.nowhere"])
+    with pytest.warns(UserWarning, match=r"none of these 6 runs has anything at 'config\.nowhere'"):
+        rows = store.runs().to_dicts(["config.lr", "config.nowhere"])
     assert rows[0] == {"label": "6", "config.lr": 0.2}
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     for ask in (store.runs().to_pandas, store.get(1).metrics_frame, store.get(1).metrics["loss"].to_pandas):
