@@ -19,6 +19,7 @@ from capture.errors import CaptureError, CommandLineError, is_short_for, suggest
 from capture.expressions import HEADINGS, ExpressionError, one_line, parse, parts_of_a_run
 from capture.filters import MISSING, STATES, TIMES, Died, Either, Every, Filter, Not, Test, lookup, meant, state_of
 from capture.query.operands import JOINING, Operand, is_plain, operands
+from capture.wording import first_few
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 LOOKED_AT = 200  #: runs that are asked which paths there are
 _OPERATORS = frozenset({"==", "!=", "<", "<=", ">", ">=", "=", "and", "or", "not", "in", "is", "(", ")"})
 _COMPARISONS = frozenset({"==", "<", "<=", ">", ">="})
-_SHOWN = 8  #: paths that are listed
 _CLOSE = 0.8  #: how like something else a word is that is taken for a slip of it, from 0 to 1
 
 
@@ -226,7 +226,7 @@ class Unknown:
         if self.closest is not None:
             lines.append(f"did you mean {self.closest}?")
         if self.known:
-            lines.append(f"there are: {_listed(self.known)}")
+            lines.append(f"there are: {first_few(self.known)}")
         return "; ".join(lines).replace("?; there", "? There")
 
     def __repr__(self) -> str:
@@ -271,7 +271,7 @@ def _mistaken(test: Test, runs: Sequence[RunRecord]) -> str | None:
         below = sorted({f"{path}.{key}" for each in found for key in each})
         same = [place for place in below if any(_is_same(lookup(run, place), value) for run in runs)]
         close = f"did you mean {same[0]}? There" if same else "there"
-        return f"{path} is a group of values, {path}.KEY is one; {close} are: {_listed(below)}"
+        return f"{path} is a group of values, {path}.KEY is one; {close} are: {first_few(below)}"
     if isinstance(value, str) and found and all(_is_number(each) for each in found) and _reads_as_number(value):
         return f"{path} is a number: write {path} {test.operator} {value.strip()}, without quotes"
     if _is_number(value) and found and all(isinstance(each, str) for each in found):
@@ -293,11 +293,6 @@ def _reads_as_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def unknown_paths(wanted: Filter | None, records: Iterable[RunRecord], limit: int = LOOKED_AT) -> list[Unknown]:

@@ -8,6 +8,7 @@ from capture.errors import CaptureError, suggest
 from capture.query.files import RunFile, fits, leads_out, safe_parts, wrapped
 from capture.query.saving import FetchError, describe, is_there
 from capture.query.verifying import recorded_md5
+from capture.wording import first_few
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ class NoSuchFileError(CaptureError, KeyError):
         lines = [f"run {run} has no file {wanted!r}{because}"]
         close = suggest(wanted, self.known) or suggest(wanted, [each.rpartition("/")[2] for each in self.known])
         lines += [f"  did you mean:  {close}"] if close else []
-        more = f", and {len(self.known) - 12} more" if len(self.known) > 12 else ""
-        lines.append(f"  it has:        {', '.join(self.known[:12]) or 'none'}{more}")
+        lines.append(f"  it has:        {first_few(self.known, 12) or 'none'}")
         super().__init__("\n".join(lines), print_traceback=False)
 
     def __reduce__(self) -> Any:

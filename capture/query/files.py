@@ -7,7 +7,7 @@ import os
 from capture.errors import CaptureError, RecordError
 from capture.query.saving import SavedAlreadyError, fetch
 from capture.records import StoredFile
-from capture.wording import visible
+from capture.wording import first_few, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -201,9 +201,8 @@ class FileNotInRunError(CaptureError, KeyError):
         self.name, self.known = name, tuple(known)
         close = suggest(name, self.known)
         hint = f"\n  did you mean:  {visible(close)}" if close else ""
-        more = f", and {len(self.known) - 20} more" if len(self.known) > 20 else ""
-        shown = ", ".join(map(visible, self.known[:20])) + more or "none"
-        text = f"there is no file {name!r} among these.{hint}\n  there are:     {shown}"
+        shown = first_few([visible(each) for each in self.known], 20)
+        text = f"there is no file {name!r} among these.{hint}\n  there are:     {shown or 'none'}"
         super().__init__(text, print_traceback=False)
 
     def __reduce__(self) -> Any:

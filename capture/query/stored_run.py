@@ -9,7 +9,7 @@ from capture.filters import MISSING, lookup
 from capture.query.columns import flat
 from capture.query.files import RunFiles, fits, named, wrapped
 from capture.records import FILES, RunRecord, Series, duration_of
-from capture.wording import visible
+from capture.wording import first_few, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ class NoSuchValueError(CaptureError, KeyError):
         self.path, self.run, self.known = path, run, tuple(known)
         close = closest(path, self.known)
         hint = f"\n  did you mean:  {visible(close)}" if close else ""
-        more = f", and {len(self.known) - 30} more" if len(self.known) > 30 else ""
-        listed = ", ".join(map(visible, self.known[:30])) + more or "nothing"
+        listed = first_few([visible(each) for each in self.known], 30) or "nothing"
         super().__init__(
             f"run {visible(str(run))} has nothing at {path!r}.{hint}\n  it has:        {listed}", print_traceback=False
         )
