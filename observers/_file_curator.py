@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import contextmanager
 
 from capture.codec import decode
-from capture.errors import ObserverError, RecordError
+from capture.errors import CaptureError, ObserverError, RecordError
 from capture.observers import _atomic, _labels, _names
 from capture.observers._document_curator import DocumentCurator
 from capture.observers._file_reader import FileStoreReader
@@ -18,6 +20,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
+
+
+class StoreNotWritableError(ObserverError, PermissionError):
+    """A store of run folders may not be changed by this user, or lies on a file system that is mounted read-only."""
 
 
 class FileStoreCurator(DocumentCurator):
@@ -49,14 +55,29 @@ class FileStoreCurator(DocumentCurator):
 
     def change(self, run: Any, name: str, *args: Any) -> None:
         folder = self.reader.folder(run)
+        with self._allowed(f"run {run} cannot be changed"):
+            try:
+                writer = RunFolder.open(folder, self.basedir, _atomic.is_shared(self.basedir))
+                writer.change(name, *args)
+                writer.flush()
+            except FileNotFoundError:
+                if os.path.isdir(folder):
+                    raise
+                raise ObserverError(f"{folder} was moved or deleted by somebody else just now") from None
+
+    @contextmanager
+    def _allowed(self, what: str) -> Iterator[None]:
+        """Say what could not be done, and why, where the system refuses to write; which file it was says little."""
         try:
-            writer = RunFolder.open(folder, self.basedir, _atomic.is_shared(self.basedir))
-            writer.change(name, *args)
-            writer.flush()
-        except FileNotFoundError:
-            if os.path.isdir(folder):
+            yield
+        except OSError as error:
+            if isinstance(error, CaptureError) or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
-            raise ObserverError(f"{folder} was moved or deleted by somebody else just now") from None
+            raise StoreNotWritableError(
+                f"{what}: {self.basedir} may not be written ({error.strerror})"
+                "\n  to go on: ask its owner, or copy it with capture cp to a place of your own",
+                print_traceback=False,
+            ) from error
 
     def bin(self, run: Any) -> None:
         """Take a run out of sight: its folder moves into ``_capture/bin``.
@@ -70,11 +91,12 @@ class FileStoreCurator(DocumentCurator):
         name = os.path.basename(folder)
         if self._is_alive(run, folder):
             raise ObserverError(f"run {run} of {self.basedir} is still going on: stop it first")
-        shared = make_store(self.basedir)
-        _atomic.ensure_folder(self._bin, shared)
-        if _labels.is_number(name):
-            _labels.keep_number(self.basedir, self.private, shared, int(name))
-        self._move(folder, os.path.join(self._bin, name))
+        with self._allowed(f"run {run} cannot be put into the bin"):
+            shared = make_store(self.basedir)
+            _atomic.ensure_folder(self._bin, shared)
+            if _labels.is_number(name):
+                _labels.keep_number(self.basedir, self.private, shared, int(name))
+            self._move(folder, os.path.join(self._bin, name))
 
     def _is_alive(self, run: Any, folder: str) -> bool:
         """Say whether a run is known to be written; of one whose record is damaged, by what is left of that."""
@@ -92,7 +114,8 @@ class FileStoreCurator(DocumentCurator):
     def restore(self, run: Any) -> None:
         """Bring a binned run back under its label."""
         folder = self.reader.folder(run, binned=True)
-        self._move(folder, os.path.join(self.basedir, os.path.basename(folder)))
+        with self._allowed(f"run {run} cannot be brought back"):
+            self._move(folder, os.path.join(self.basedir, os.path.basename(folder)))
 
     def _move(self, folder: str, target: str) -> None:
         if os.path.lexists(target):

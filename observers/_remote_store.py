@@ -307,7 +307,7 @@ def parse(data: bytes, name: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise RecordError(
             f"{name}, line {getattr(error, 'lineno', '?')}: not readable as JSON ({error})."
-            "\n  to go on: repair it by hand, or delete or move away the folder"
+            "\n  to go on: bring it back from a backup; else capture rm puts the run into the bin as it is"
         ) from error
 
 

@@ -42,7 +42,15 @@ def write_whole(path: str, data: bytes, force: bool, otherwise: str) -> None:
         check_target(path, force, otherwise)
         os.replace(beside, path)
     except OSError as error:
-        raise CommandLineError(f"{path} cannot be written: {error}") from error
+        raise CommandLineError(f"{path} cannot be written: {_reason(path, error)}") from error
     finally:
         if os.path.lexists(beside):
             os.remove(beside)
+
+
+def _reason(path: str, error: OSError) -> str:
+    """Say why a file cannot be written; not of which name that was tried, which nobody has asked for."""
+    folder = os.path.dirname(path) or "."
+    if isinstance(error, FileNotFoundError) and not os.path.isdir(folder):
+        return f"there is no folder {folder}"
+    return error.strerror or str(error)
