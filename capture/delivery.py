@@ -295,5 +295,5 @@ def _is_still(path: str, descriptor: int) -> bool:
 def _spool_of(path: str, opened: Any) -> Spool:
     """Return the spool with the bytes that a journal speaks of."""
     state = os.path.dirname(os.path.dirname(path))
-    directory = opened.spool or os.path.join(state, "spool", opened.uid)
-    return Spool(directory, holder=f"{opened.uid}.{opened.writer}", verify=True)
+    usual = os.path.join(state, "spool", opened.uid)
+    return Spool(opened.spool or usual, holder=f"{opened.uid}.{opened.writer}", verify=True, fallback=usual)

@@ -200,7 +200,7 @@ class Recorder(NullRecorder):
         )
         for observer in observers:
             check_hooks(observer)  # not all came through a list that checks them
-        self.spool = Spool(spool)
+        self.spool = Spool(spool, fallback=os.path.join(place, "spool", uid))
         self.metrics = MetricsLog(self._emit_metrics)
         self._ticker: threading.Thread | None = None
         self._stop = threading.Event()

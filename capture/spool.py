@@ -62,6 +62,8 @@ class Spool:
         Wall clock in seconds.
     verify : bool
         Whether content is compared with its digest before it is given: a power cut may have cut it off.
+    fallback : str, optional
+        Another directory, for what this one cannot take: the disk of one store may be full, and that of others not.
 
     Attributes
     ----------
@@ -74,6 +76,7 @@ class Spool:
         holder: str | None = None,
         now: Callable[[], float] = time.time,
         verify: bool = False,
+        fallback: str | None = None,
     ) -> None:
         self.directory = os.path.abspath(directory)
         self.holder = holder or f"{os.getpid()}-{os.urandom(6).hex()}"
@@ -82,10 +85,15 @@ class Spool:
         self._known: _Known | None = None
         self._lock = threading.Lock()
         self._digests: set[str] = set()  # held and whole, as this process knows
+        self._fallback: Spool | None = None
+        if fallback is not None and os.path.abspath(fallback) != self.directory:
+            self._fallback = Spool(fallback, self.holder, now, verify)
 
     def hold_for(self, holder: str) -> None:
         """Name the holder, before the first file: with its name, content can be found and released by others later."""
         self.holder = holder
+        if self._fallback is not None:
+            self._fallback.hold_for(holder)
 
     def path(self, digest: str) -> str:
         """Return where the content lies; it must not be changed there.
@@ -97,6 +105,8 @@ class Spool:
         """
         held = self._held(digest)
         path = held if os.path.exists(held) else self._content(digest)
+        if self._fallback is not None and not os.path.exists(path):
+            return self._fallback.path(digest)
         if self._verify and digest not in self._digests and os.path.exists(path):
             if digest_of(path) != digest:
                 raise RecordError(f"the recorded bytes {digest[:12]}... are damaged: {path}")
@@ -121,6 +131,12 @@ class Spool:
         SpoolError
             If the spool cannot be written.
         """
+        try:
+            return self._take_here(filename)
+        except SpoolError as error:
+            return self._instead(error).take(filename)
+
+    def _take_here(self, filename: str | os.PathLike[str]) -> Taken:
         path = os.path.abspath(os.fspath(filename))
         # Not blocking: opening a pipe would wait for somebody to write into it.
         source = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -140,11 +156,24 @@ class Spool:
     def take_bytes(self, data: bytes) -> Taken:
         """Take bytes that are in memory; `SpoolError` if the spool cannot be written."""
         taken = _taken_of(data)
-        self._keep_bytes(data, taken.digest)
+        try:
+            self._keep_bytes(data, taken.digest)
+        except SpoolError as error:
+            self._instead(error).take_bytes(data)
         return taken
+
+    def _instead(self, error: SpoolError) -> Spool:
+        """Return the spool for what this one cannot take; raise the error if there is none."""
+        if self._fallback is None:
+            raise error
+        _log().warning("%s (%s); a recorded file waits in %s", error, self.directory, self._fallback.directory)
+        return self._fallback
 
     def release(self, digests: Iterable[str] | None = None) -> None:
         """Say that content (default: all of it) is not needed any more by this holder."""
+        if self._fallback is not None:
+            digests = None if digests is None else list(digests)
+            self._fallback.release(digests)
         folder = os.path.join(self.directory, "held", self.holder)
         if digests is None:
             try:
@@ -160,6 +189,8 @@ class Spool:
     def remove(self) -> None:
         """Release everything, and remove the directory if nothing is left in it."""
         self.release()
+        if self._fallback is not None:
+            self._fallback.remove()
         try:
             inner = os.listdir(self.directory)
         except FileNotFoundError:

@@ -722,8 +722,9 @@ def test_a_full_disk_does_not_end_the_training_and_what_it_refused_comes_later(f
     assert "Traceback" not in done.stderr
     assert (place / "done").exists()
     assert strict_json_in(store)
-    if full != "state":
+    if full == "both":
         assert re.search(r"big\.bin is not recorded: .*No space left", done.stderr)
+    if full != "state":
         subprocess.run(["mount", "-o", "remount,size=50m", str(store)], check=True)
     monkeypatch.setenv("CAPTURE_STATE_DIR", str(state))
     record = open_store(store).get("latest")
@@ -733,7 +734,25 @@ def test_a_full_disk_does_not_end_the_training_and_what_it_refused_comes_later(f
         assert record.info["big"] == "y" * 500_000
         assert "line 1999 " in record.output
         sizes = {artifact.name: artifact.size for artifact in record.artifacts}
-        assert sizes.get("big.bin") == (3_000_000 if full == "state" else None)
+        assert sizes.get("big.bin") == 3_000_000
+        with next(each for each in record.artifacts if each.name == "big.bin").open() as file:
+            assert len(file.read()) == 3_000_000
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting takes root, as CI is")
+def test_a_full_disk_of_one_store_takes_no_file_from_another(folder, small_disk):
+    """Recorded files wait on the disk of the first store, and what does not fit there in the state folder."""
+    folder.write(FILLING)
+    full, roomy = small_disk("full"), folder.path.parent / "roomy"
+    folder.environment.update(DONE=str(folder.path / "done"), CAPTURE_DELIVERY__STALL_S="0.5")
+    done = folder.run("-o", str(full), "-o", str(roomy))
+    assert "No space left on device" in done.stderr and "waits in " in done.stderr
+    assert "is not recorded" not in done.stderr
+    whole = open_store(roomy).get("latest")
+    assert whole.status == "COMPLETED"
+    artifact = next(each for each in whole.artifacts if each.name == "big.bin")
+    with artifact.open() as file:
+        assert len(file.read()) == artifact.size == 3_000_000
 
 
 def test_a_limit_on_file_sizes_does_not_end_the_training(folder):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from capture import spool as spools
-from capture.errors import RecordError
+from capture.errors import RecordError, SpoolError
 from capture.spool import MIN_KNOWN, Spool
 
 
@@ -328,3 +328,40 @@ def test_reading_a_file_that_never_rests_ends_whatever_its_size(spool, tmp_path,
     assert spool.take(path).size == size
     monkeypatch.undo()
     assert {os.path.basename(name) for name in files_in(spool.directory)} == {sha(b"x" * size)}
+
+
+@pytest.fixture
+def full_disk(tmp_path, monkeypatch):
+    """Return a folder in which nothing can be made."""
+    create = spools._create
+
+    def refuse(path):
+        if path.startswith(str(tmp_path / "full")):
+            raise SpoolError(f"{path} cannot be made: No space left on device")
+        return create(path)
+
+    monkeypatch.setattr(spools, "_create", refuse)
+    return str(tmp_path / "full")
+
+
+def test_what_does_not_fit_waits_in_another_place(tmp_path, full_disk, caplog):
+    """The disk of one store is full: files that were recorded for others must not be lost for that."""
+    data = os.urandom(MIN_KNOWN + 5)
+    file = old_file(tmp_path / "a", data)
+    spool = Spool(full_disk, fallback=str(tmp_path / "other"))
+    spool.hold_for("run.main")
+    small, big = spool.take_bytes(b"small"), spool.take(file)
+    assert "waits in " + str(tmp_path / "other") in caplog.text
+    again = Spool(full_disk, holder="run.main", verify=True, fallback=str(tmp_path / "other"))
+    for taken, expected in ((small, b"small"), (big, data)):
+        with again.open(taken.digest) as stream:
+            assert stream.read() == expected
+    again.remove()
+    assert files_in(tmp_path / "other") == []
+
+
+def test_without_another_place_what_does_not_fit_is_an_error(full_disk):
+    """Who records it is told at once."""
+    for spool in (Spool(full_disk), Spool(full_disk, fallback=full_disk)):
+        with pytest.raises(SpoolError, match="cannot be made"):
+            spool.take_bytes(b"small")
