@@ -109,6 +109,27 @@ def lineage_of(record: RunRecord) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
+def why_unknown(record: RunRecord, state: str) -> str:
+    """Return why nothing was noted of the files that a run used, as a sentence about it; "" if they were noted.
+
+    They are noted for the first time some seconds after the start, so a run that was killed before says nothing of them.
+
+    Parameters
+    ----------
+    record : RunRecord
+    state : str
+        As `capture.filters.state_of` has it.
+    """
+    told = record.facts.get("lineage")
+    if isinstance(told, dict) and isinstance(told.get("coverage"), dict):
+        return ""
+    if told is None and record.uid and state == "DIED":
+        return "it was killed before its files were noted"
+    if told is None and record.uid and state == "RUNNING":
+        return "its files are not noted yet"
+    return "its files were not watched"
+
+
 def entries(listed: Any) -> Iterator[dict[str, Any]]:
     """Yield what is a file in a list of lineage's."""
     for entry in listed if isinstance(listed, list) else ():

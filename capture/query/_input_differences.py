@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from capture.file_uses import why_unknown
 from capture.filters import MISSING
 from capture.query._compared import changed_lines, content_of, digest_of, listed, rows_of, text_of, unified
 from capture.query._difference import Difference
@@ -70,11 +71,17 @@ def input_differences(compared: Compared, config: Sequence[Difference]) -> list[
     homes = [{each.digest: name for name, each in reversed(table.items())} for table in tables]
     _state_coverage(compared)
     found = []
+    unknown: dict[str, list[str]] = {}
     for name in sorted(dict.fromkeys(name for table in tables for name in table)):
         entries = [table.get(name) for table in tables]
+        if _is_unknown(compared, entries):
+            unknown.setdefault(compared.named(each is None for each in entries), []).append(name)
+            continue
         difference = _compare_input(compared, name, entries, homes, config)
         if difference is not None:
             found.append(difference)
+    for runs, names in unknown.items():
+        compared.limit(f"whether {runs} read {listed(names)}, too, is not known")
     return found
 
 
@@ -114,15 +121,32 @@ def _relative(path: str, base: str) -> str:
 
 def _state_coverage(compared: Compared) -> None:
     """Say which inputs may have gone unseen."""
-    for name, facts, there in zip(compared.names, compared.facts("lineage"), compared.has_run()):
+    runs = zip(compared.names, compared.facts("lineage"), compared.has_run(), _reasons(compared))
+    for name, facts, there, why in runs:
         if not there:
             continue
         coverage = facts.get("coverage")
         if not isinstance(coverage, dict):
-            compared.limit(f"which files {name} read is not recorded, but for those that it named itself")
+            because = f": {why}" if why.startswith("it ") else ""
+            compared.limit(f"which files {name} read is not recorded, but for those that it named itself{because}")
         elif isinstance(coverage.get("unseen"), list) and coverage["unseen"]:
             unseen = [str(each) for each in coverage["unseen"]]
             compared.limit(f"inputs of {name} may have gone unseen: {listed(unseen)}")
+
+
+def _reasons(compared: Compared) -> list[str]:
+    """Return of each run why it is not known which files it read; "" where it is, and of a working tree."""
+    runs = zip(compared.runs, compared.states, compared.has_run())
+    return [why_unknown(run, state) if is_run else "" for run, state, is_run in runs]
+
+
+def _is_unknown(compared: Compared, entries: Sequence[Input | None]) -> bool:
+    """Say whether others were seen to read an input, and of each run that has it not nobody knows what it read."""
+    if None not in entries:
+        return False
+    unknown = [bool(why) for why in _reasons(compared)]
+    were_seen = [not each for each, entry in zip(unknown, entries) if entry is not None]
+    return any(were_seen) and all(each for each, entry in zip(unknown, entries) if entry is None)
 
 
 def _compare_input(

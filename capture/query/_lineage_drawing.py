@@ -47,7 +47,7 @@ def describe_run(run: RunNode, name: str = "") -> str:
         parts.append(_clock(run))
     line = "  ".join(part for part in parts if part) + (f"  as {visible(name)}" if name else "")
     if not run.watched:
-        return f"{line}  (its files were not watched)"
+        return f"{line}  ({run.why_unknown})"
     return line if run.is_complete else f"{line}  (did not see everything)"
 
 
@@ -249,7 +249,7 @@ def _lines(node: RunNode | FileNode) -> list[str]:
     if isinstance(node, RunNode):
         lines = [f"run {node.label}  {node.name}".rstrip(), node.status]
         lines += [] if node.start is None else [_clock(node)]
-        missing = "files were not watched" if not node.watched else "" if node.is_complete else "did not see everything"
+        missing = node.why_unknown or ("" if node.is_complete else "did not see everything")
         return [visible(line) for line in (*lines, missing) if line]
     size = "" if node.size is None else format_size(node.size)
     count = "" if node.files is None else f"{node.files:,} files"

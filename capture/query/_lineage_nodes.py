@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capture.file_uses import lineage_of
+from capture.file_uses import lineage_of, why_unknown
 from capture.filters import state_of
 
 TYPE_CHECKING = False
@@ -26,12 +26,14 @@ class RunNode:
     start, stop : datetime or None
         Aware, UTC.
     watched : bool
-        Whether anybody looked which files it read and wrote.
+        Whether anybody noted which files it read and wrote.
+    why_unknown : str
+        Why nobody did, in words; "" if somebody did.
     unseen : list of str
         What of that is known to have gone unseen.
     """
 
-    __slots__ = ("id", "label", "name", "start", "status", "stop", "uid", "unseen", "user", "watched")
+    __slots__ = ("id", "label", "name", "start", "status", "stop", "uid", "unseen", "user", "why_unknown")
 
     def __init__(self, record: RunRecord) -> None:
         self.label, self.uid, self.name, self.status = record.label, record.uid, record.name, state_of(record)
@@ -40,9 +42,13 @@ class RunNode:
         self.stop: datetime | None = record.stop_time or record.heartbeat
         self.user: str | None = None  # told when it is shown: to look it up costs more than the rest
         coverage = lineage_of(record).get("coverage")
-        self.watched = isinstance(coverage, dict)
+        self.why_unknown = why_unknown(record, self.status)
         unseen = coverage.get("unseen") if isinstance(coverage, dict) and not coverage.get("complete") else ()
         self.unseen = [str(each) for each in unseen] if isinstance(unseen, (list, tuple)) else []
+
+    @property
+    def watched(self) -> bool:
+        return not self.why_unknown
 
     @property
     def is_complete(self) -> bool:

@@ -590,6 +590,22 @@ def test_a_folder_tells_which_of_its_files_differ():
     assert found.detail.split("\n") == ["+ c", "~ b"]
 
 
+def test_that_only_one_run_read_a_file_is_no_cause_where_nobody_knows_what_the_other_read():
+    """Of a run that was killed within seconds no files are noted yet: "only 2 read it" was the likeliest cause."""
+    one, other = reading(record("1"), a="1", b="2"), reading(record("2"), a="1", b="2")
+    one.status, one.writers = "RUNNING", {}
+    del one.facts["lineage"]
+    one.state = "DIED"
+    comparison = compare([one, other])
+    assert not [each for each in comparison.causes if each.kind == "input"]
+    assert "whether 1 read a and b, too, is not known" in comparison.limits
+    why = "which files 1 read is not recorded, but for those that it named itself: it was killed before its files were noted"
+    assert why in comparison.limits
+    other.resources, one.status = [stored("/p/c", b"c")], "COMPLETED"
+    del other.facts["lineage"], one.state  # nobody watched either: what one named is a difference
+    assert causes(one, other)["c"].why == "only 2 read it"
+
+
 def test_what_lineage_did_not_see_is_a_limit():
     """A verdict that leaves out what it could not see would be a lie."""
     one, other = pair()

@@ -251,6 +251,21 @@ def test_runs_that_missed_something_are_marked():
     assert "run 1: 1 child process not observed (sort)" in text
 
 
+def test_a_run_that_was_killed_before_its_files_were_noted_says_so():
+    """They were watched, and are noted after some seconds: that they were not was false."""
+    node, text = None, ""
+    for state, said in {
+        "DIED": "it was killed before its files were noted",
+        "RUNNING": "its files are not noted yet",
+        "FAILED": "its files were not watched",
+    }.items():
+        killed = run(1, "killed")
+        killed.facts, killed.state = {}, state
+        node, text = graph("1", killed).runs[0], graph("1", killed).to_text()
+        assert text.rstrip().endswith(f"({said})") and not node.watched and node.to_dict()["watched"] is False
+    assert node is not None and said in graph("1", killed).to_mermaid()
+
+
 def test_what_was_only_seen_nearby_is_a_note(tmp_path):
     """It may have been another process; it is no edge."""
     path = tmp_path / "f"
