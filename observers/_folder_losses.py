@@ -100,16 +100,17 @@ def is_ours(folder: str, run: dict[str, Any], is_noted: Callable[[], bool]) -> b
 
 def _stream(folder: str, kind: str, name: str, expected: int, must_exist: bool) -> list[Loss]:
     """Return what is lost of a file that had so many bytes."""
+    size: int | None = None
     try:
-        size = os.stat(os.path.join(folder, name)).st_size
+        found = os.stat(os.path.join(folder, name)).st_size
     except (FileNotFoundError, NotADirectoryError):
         if not must_exist and not expected:
             return []
-        size = None
         text = f"{name} is missing" + (f", of which {counted(expected, 'byte')} had been written" if expected else "")
     else:
-        if size >= expected:
+        if found >= expected:
             return []
+        size = found
         text = f"{name} was cut off: it has {size:,} of the {counted(expected, 'byte')} that had been written"
     points = _points_elsewhere(folder) if kind == "metrics" else 0
     if points:
