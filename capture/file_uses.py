@@ -112,7 +112,7 @@ def lineage_of(record: RunRecord) -> dict[str, Any]:
 def why_unknown(record: RunRecord, state: str) -> str:
     """Return why nothing was noted of the files that a run used, as a sentence about it; "" if they were noted.
 
-    They are noted for the first time some seconds after the start, so a run that was killed before says nothing of them.
+    They are noted for the first time some seconds after the start: a run that was killed before says nothing of them.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ that are exported at once are of one.
 Options:
   --folder        A folder that explains itself: run.json, config.json, metrics.csv, output.txt, files (the default).
   --ro-crate      The same with a description that archives understand: RO-Crate 1.1, Process Run Crate 0.5.
-  --license=NAME  Under which an RO-Crate may be used: a URL, or a name such as CC-BY-4.0.
+  --license=NAME  Under which an RO-Crate may be used: a URL, or a name of SPDX such as CC-BY-4.0.
   --mlflow=URI    Write to a tracking server (http://host:port) or database (sqlite:///path) of MLflow.
   --json          Print the record of one run as JSON.
   --where=EXPR    The runs for which a condition holds: "config.lr < 0.1", "status == 'COMPLETED'".
@@ -42,10 +42,16 @@ def run(arguments: dict[str, Any]) -> int:
     """Export what the arguments name."""
     from capture.cli._arguments import NamedStores
     from capture.cli._runs import readable
+    from capture.exporting.licenses import UnknownLicenseError, license_of
 
     names = list(arguments["NAME"])
     if arguments["--license"] is not None and not arguments["--ro-crate"]:
         raise CommandLineError("--license is part of an RO-Crate: add --ro-crate")
+    if arguments["--license"] is not None:
+        try:
+            license_of(arguments["--license"])
+        except UnknownLicenseError as error:
+            raise CommandLineError(f"--license: {error}") from error
     with NamedStores(arguments) as stores:
         if arguments["--json"]:
             return _print_json(stores.get(names[0]))

@@ -20,6 +20,7 @@ from capture.exporting.folder import (
     write_files,
     write_parts,
 )
+from capture.exporting.licenses import license_of
 from capture.filters import state_of
 
 TYPE_CHECKING = False
@@ -72,7 +73,8 @@ def export_ro_crate(
     path : str
         Nothing may be there yet.
     license : str, optional
-        URL of a license, or its identifier at SPDX, such as ``CC-BY-4.0``: under which the crate may be used.
+        URL of a license, or its identifier at SPDX, such as ``CC-BY-4.0``: under which the crate may be used; see
+        `capture.exporting.licenses`.
     source : str
         URL of the store that they come from, to be mentioned.
     progress : callable, optional
@@ -87,7 +89,11 @@ def export_ro_crate(
     ------
     ExportError
         If something is there, or it cannot be written.
+    UnknownLicenseError
+        If the license is neither.
     """
+    if license is not None:
+        license_of(license)  # before anything is written
     ordered = sorted(runs, key=lambda run: run.start_time.timestamp() if run.start_time else 0.0)
     with Target(path) as target:
         target.place("", METADATA)
@@ -148,7 +154,7 @@ class Crate:
         named = ", ".join(dict.fromkeys(run.name or "?" for run in runs))
         title = f"Run {runs[0].label} of {named}" if len(runs) == 1 else f"{len(runs)} runs of {named}"
         told = f"{title}: configuration, sources, files read and written, metrics and output, as capture recorded them."
-        notes = " ".join(run.notes for run in runs if run.notes)
+        notes = runs[0].notes if len(runs) == 1 else ""  # those of one of several say nothing of all
         actions = [self._entities[each["@id"]] for each in self._actions]
         agents = list({each["agent"]["@id"]: each["agent"] for each in actions if "agent" in each}.values())
         return {
@@ -195,9 +201,7 @@ class Crate:
             return self.add(
                 {"@id": "#no-license", "@type": "CreativeWork", "name": "No license stated", "description": text}
             )
-        is_url = license.startswith(("http://", "https://"))
-        url = license if is_url else f"https://spdx.org/licenses/{_uri(license)}"
-        name = license.rstrip("/").rpartition("/")[2] if is_url else license
+        url, name = license_of(license)
         text = f"The license {name}."
         return self.add({"@id": url, "@type": "CreativeWork", "name": name, "description": text, "url": url})
 
@@ -212,7 +216,7 @@ class Crate:
             "@id": f"#{_uri(run.uid)}" if run.uid else f"#run-{_uri(str(run.label))}",
             "@type": "CreateAction",
             "name": f"Run {run.label} of {run.name}" if run.name else f"Run {run.label}",
-            "description": _description(run),
+            "description": "\n".join(filter(None, (_description(run), run.notes))),
             "instrument": self._instrument(exported, files),
             "object": [parts["config.json"], *self._parameters(run), *self._inputs(exported, files)],
             "result": [*self._outputs(exported, files), parts["metrics.csv"], parts["output.txt"], *self._values(run)],

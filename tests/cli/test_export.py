@@ -55,6 +55,8 @@ def test_a_missing_target_or_run_is_said(store, capsys):
     assert not (store / "out").exists()
     assert main(["export", "--license=MIT", "1", "out"]) == 2
     assert "add --ro-crate" in capsys.readouterr().err
+    assert main(["export", "--ro-crate", "--license=CC-BY-4", "1", "out"]) == 2
+    assert "did you mean:  CC-BY-4.0" in capsys.readouterr().err and not (store / "out").exists()
 
 
 def test_an_ro_crate_is_written(store, capsys):

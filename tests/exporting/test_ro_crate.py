@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,7 @@ import zipfile
 import pytest
 
 from capture import events, open_store
+from capture.exporting.licenses import UnknownLicenseError, license_of
 from capture.exporting.ro_crate import export_ro_crate
 from capture.testing.contract import uid
 from capture.testing.feed import Story, told
@@ -194,6 +196,29 @@ def test_a_run_is_an_action_with_all_that_belongs_to_it(pipeline, tmp_path):
     assert {each["name"] for each in absent} == {"/data/big.bin", "https://example.org/x"}
     assert all("not in this crate" in each["description"] for each in absent)
     assert entities["./"]["license"] == {"@id": "https://example.org/terms"}
+
+
+def test_a_license_is_one_that_there_is(pipeline, tmp_path):
+    """An address that leads nowhere would be published; whoever means another license has its URL."""
+    for license in ("nonsense", "CC-BY", "", "https://", "see the paper"):
+        with pytest.raises(UnknownLicenseError, match="give its URL") as told:
+            export_ro_crate(pipeline, str(tmp_path / "crate"), license=license)
+        assert pickle.loads(pickle.dumps(told.value)).license == license and not (tmp_path / "crate").exists()
+    with pytest.raises(UnknownLicenseError, match="did you mean:  CC-BY-"):
+        license_of("cc by-4.0")
+    assert license_of("apache-2.0") == ("https://spdx.org/licenses/Apache-2.0", "Apache-2.0")
+    assert license_of("https://example.org/terms/") == ("https://example.org/terms/", "terms")
+
+
+def test_a_note_describes_the_run_that_it_is_on(pipeline, tmp_path):
+    """The note on one of three runs was the first line about the whole dataset."""
+    pipeline[1].notes = "with the old labels"
+    export_ro_crate(pipeline, str(tmp_path / "both"))
+    entities = graph_of(tmp_path / "both")
+    assert "old labels" not in entities["./"]["description"]
+    assert entities[f"#{pipeline[1].uid}"]["description"] == "python train.py with lr=0.1\nwith the old labels"
+    export_ro_crate(pipeline[1:], str(tmp_path / "one"))
+    assert graph_of(tmp_path / "one")["./"]["description"].startswith("with the old labels\n")
 
 
 def test_a_failed_run_says_so(pipeline, tmp_path):
