@@ -474,5 +474,5 @@ def test_a_store_with_a_login_is_called_as_other_commands_call_it():
     from capture.cli.cp import _shown
 
     assert _shown("mongodb://writer:secret@host/db", "mongodb://host/db") == "mongodb://host/db"
-    assert _shown("elsewhere", "file:///home/ann/elsewhere") == "elsewhere"
+    assert _shown("elsewhere", "file:///data/elsewhere") == "elsewhere"
     assert "secret" not in _shown("mongodb://writer:secret@host/db", None)
