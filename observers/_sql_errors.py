@@ -17,6 +17,10 @@ class DatabaseRefusedError(ObserverError, PermissionError):
     """The database refuses who asks or what is asked for: nothing changes until somebody mends it."""
 
 
+class TooLargeError(ObserverError, ValueError):
+    """A value that the server does not take in one statement: it would close the connection, each time anew."""
+
+
 class DatabaseVersionError(RecordError):
     """The tables were made by a later version of this library."""
 

@@ -428,6 +428,10 @@ class SqlRun(RunWriter):
 
         described = places("description", "heartbeat")
         steps = [_Step("what the run is", self._store_columns, places("run") + described)]
+        if "config" in pending.sacreds:
+            steps.append(_Step("the config", partial(self._store_exact, name="config"), places("description")))
+        if "info" in pending.sacreds:
+            steps.append(_Step("the info", partial(self._store_exact, name="info"), places("heartbeat")))
         if pending.described is not None:
             steps.append(_Step("what can be searched of the config", self._store_config))
         if pending.documents or pending.resumed or pending.extra:
@@ -503,12 +507,12 @@ class SqlRun(RunWriter):
         return True
 
     def _store_columns(self, statements: Statements) -> None:
-        pending = self._pending
-        exact = {name: pending.sacreds[name] for name in ("config", "info") if name in pending.sacreds}
-        if exact:
-            statements.update("run", exact, id=self.number)
-        if pending.own:
-            statements.update("capture_run", pending.own, run=self.number)
+        if self._pending.own:
+            statements.update("capture_run", self._pending.own, run=self.number)
+
+    def _store_exact(self, statements: Statements, name: str) -> None:
+        """Store one of the columns of Sacred's table from which the record is read."""
+        statements.update("run", {name: self._pending.sacreds[name]}, id=self.number)
 
     def _store_sacreds(self, statements: Statements) -> None:
         pending = self._pending

@@ -6,6 +6,8 @@ values" is left to SQLAlchemy's expressions, in the modules that read.
 
 from __future__ import annotations
 
+from capture.observers._sql_errors import TooLargeError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 SOME = 500  #: values in one list: every database takes as many
+_LARGE = 256 << 10  #: characters or bytes of values that any server takes in one statement
+_ESCAPED = ("\\", "'", '"', "\0", "\n", "\r", "\x1a")  #: what takes two bytes in a statement of MySQL's
 
 
 class Statements:
@@ -126,8 +130,29 @@ class Statements:
 
     def _values(self, values: Iterable[Any]) -> tuple[Any, ...]:
         if not self.is_sqlite:
-            return tuple(values)
+            found = tuple(values)
+            if self.is_mysql and sum(len(value) for value in found if isinstance(value, (str, bytes))) > _LARGE:
+                self._refuse_too_large(found)
+            return found
         # as SQLAlchemy, and so Sacred, has times in a database that knows none
         return tuple(
             value.isoformat(" ", "microseconds") if type(value).__name__ == "datetime" else value for value in values
         )
+
+    def _refuse_too_large(self, values: tuple[Any, ...]) -> None:
+        """Refuse what does not fit into one packet: the server would close the connection, as if it were going down."""
+        known = self.connection.info
+        if "max_allowed_packet" not in known:
+            known["max_allowed_packet"] = self.connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
+        size = sum(_size_of(value) for value in values if isinstance(value, (str, bytes)))
+        if size + _LARGE > known["max_allowed_packet"]:
+            raise TooLargeError(
+                f"{size:,} bytes are more than max_allowed_packet of the server, {known['max_allowed_packet']:,}"
+            )
+
+
+def _size_of(value: str | bytes) -> int:
+    """Return how many bytes a value takes in a statement of MySQL's."""
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass")) + sum(map(value.count, _ESCAPED))
+    return len(value) + sum(value.count(escaped.encode()) for escaped in _ESCAPED)

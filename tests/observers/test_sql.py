@@ -782,6 +782,28 @@ class TestFaults:
 
         assert is_passing(error)
 
+    def test_what_a_server_takes_in_no_packet_keeps_back_nothing_else(self, own_mariadb, tmp_path, caplog):
+        """It closes the connection, as one that goes down does: the run was tried again for ever."""
+        server = own_mariadb()
+        server.start()
+        server.create("small")
+        server._execute("SET GLOBAL max_allowed_packet = 4194304")
+        story = story_of(tmp_path, config={"text": "x" * 6_000_000}).metrics(loss=[1.0]).complete(7)
+        url = server.url_of("small")
+        teller = Teller(SqlObserver(url), story)
+        with caplog.at_level(logging.ERROR, "capture.observers"):
+            with pytest.raises(PartlyStoredError):
+                teller.tell(story.lines())
+                teller.flush()
+            teller.tell(story.lines()[2:])
+            teller.finish()
+        assert "the config of run 1 could not be stored" in caplog.text
+        assert "max_allowed_packet of the server, 4,194,304" in caplog.text
+        record = SqlObserver.reader(url).get(1)
+        assert (record.status, record.result, record.config) == ("COMPLETED", 7, {})
+        assert record.metrics["loss"].values == [1.0]
+        assert record.start_time is not None
+
     def test_two_who_store_the_same_file_at_once_store_it_once(self, url, tmp_path, monkeypatch):
         """The bytes of a large file come in several transactions, between which others may do the same."""
         monkeypatch.setattr(_sql_blobs, "_LARGE", 10)
