@@ -21,7 +21,7 @@ from capture.moments import datetime, timedelta, timezone
 from capture.observers._folder_record import Folder, FolderRecord
 from capture.observers._pieces import PIECES
 from capture.observers._run_folder import EXTENSION, FILES, read_document
-from capture.observers._series import LINES, read_series, summary_so_far
+from capture.observers._series import JSON, LINES, read_series, summary_so_far
 from capture.observers._used_files import TABLES
 from capture.observers._writing import log
 from capture.records import RunRecord, summarize
@@ -483,7 +483,7 @@ def _summary(folder: str, ours: bool, measured: tuple[int, dict[str, Any]]) -> t
         try:
             return summary_so_far(f"{folder}/{LINES}", *measured)
         except FileNotFoundError:
-            if ours:
+            if ours and not os.path.exists(f"{folder}/{JSON}"):  # which has the points where the other file was lost
                 return {}, 0
     summary = {
         name: summarize({"steps": each.steps, "values": each.values, "times": each.times}, 0)

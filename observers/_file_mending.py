@@ -98,7 +98,8 @@ def _measurements(curator: FileStoreCurator, dry: bool) -> Iterator[str]:
         folder = curator.reader.folder(label)
         count = lost_points(folder) if has_lost else None
         if count is not None:
-            what = f"{counted(count, 'point')} that metrics.jsonl has lost come back from metrics.json"
+            come = "comes" if count == 1 else "come"
+            what = f"{counted(count, 'point')} that metrics.jsonl has lost {come} back from metrics.json"
             yield f"run {label}: {what if count else 'metrics.jsonl has all points again, which is noted'}"
             if not dry:
                 bring_back(folder, curator.basedir)
