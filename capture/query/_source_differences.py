@@ -79,16 +79,26 @@ class Sources:
         """Compare the files."""
         compared = self._compared
         if not all(self._files):
-            if any(self._files):
-                missing = compared.named(not files for files in self._files)
-                compared.limit(f"the code of {missing} is not recorded: sources cannot be compared")
-            return []
+            lost = list(map(_has_no_code, compared.runs))
+            missing = [not files and not each for files, each in zip(self._files, lost)]
+            if any(self._files) and any(missing):
+                compared.limit(f"the code of {compared.named(missing)} is not recorded: sources cannot be compared")
+            return self._main_file_gone(lost) if any(lost) else []
         found = [each for each in compared.differences("source", self._digests, "source, code") if self._is_known(each)]
         self._state_unknown()
         for each in found:
             if not each.same:
                 self._judge(each)
         return found
+
+    def _main_file_gone(self, lost: Sequence[bool]) -> list[Difference]:
+        """Return the one difference that is sure where a folder does not have the main file of the first run."""
+        name = self._compared.runs[0].experiment.get("mainfile")
+        values = [digests.get(str(name), MISSING) for digests in self._digests]
+        if not isinstance(name, str) or all(value is MISSING for value in values):
+            return []
+        why = f"it is not in {self._compared.named(lost)}"
+        return [Difference("source", name, values, weight=weight_of("source, code"), why=why)]
 
     def _unknown(self, name: str) -> bool:
         """Say whether nobody knows if a file was the same: of none, or of some, there are no bytes and no digest."""
@@ -410,7 +420,7 @@ def _words_in(tree: ast.AST) -> Iterator[str]:
 def git_differences(compared: Compared, sources: Sources, sources_differ: bool) -> list[Difference]:
     """Compare the states of the main repositories, and files in no commit that were kept."""
     facts = [_main_repository(run) for run in compared.runs]
-    tables = [_repository(run, fact) for run, fact in zip(compared.runs, facts)]
+    tables = [None if _has_no_code(run) else _repository(run, fact) for run, fact in zip(compared.runs, facts)]
     if not any(tables):
         return []
     explained = "git, explained" if sources.complete else "git, unexplained"
@@ -427,6 +437,11 @@ def git_differences(compared: Compared, sources: Sources, sources_differ: bool) 
         elif each.name == "git.patch" and not each.same and (sources_differ or compared.every or not sources.complete):
             each.detail = _patches(compared, facts)
     return found + _untracked_differences(compared, facts)
+
+
+def _has_no_code(run: RunRecord) -> bool:
+    """Say whether it is a folder in which the sources of the runs were not found."""
+    return getattr(run, "is_working_tree", False) and getattr(run, "root", None) is None
 
 
 def _git(run: RunRecord) -> Mapping[str, Any]:

@@ -118,7 +118,7 @@ def working_tree(
     editables = _Editables(tree, reference, _look_at_packages(tree, reference, python))
     _look_at_sources(tree, records, place, editables)
     _look_at_inputs(tree, records)
-    _look_at_repositories(tree, place, editables)
+    _look_at_repositories(tree, editables)
     _look_at_machine(tree, reference, place)
     return tree
 
@@ -228,7 +228,7 @@ def _look_at_sources(tree: WorkingTree, records: Sequence[RunRecord], folder: st
         tree.experiment["mainfile"] = reference.experiment["mainfile"]
     if tree.root is None:
         main = reference.experiment.get("mainfile") or "its sources"
-        tree.limits.append(f"{main} of {_called(reference)} is not in {tree.label}: sources are not compared")
+        tree.limits.append(f"{main} of {_called(reference)} is not in {tree.label}: others were not sought")
         return
     for name in names:
         stored = _source(tree.root, name) or editables.source(name)
@@ -499,14 +499,15 @@ def _folder_now(tree: WorkingTree, run: RunRecord, folder: str, recorded: Input)
 # --------------------------------------------------------------------------------------------- repository and machine
 
 
-def _look_at_repositories(tree: WorkingTree, folder: str, editables: _Editables) -> None:
+def _look_at_repositories(tree: WorkingTree, editables: _Editables) -> None:
     from capture.hooks import Unavailable
     from capture.probes import git
 
-    found = git.repository_facts(tree.root or folder)
+    # where the code of the run is not, the state of a repository says nothing about it
+    found = git.repository_facts(tree.root) if tree.root is not None else Unavailable("the sources are not there")
     states = []
     if not isinstance(found, Unavailable):
-        used = [os.path.join(tree.root, *each.name.split("/")) for each in tree.sources] if tree.root else []
+        used = [os.path.join(str(tree.root), *each.name.split("/")) for each in tree.sources]
         used += [str(each["path"]) for each in rows_of(tree.facts["lineage"]["inputs"])]
         tree.experiment["repositories"] = [{key: found.get(key) for key in ("url", "commit", "dirty")}]
         states.append(_state(tree, found, used))

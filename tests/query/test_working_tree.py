@@ -120,7 +120,12 @@ def test_a_folder_without_the_sources_says_so(tmp_path):
     run = record("/somewhere")
     tree = working_tree(run, tmp_path)
     assert any("main.py of 1 is not in" in each for each in tree.limits)
-    assert differing(run, tree, "source") == {}
+    run.experiment["repositories"] = [{"url": "u", "commit": "ab12" * 10, "dirty": False}]
+    comparison = compare([run, tree])
+    [cause] = [each for each in comparison.causes if each.kind in ("source", "git")]  # and no commit, which the folder of something else has or has not
+    assert (cause.kind, cause.name, cause.values[1]) == ("source", "main.py", MISSING)
+    assert cause.why == f"it is not in {tmp_path}" and comparison.differ
+    assert not any("is not recorded: sources" in each for each in comparison.limits)
 
 
 def test_inputs_are_hashed_again(folder, tmp_path):
