@@ -159,9 +159,11 @@ class StoreReader(Reader):
         if label is not None:
             return label
         if self.find_label(wanted, not binned) is not None:
-            in_sight = f"run {wanted!r} is not in the bin: there is nothing to restore, and rm comes before purge."
+            in_sight = f"run {wanted!r} is not in the bin: it is among the runs in sight."
             because = in_sight if binned else f"run {wanted!r} is in the bin: restore it first."
-            raise not_found(self.url, run, self.all_labels(binned), because, binned)
+            error: Any = not_found(self.url, run, self.all_labels(binned), because, binned)
+            error.is_in_sight = binned
+            raise error
         uids = {uid: label for uid, label in self.uids_like(wanted, binned) if uid}
         candidates = by_part_of_uid(wanted, list(uids))
         if len(candidates) == 1:

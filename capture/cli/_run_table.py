@@ -10,7 +10,7 @@ from capture.wording import NOTHING, cell_width, fitted, format_duration, format
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from capture.query.stored_run import StoredRun
@@ -211,13 +211,22 @@ def _of_a_lone_run(row: Row, columns: Sequence[str]) -> list[str]:
     return [column for column in config if column in updated]
 
 
-def chosen_columns(patterns: Sequence[str], rows: Sequence[Row]) -> list[str]:
+def chosen_columns(
+    patterns: Sequence[str], rows: Sequence[Row], further: Callable[[], Sequence[Row]] | None = None
+) -> list[str]:
     """Return the columns that patterns mean, in their order.
+
+    Parameters
+    ----------
+    patterns : sequence of str
+    rows : sequence of Row
+    further : callable, optional
+        Gives other runs of the store: a column that only they have is no slip, and is empty in these rows.
 
     Raises
     ------
     CommandLineError
-        If a pattern means no column of these runs.
+        If a pattern means no column of any of them.
     """
     usual, rare = [*all_columns(rows), *FURTHER], _summaries(rows)
     candidates = [*usual, *rare]
@@ -228,7 +237,9 @@ def chosen_columns(patterns: Sequence[str], rows: Sequence[Row]) -> list[str]:
             # what no table lists: host.cpu, packages.numpy, facts.usage.cpu_s
             matching = [pattern] if any(_comparable(row[pattern]) is not MISSING for row in rows) else []
         if not matching and rows:
-            raise CommandLineError(_no_column(pattern, candidates))
+            if further is None:
+                raise CommandLineError(_no_column(pattern, candidates))
+            matching = chosen_columns([pattern], [*rows, *further()])
         found.update(dict.fromkeys(matching))
     return list(found)
 
@@ -243,7 +254,12 @@ def _asks_for_parts(pattern: str, rows: Sequence[Row]) -> bool:
     return any(fnmatchcase(metric, name) for metric in dict.fromkeys(each for row in rows for each in row.metrics))
 
 
-def without(columns: Sequence[str], patterns: Sequence[str], rows: Sequence[Row]) -> list[str]:
+def without(
+    columns: Sequence[str],
+    patterns: Sequence[str],
+    rows: Sequence[Row],
+    further: Callable[[], Sequence[Row]] | None = None,
+) -> list[str]:
     """Return the columns that no pattern means.
 
     Raises
@@ -255,7 +271,7 @@ def without(columns: Sequence[str], patterns: Sequence[str], rows: Sequence[Row]
     for pattern in _split(patterns, columns):
         matching = matched(pattern, columns)
         if not matching:
-            chosen_columns([pattern], rows)
+            chosen_columns([pattern], rows, further)
         dropped.update(matching)
     return [column for column in columns if column not in dropped]
 

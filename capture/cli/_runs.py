@@ -86,15 +86,25 @@ def nothing_fulfils(store: Store | Reader, where: Filter) -> str:
     return said + "".join(f"\n  {visible(str(each))}" for each in odd)
 
 
-def binned_runs(stores: NamedStores, arguments: dict[str, Any]) -> list[StoredRun]:
-    """Return the runs in the bin that ``RUN...`` names; all that are in the bin where none is named."""
+def binned_runs(stores: NamedStores, arguments: dict[str, Any], in_sight: str) -> list[StoredRun]:
+    """Return the runs in the bin that ``RUN...`` names; all that are in the bin where none is named.
+
+    Of one that is named and is not in the bin, `in_sight` says what that means to the command; RunNotFoundError.
+    """
     from capture.query.keeping import binned
 
     words = arguments.get("RUN")
     if not words:
         return binned(stores.chosen)
     named = [stores.of(word) for word in words]
-    return each_once(found for store, run in named for found in binned(store, [run]))
+    try:
+        return each_once(found for store, run in named for found in binned(store, [run]))
+    except RunNotFoundError as error:
+        if not getattr(error, "is_in_sight", False):
+            raise
+        _, _, there = str(error).partition("\n")
+        said = f"run {getattr(error, 'run', None)!r} is not in the bin: {in_sight}\n{there}"
+        raise RunNotFoundError(said, print_traceback=False) from error
 
 
 def each_once(runs: Iterable[StoredRun]) -> list[StoredRun]:

@@ -109,6 +109,9 @@ def _check(arguments: dict[str, Any]) -> None:
         raise CommandLineError("--python says whose packages count as those of a folder; name one, as in: diff -1 .")
     if arguments["--force"] and not arguments["--html"]:
         raise CommandLineError("--force is about the file of --html=FILE: name one")
+    forms = [option for option in ("--md", "--json", "--html") if arguments[option]]
+    if len(forms) > 1:
+        raise CommandLineError(f"one form at a time: {' or '.join(forms)}")
     if arguments["--html"]:
         from capture.cli._writing import check_target
 

@@ -24,7 +24,7 @@ from capture.wording import digits_apart, format_value, inert, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from capture.cli._run_table import Row
@@ -111,6 +111,7 @@ class Wanted:
         self.total: int | None = None
         self.has_more = False
         self.others: list[Row] = []  #: where one run is listed: others of its experiment
+        self.further: Callable[[], list[Row]] = list  #: the newest runs of the store, be they shown or not
 
     @property
     def is_data(self) -> bool:
@@ -119,6 +120,7 @@ class Wanted:
 
     def rows(self, store: Store) -> list[Row]:
         """Return the runs to show; of those that are not shown, only what they are sorted by is read."""
+        self.further = lambda: _newest(store)
         limit = self.number if self.sort is None and self.groups is None else None
         more = 0 if limit is None else int(self.tells_more)  # one more is looked for, not read
         found = _binned(store, self.where) if self.in_bin else store.find(self.where, limit and limit + more)
@@ -146,7 +148,7 @@ class Wanted:
     def columns(self, rows: Sequence[Row]) -> list[str]:
         """Return the columns to show."""
         if self.cols:
-            columns = list(dict.fromkeys(["label", *table.chosen_columns(self.cols, rows)]))
+            columns = list(dict.fromkeys(["label", *table.chosen_columns(self.cols, rows, self.further)]))
         else:
             columns = [*table.all_columns(rows)] if self.is_data else table.telling_columns(rows, self.others)
             if self.is_data:
@@ -154,10 +156,16 @@ class Wanted:
         if self.sort is not None and rows and not self.cols:
             sort = table.sort_path(self.sort, rows)
             columns += [sort] if sort not in columns else []
-        columns = table.without(columns, self.drop, rows)
+        columns = table.without(columns, self.drop, rows, self.further)
         if self.only_changed:
             columns = ["label", *table.varied([column for column in columns if column != "label"], rows)]
         return columns
+
+
+def _newest(store: Store) -> list[Row]:
+    from capture.query.asking import LOOKED_AT
+
+    return [table.Row(each) for each in store.find(limit=LOOKED_AT)]
 
 
 def _binned(store: Store, where: Filter | None) -> Iterator[StoredRun]:

@@ -41,7 +41,7 @@ def run(arguments: dict[str, Any]) -> int:
 
     with NamedStores(arguments) as stores:
         is_listing = not arguments["RUN"] and not arguments["--all"] and arguments["--older-than"] is None
-        runs = binned_runs(stores, arguments)
+        runs = binned_runs(stores, arguments, "capture rm puts it there, and what is there can be purged")
         if is_listing:
             return _list(stores.chosen, runs)
         if arguments["--older-than"] is not None:

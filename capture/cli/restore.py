@@ -27,7 +27,7 @@ Options:
 def run(arguments: dict[str, Any]) -> int:
     """Restore runs; 1 if one of them stays in the bin, or there is none."""
     with NamedStores(arguments) as stores:
-        runs = binned_runs(stores, arguments)
+        runs = binned_runs(stores, arguments, "there is nothing to restore")
         if not runs:
             print("the bin is empty", file=sys.stderr)
             return 1

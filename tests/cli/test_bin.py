@@ -209,4 +209,5 @@ def test_of_a_run_that_is_in_sight_it_is_said_that_it_is(command, tmp_path, caps
     """Nothing has to be done to have it back, and what is to be deleted goes into the bin first."""
     url = fill(str(tmp_path / "runs"), tmp_path, "01")
     assert main([command, *(["--yes"] if command == "purge" else []), f"--store={url}", "1"]) == 1
-    assert "run '1' is not in the bin: there is nothing to restore" in capsys.readouterr().err
+    said = {"restore": "there is nothing to restore", "purge": "capture rm puts it there"}[command]
+    assert f"run '1' is not in the bin: {said}" in capsys.readouterr().err

@@ -342,6 +342,8 @@ def test_slips_on_the_command_line_are_told_apart(tmp_path, capsys):
         (".", ".."): "one folder is compared with runs",
         ("1", "2", "--python=python3"): "--python says whose packages",
         ("1", "2", "--context=many"): "--context takes a whole number",
+        ("1", "2", "--md", "--json"): "one form at a time: --md or --json",
+        ("1", "2", "--html=page.html", "--json"): "one form at a time: --json or --html",
     }.items():
         assert main(["diff", f"--store={store}", *arguments]) == 2
         assert said in capsys.readouterr().err

@@ -469,6 +469,18 @@ def test_a_part_that_cannot_be_read_is_a_question_mark(six_runs, monkeypatch, ca
     }
 
 
+def test_a_column_that_only_other_runs_of_the_store_have_is_no_slip(tmp_path, ls, monkeypatch, capsys):
+    """Whether a command is understood must not depend on who recorded a run last."""
+    store = str(tmp_path / "runs")
+    for number, config in enumerate(({"lr": 0.1}, {"depth": 3}), 1):
+        tell(FileStorageObserver(store), story(tmp_path, number, config, name=f"e{number}").complete())
+    monkeypatch.chdir(tmp_path)
+    assert [line.split() for line in ls("-n1", "--cols=lr")] == [["label", "lr"], ["2", "-"]]
+    assert ls("-n1", "--drop=lr") == ls("-n1")
+    assert main(["ls", "-n1", "--cols=lrr"]) == 2
+    assert "Did you mean 'lr'?" in capsys.readouterr().err
+
+
 def test_only_the_runs_that_are_shown_are_read(six_runs, monkeypatch, ls):
     """Of ten thousand runs twenty are shown, and reading is what takes time."""
     asked = []
