@@ -62,6 +62,14 @@ def identity_of(observer: Any) -> str | None:
     return identity if isinstance(identity, str) and identity else None
 
 
+def place_of(observer: Any) -> str:
+    """Return what messages call an observer: the identity of its store, which `capture sync` takes; else its name.
+
+    Two stores of one class are told apart by it, and it has no password.
+    """
+    return identity_of(observer) or name_of(observer)
+
+
 def replays(observer: Any) -> bool:
     """Say whether a journal that was left behind may be delivered to this observer (or its equal) later."""
     return identity_of(observer) is not None and getattr(observer, "replay", True) is not False

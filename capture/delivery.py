@@ -71,7 +71,11 @@ class Report:
         if self.reason:
             return f"{name}: {_REASONS[self.reason]}"
         parts = [f"{count} events to {identity}" for identity, count in self.delivered.items()]
-        parts += [f"{identity} refused {count} events" for identity, count in self.missed.items()]
+        again = "kept, and offered again by the next `capture sync`"
+        parts += [
+            f"{count} event{'' if count == 1 else 's'} not taken by {identity} ({again})"
+            for identity, count in self.missed.items()
+        ]
         parts += [
             f"{identity} has not got everything ({self.errors.get(identity, 'no such store here')})"
             for identity in self.behind

@@ -7,14 +7,14 @@ import sys
 import threading
 
 from capture.acks import Acks
-from capture.calls import check_hooks, describe, identity_of, name_of
+from capture.calls import check_hooks, describe, identity_of, place_of
 from capture.errors import RequiredObserverError
 from capture.journal import acks_path
 from capture.lane import Cursor, DeliveryOptions, Lane
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
     from typing import Any
 
     from capture.events import Event
@@ -32,45 +32,69 @@ class Summary:
     Attributes
     ----------
     behind : dict of str to int
-        Observers that have not got everything, with the number of events.
+        Stores (other observers) that have not got everything, with the number of events.
     missed : dict of str to int
-        Observers that refused events, with the number of events.
+        Those that did not take some events, with the number of events.
     lost : int
         Events that neither disk nor memory could hold.
     journal : str or None
         The journal that was left for later delivery; None if nothing was left.
+    waiting : bool
+        Whether delivery still goes on.
+    passing : container of str
+        Observers among them that nothing can be delivered to later: they are of this process alone.
     """
 
     def __init__(
-        self, behind: dict[str, int], missed: dict[str, int], lost: int, journal: str | None, waiting: bool = False
+        self,
+        behind: dict[str, int],
+        missed: dict[str, int],
+        lost: int,
+        journal: str | None,
+        waiting: bool = False,
+        passing: Container[str] = (),
     ) -> None:
         self.behind, self.missed, self.lost, self.journal = behind, missed, lost, journal
-        self.waiting = waiting
+        self.waiting, self.passing = waiting, passing
 
     @property
     def lines(self) -> list[str]:
         """What to tell the user: nothing if all went well."""
         found = []
-        if self.behind:
-            names = ", ".join(f"{name} ({count} events)" for name, count in self.behind.items())
-            if self.waiting:
-                found.append(f"waiting for {names}")
-            elif self.journal is not None:
-                found.append(f"not stored yet by {names}; kept, and delivered by `capture sync` or with the next run")
-            else:
-                found.append(f"not told to {names}")
+        if self.behind and self.waiting:
+            found.append(f"waiting for {_counted_events(self.behind)}")
+        elif self.behind:
+            kept, given_up = self._by_fate(self.behind)
+            if kept:
+                text = "kept, and delivered by `capture sync` or with the next run"
+                found.append(f"not stored yet by {_counted_events(kept)}; {text}")
+            if given_up:
+                found.append(f"not told to {_counted_events(given_up)}")
         if self.missed:
-            names = ", ".join(f"{name} ({count})" for name, count in self.missed.items())
-            found.append(f"events refused by {names}; the first of each kind is in the log")
+            kept, given_up = self._by_fate(self.missed)
+            if kept:
+                text = "kept, and offered again by `capture sync`; the log says why"
+                found.append(f"not taken by {_counted_events(kept)}; {text}")
+            if given_up:
+                found.append(f"not taken by {_counted_events(given_up)}, and not told again; the log says why")
         if self.lost:
             found.append(f"{self.lost} events were lost: disk and memory were full")
         return found
+
+    def _by_fate(self, counts: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+        """Divide observers into those for which the journal is kept, and those that get nothing more."""
+        kept = {name: count for name, count in counts.items() if self.journal is not None and name not in self.passing}
+        return kept, {name: count for name, count in counts.items() if name not in kept}
 
     def __str__(self) -> str:
         return "; ".join(self.lines) or "all observers have everything"
 
     def __bool__(self) -> bool:
         return bool(self.lines)
+
+
+def _counted_events(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({count} event{'' if count == 1 else 's'})" for name, count in counts.items())
 
 
 class Dispatcher:
@@ -273,7 +297,7 @@ class Dispatcher:
             else:
                 continue
             raise RequiredObserverError(
-                f"{lane.name} was added as required and cannot start, so the run does not: {problem}"
+                f"{lane.place} was added as required and cannot start, so the run does not: {problem}"
                 "\n  to run without it:  remove required=True, or the observer"
             ) from error
 
@@ -352,10 +376,11 @@ class Dispatcher:
 
     def _summary(self, journal: str | None, waiting: bool = False) -> Summary:
         last = self.journal.last_seq
-        behind = {lane.name: max(last - lane.delivered, 1) for lane in self.lanes if not lane.done}
-        missed = {lane.name: len(lane.missed) for lane in self.lanes if lane.missed}
+        behind = {lane.place: max(last - lane.delivered, 1) for lane in self.lanes if not lane.done}
+        missed = {lane.place: len(lane.missed) for lane in self.lanes if lane.missed}
+        passing = {lane.place for lane in self.lanes if not lane.replays}
         lost = self.journal.lost + (self.journal.unwritten_count if behind and not waiting else 0)
-        return Summary(behind, missed, lost, journal, waiting)
+        return Summary(behind, missed, lost, journal, waiting, passing)
 
     # --------------------------------------------------------------------------------------------------- forks
 
@@ -396,7 +421,7 @@ def _each_store_once(observers: Sequence[Any]) -> list[Any]:
         if any(other is observer or (identity is not None and identity_of(other) == identity) for other in kept):
             import logging
 
-            logging.getLogger("capture.dispatch").warning("%s was added twice; it is told once", name_of(observer))
+            logging.getLogger("capture.dispatch").warning("%s was added twice; it is told once", place_of(observer))
         else:
             kept.append(observer)
     return kept

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 
 from capture.acks import Acknowledged, Acks
-from capture.calls import Call, Calls, hooks_of, identity_of, name_of, replays
+from capture.calls import Call, Calls, hooks_of, identity_of, name_of, place_of, replays
 from capture.clock import SYSTEM_CLOCK
 from capture.complaints import logger
 from capture.errors import PartlyStoredError, SacredInterrupt
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from capture.spool import Spool
 
 OPENINGS = frozenset({"queued", "started", "resumed"})  #: an observer hears nothing more before it has one of these
+
+
+AGAIN = "it is tried again while the run lasts"  #: said of an observer that nothing can be delivered to later
 
 
 class DeliveryOptions:
@@ -254,6 +257,7 @@ class Lane:
         if self._turn.lanes > 1:
             observer = _for_one_run(observer)
         self.observer, self.name, self.identity = observer, name_of(observer), identity_of(observer)
+        self.place = place_of(observer)  #: what messages call it
         self.replays = replays(observer)
         self.required = getattr(observer, "required", False) is True
         self.on_main_thread = getattr(observer, "lane", "thread") == "main"
@@ -457,26 +461,37 @@ class Lane:
         if opening:
             self.start_error = error
         if isinstance(error, PartlyStoredError) and call.hook.name == "flush":
-            self._report(call, error, "the rest is stored")
-            self._miss(error.refused.get(self._of, ()))
+            refused = error.refused.get(self._of, ())
+            self._report(call, error, f"{self._fate_of(refused)}; the rest is stored")
+            self._miss(refused)
             self._progressed()
             self._advance(call)
         elif opening or transient or call.hook.name == "flush":
-            self._report(call, error, "it is tried again")
+            self._report(call, error, "what it was told is kept, and it is tried again" if self.replays else AGAIN)
             self.failing_since = now if self.failing_since is None else self.failing_since
             self._not_before = now + self._pause()
             self._attempts += 1
             if self.closing:
                 self._closing_attempts += 1
         else:
-            lost = ", ".join(map(str, call.seqs[:3])) + ("..." if len(call.seqs) > 3 else "")
-            self._report(call, error, f"event {lost} is set aside" if lost else "it is left out")
+            self._report(call, error, self._fate_of(call.seqs))
             self._miss(call.seqs)
             self._progressed()
             self._advance(call)
         if opening and not self.answered:
             self.answered = True
             self._on_answer(self)
+
+    def _fate_of(self, refused: Sequence[int]) -> str:
+        """Say what becomes of events that the observer did not take."""
+        if not refused:
+            return "it is left out"
+        which = ", ".join(map(str, refused[:3])) + ("..." if len(refused) > 3 else "")
+        many = len(refused) > 1
+        which, verb = f"event{'s' if many else ''} {which}", "are" if many else "is"
+        if self.replays:
+            return f"{which} {verb} kept, and `capture sync` offers {'them' if many else 'it'} again"
+        return f"{which} {verb} not told again"
 
     def _miss(self, seqs: Sequence[int]) -> None:
         """Set events aside: the journal keeps them."""
@@ -485,7 +500,7 @@ class Lane:
     def _vetoed(self, veto: SacredInterrupt) -> None:
         """The observer does not want the run, and hears nothing more of it."""
         if self.answered:
-            self._warn("%s refused the run, %r, when it was too late", self.name, veto)
+            self._warn("%s refused the run, %r, when it was too late", self.place, veto)
         self.veto = veto
         self._due.clear()
         self.done = self.answered = True
@@ -498,7 +513,7 @@ class Lane:
             try:
                 return judge(error) is True
             except Exception as second:  # noqa: BLE001 - reported; then it counts as any other error
-                self._warn("%s.transient(%r) raised %r", self.name, error, second)
+                self._warn("%s: transient(%r) raised %r", self.place, error, second)
                 return False
         return isinstance(error, (ConnectionError, TimeoutError))
 
@@ -513,7 +528,8 @@ class Lane:
         self._counts[kind] = self._counts.get(kind, 0) + 1
         if self._counts[kind] == 1:
             where = f" (event {call.seqs[0]})" if call.seqs else ""
-            self._warn("%s.%s%s: %s: %s; %s", self.name, kind[0], where, kind[1], error, consequence)
+            said = f": {error}" if str(error) else ""
+            self._warn("%s: %s%s: %s%s; %s", self.place, kind[0], where, kind[1], said, consequence)
 
     def _warn(self, text: str, *arguments: Any) -> None:
         logger("capture.dispatch").warning(text, *arguments)
@@ -630,7 +646,8 @@ class Lane:
             if self._clock.monotonic() - since >= self._options.call_deadline_s:
                 self._overdue = calling
                 seconds = self._options.call_deadline_s
-                self._warn("%s.%s has not returned for %g s; its later events wait", self.name, calling[0], seconds)
+                text = "%s: %s has not returned for %g s; its later events wait"
+                self._warn(text, self.place, calling[0], seconds)
 
     @property
     def errors(self) -> int:

@@ -65,14 +65,10 @@ def test_a_permanent_error_sets_one_event_aside(bench, caplog):
     store = FailingObserver({"facts_event": [ValueError("key too long")]}, lane="main", identity="a:")
     summary = bench.run(store)
     assert store.names[-3:] == ["completed_event", "flush", "join"]
-    assert summary.missed == {store_name(store): 1}
+    assert summary.missed == {"a:": 1}
     (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
-    for part in ("FailingObserver.facts_event", "event 4", "ValueError", "key too long"):
+    for part in ("a:: facts_event", "event 4 is kept, and `capture sync` offers it again", "ValueError", "key too long"):
         assert part in record.getMessage()
-
-
-def store_name(store):
-    return f"{type(store).__module__}.{type(store).__qualname__}"
 
 
 def test_errors_of_one_kind_are_reported_once(bench, caplog):
@@ -138,7 +134,7 @@ def test_what_a_store_refuses_when_it_writes_is_kept_for_later(bench):
     refusal = PartlyStoredError("too long", {(UID, "main"): [4], ("another", "main"): [2]})
     store = FailingObserver({"flush": [refusal]}, lane="main", identity="a:")
     summary = bench.run(store)
-    assert summary.missed == {store_name(store): 1}
+    assert summary.missed == {"a:": 1}
     assert store.names[-2:] == ["flush", "join"] and store.names.count("flush") == 1
     assert len(bench.journals) == 1
     again = RecordingObserver(lane="main", identity="a:")
@@ -193,7 +189,7 @@ def test_an_observer_that_hangs_delays_neither_the_others_nor_the_exit(tmp_path,
     expected = plain(record_of(dispatcher))
     summary = dispatcher.finish()  # and returns, though nobody has released the one that hangs
     assert plain(store.record(UID)) == expected
-    assert list(summary.behind) == [store_name(hanging)]
+    assert list(summary.behind) == ["hanging:"]
     assert summary.journal == list_journals(str(tmp_path))[0]
     assert "capture sync" in str(summary)
     told = len(hanging.calls)
@@ -239,7 +235,7 @@ def test_a_call_that_hangs_is_reported_once_while_the_run_goes_on(bench, caplog)
         dispatcher.journal.tick()
     lane.calling = None
     assert [record.getMessage() for record in caplog.records] == [
-        "capture.testing.observers.RecordingObserver.heartbeat_event has not returned for 30 s; its later events wait"
+        "capture.testing.observers.RecordingObserver: heartbeat_event has not returned for 30 s; its later events wait"
     ]
     dispatcher.finish()
 
@@ -318,8 +314,28 @@ def test_the_user_is_told_what_is_waited_for(bench):
     summary = dispatcher.finish(on_wait=lambda waiting: said.append(str(waiting)))
     assert said and all("waiting for" in text for text in said)
     assert summary.lines == [
-        f"not stored yet by {store_name(store)} (1 events); kept, and delivered by `capture sync` or with the next run"
+        "not stored yet by a: (1 event); kept, and delivered by `capture sync` or with the next run"
     ]
+
+
+def test_stores_of_one_class_are_told_apart_and_what_is_given_up_is_told_from_what_is_kept(bench, caplog):
+    """Two databases of three were away: their user has to know which, and that nothing of it is lost."""
+    away = {"completed_event": [ConnectionError("away"), ...]}
+    stores = [FailingObserver(away, lane="main", identity=f"sql://{host}/runs") for host in ("one", "two")]
+    notifier = FailingObserver(away, lane="main")
+    picky = FailingObserver({"facts_event": [ValueError("no")]}, lane="main", identity="sql://three/runs")
+    deaf = FailingObserver({"facts_event": [ValueError("no")]}, lane="main", display_name="a chat")
+    dispatcher = bench.start(*stores, notifier, picky, deaf)
+    emit_all(dispatcher)
+    assert dispatcher.finish().lines == [
+        "not stored yet by sql://one/runs (1 event), sql://two/runs (1 event); kept, and delivered by `capture sync` or"
+        " with the next run",
+        "not told to capture.testing.observers.FailingObserver (1 event)",
+        "not taken by sql://three/runs (1 event); kept, and offered again by `capture sync`; the log says why",
+        "not taken by a chat (1 event), and not told again; the log says why",
+    ]
+    assert "sql://two/runs: completed_event (event 14): ConnectionError: away; what it was told is kept" in caplog.text
+    assert "is tried again while the run lasts" in caplog.text and "event 4 is not told again" in caplog.text
 
 
 def test_ctrl_c_while_waiting_leaves_everything_in_order(bench):
