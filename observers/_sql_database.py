@@ -122,7 +122,8 @@ class Database:
             try:
                 yield Statements(connection)
             except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
+                if _is_open(connection):  # where the disk is full, SQLite has ended it by itself
+                    connection.exec_driver_sql("ROLLBACK")
                 raise
             connection.exec_driver_sql("COMMIT")
 
@@ -208,6 +209,12 @@ def _let_go(engine: Engine, path: str) -> None:
         import logging
 
         logging.getLogger("capture.observers").debug("%s-wal is left: %s", path, error)
+
+
+def _is_open(connection: Connection) -> bool:
+    """Say whether a transaction of SQLite's is open."""
+    driver = connection.connection.dbapi_connection
+    return driver is not None and driver.in_transaction
 
 
 def _open_read_only(path: str) -> Any:

@@ -326,6 +326,7 @@ class SqlRun(RunWriter):
         """Store what was told, in one transaction."""
         if self.gone or not self._pending:
             return
+        problem: Exception | None = None
         for _ in range(_TRIES):
             try:
                 self._upload_large()
@@ -339,9 +340,19 @@ class SqlRun(RunWriter):
             except (_sql_errors.DatabaseAwayError, _sql_errors.DatabaseRefusedError, _sql_errors.DatabaseVersionError):
                 raise
             except Exception as error:  # noqa: BLE001 - raised again, or logged, when each step is tried by itself
+                problem = error
                 if not _sql_errors.is_conflict(error):
                     break
-        self._store(one_by_one=True)
+        try:
+            self._store(one_by_one=True)
+        except _BytesGone:  # the bytes of a large file, which are stored before all else
+            if problem is not None:
+                raise problem from None
+            place = self._database.url.shown()
+            raise _sql_errors.DatabaseAwayError(
+                f"the bytes of a large file were deleted in {place}, by a purge or by hand, while the run was stored",
+                print_traceback=False,
+            ) from None
 
     def _upload_large(self) -> None:
         for file in self._pending.files:

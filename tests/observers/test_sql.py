@@ -17,6 +17,8 @@ from datetime import datetime, timezone
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from capture import events, open_store
 from capture.errors import ObserverError, PartlyStoredError, RecordError, RunNotFoundError
@@ -803,6 +805,24 @@ class TestFaults:
         assert (record.status, record.result, record.config) == ("COMPLETED", 7, {})
         assert record.metrics["loss"].values == [1.0]
         assert record.start_time is not None
+
+    def test_a_full_disk_is_called_one_and_what_did_not_fit_comes_later(self, url, tmp_path):
+        """SQLite ends the transaction by itself there: that there was none to roll back hid why nothing was stored."""
+        story = story_of(tmp_path).artifact("x", os.urandom(6 << 20)).complete()
+        observer = SqlObserver(url)
+        Database(url).prepare()
+
+        def limited(connection, record):
+            connection.execute("PRAGMA max_page_count = 500")
+
+        event.listen(Engine, "connect", limited)
+        try:
+            with pytest.raises(DatabaseAwayError, match="runs.db cannot be used at the moment: database or disk is full"):
+                tell(observer, story)
+        finally:
+            event.remove(Engine, "connect", limited)
+        label = tell(SqlObserver(url), story)
+        assert len(SqlObserver.reader(url).get(label).artifact("x").read()) == 6 << 20
 
     def test_two_who_store_the_same_file_at_once_store_it_once(self, url, tmp_path, monkeypatch):
         """The bytes of a large file come in several transactions, between which others may do the same."""
