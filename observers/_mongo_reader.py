@@ -11,7 +11,7 @@ from capture.observers._mongo_files import Files
 from capture.observers._mongo_filters import query_of
 from capture.observers._mongo_labels import label_of
 from capture.observers._mongo_place import Place, place_of
-from capture.observers._mongo_values import cell_value, plain, true_key
+from capture.observers._mongo_values import cell_value, plain, true_key, with_ints
 from capture.observers._reading import StoredRecord, StoreReader
 from capture.observers._series import LazySeries
 from capture.records import KEPT, RunRecord, Series, StoredFile
@@ -275,7 +275,7 @@ class _Stored:
         if exact is not None:
             return self._cell(exact)
         value = self._document[name]
-        return decode(value if self._mine else plain(value))  # what we wrote has the types that `decode` knows
+        return decode(with_ints(value) if self._mine else plain(value))
 
     # Fields, by the name of the attribute of `RunRecord`.
 
@@ -402,7 +402,7 @@ class _Stored:
             # Early versions of Sacred stored resources under their path; later ones only name them.
             found = self._reader.place.files.find_one({"filename": name, "md5": md5}, {"length": 1})
             opener = None if found is None else self._opener(found["_id"], str(name))
-            size = None if found is None else found.get("length")
+            size = None if found is None else with_ints(found.get("length"))
             files.append(StoredFile(str(name), None, size, {"md5": md5}, None, opener))
         return files
 
@@ -420,7 +420,7 @@ class _Stored:
             found[key] = StoredFile(
                 name,
                 entry.get("digest"),
-                entry.get("size"),
+                with_ints(entry.get("size")),
                 self._cell(entry["metadata"]) if "metadata" in entry else None,
                 decode(plain(entry.get("content_type"))),
                 None if entry.get("file") is None else self._opener(entry["file"], name),
@@ -436,8 +436,8 @@ class _Stored:
         for name, id in pairs:
             stored = known.get(id, {})
             metadata = decode(plain(stored.get("metadata")))
-            kind = stored.get("contentType")
-            files.append(StoredFile(name, None, stored.get("length"), metadata, kind, self._opener(id, name)))
+            kind, size = stored.get("contentType"), with_ints(stored.get("length"))
+            files.append(StoredFile(name, None, size, metadata, kind, self._opener(id, name)))
         return files
 
     def _opener(self, id: Any, name: str) -> Callable[[], BinaryIO]:
@@ -474,7 +474,7 @@ class _Stored:
             raise KeyError("summary")
         parts = ("count", "last", "step", "time", "min", "max")
         return {
-            true_key(key): {part: each.get(part) for part in parts}
+            true_key(key): {part: with_ints(each.get(part)) for part in parts}
             for key, each in (self._mine.get("summary") or {}).items()
         }
 

@@ -191,7 +191,7 @@ def cell(encoded: Any, room: int, store: Callable[[bytes], Any]) -> dict[str, An
 def cell_json(stored: Any, load: Callable[[Any], bytes]) -> Any:
     """Return the encoded value of a cell; `load` reads a file. KeyError if it is none."""
     if "value" in stored:
-        return stored["value"]
+        return with_ints(stored["value"])
     if "json" in stored:
         return plainjson.loads(stored["json"])
     if "zlib" in stored:
@@ -204,6 +204,23 @@ def cell_json(stored: Any, load: Callable[[Any], bytes]) -> Any:
 def cell_value(stored: Any, load: Callable[[Any], bytes]) -> Any:
     """Return the value of a cell; `load` reads a file."""
     return decode(cell_json(stored, load))
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+def with_ints(value: Any) -> Any:
+    """Return what we wrote to MongoDB with Python's int in place of BSON's Int64, as which long integers come back."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is dict:  # most hold nothing but leaves, and to rebuild each is what the time of reading would go into
+        if _PLAIN.issuperset(map(type, value.values())):
+            return value
+        return {key: with_ints(item) for key, item in value.items()}
+    if kind is list:
+        return value if _PLAIN.issuperset(map(type, value)) else [with_ints(item) for item in value]
+    return int(value) if isinstance(value, int) else value
 
 
 def plain(value: Any) -> Any:

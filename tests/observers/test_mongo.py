@@ -315,6 +315,20 @@ def test_values_beyond_the_limit_of_a_document_are_moved(store, tmp_path):
     assert store.db.fs.files.count_documents({"filename": {"$regex": "/info.json$"}}) == 1, "superseded values go"
 
 
+def test_long_integers_come_back_as_pythons_own(store, tmp_path):
+    """BSON's Int64 is a class of the driver's: in a table, or pickled, it is what no other store gives."""
+    long = 2**40
+    story = Story(tmp_path, uid("01")).start(config={"n": long, "deep": [{"n": long}]})
+    story.add(events.Facts(topic="disk", facts={"free": long, "many": [long]}))
+    story.metric("n", [long, long + 1])
+    store.tell(story.beat(info={"n": long}).complete(long))
+    record = store.reader.get(1)
+    summary = record.summary["n"]
+    found = [record.config["n"], record.config["deep"][0]["n"], record.result, record.info["n"]]
+    found += [record.facts["disk"]["free"], record.facts["disk"]["many"][0], summary["last"], summary["time"]]
+    assert {type(value) for value in found} == {int}, found
+
+
 def test_output_grows_without_being_sent_again(store, tmp_path):
     """Sacred sends the whole of it at each heartbeat."""
     story = Story(tmp_path, uid("01")).start()
