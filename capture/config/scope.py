@@ -384,10 +384,7 @@ class _Evaluation:
         entries = self._entries(variables)
         entries.update((name, clone(value)) for name, value in self.fixed.items() if name not in entries)
         self._add_presets(entries)
-        values: dict[Any, Any] = {}
-        for name, value in entries.items():
-            self.scope.rules.check(name)
-            values[python_scalar(name)] = normalize(value, str(name), self.scope.rules)
+        values = normalize(entries, "", self.scope.rules)
         return ConfigSummary(
             added=self.overrides.added(),
             modified=self.overrides.modified,

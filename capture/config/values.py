@@ -9,6 +9,7 @@ from capture.errors import ConfigTypeError, InvalidConfigKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 #: Types whose values nobody can change and that hold no other values: most entries of most configs.
@@ -85,15 +86,33 @@ class KeyRules:
         InvalidConfigKey
             Naming the full path, the rule, and the setting that lifts it.
         """
+        problem = self.problem(key, path)
+        if problem is not None:
+            raise problem
+
+    def problem(self, key: object, path: str = "") -> InvalidConfigKey | None:
+        """Return the error that `check` raises, or None for a proper key."""
         violation = self.violation(key)
         if violation is None:
-            return
+            return None
         rule, setting = violation
         full_path = extend_path(path, key)
         lines = [f"invalid config key {key!r}: {rule}.", f"  path:         {full_path}"]
         if setting is not None:
             lines.append(f"  to allow it:  SETTINGS.CONFIG.{setting} = False")
-        raise InvalidConfigKey("\n".join(lines), path=full_path, rule=rule, setting=setting)
+        return InvalidConfigKey("\n".join(lines), path=full_path, rule=rule, setting=setting)
+
+
+_NAMED = 20  #: keys that an error names at most
+
+
+def all_in_one(problems: Sequence[InvalidConfigKey]) -> InvalidConfigKey:
+    """Return one error that tells of all these keys; its attributes are those of the first."""
+    first = problems[0]
+    texts = list(dict.fromkeys(str(problem) for problem in problems))
+    if len(texts) > _NAMED:
+        texts[_NAMED:] = [f"and {len(texts) - _NAMED} more"]
+    return InvalidConfigKey("\n".join(texts), path=first.path, rule=first.rule, setting=first.setting)
 
 
 DEFAULT_RULES = KeyRules()
@@ -125,7 +144,7 @@ def normalize(value: Any, path: str = "", rules: KeyRules = DEFAULT_RULES) -> An
     Raises
     ------
     InvalidConfigKey
-        If a dict at any depth has a key that `rules` forbids.
+        If a dict at any depth has a key that `rules` forbids; it names all such keys.
     ConfigTypeError
         If the value contains itself.
 
@@ -134,10 +153,16 @@ def normalize(value: Any, path: str = "", rules: KeyRules = DEFAULT_RULES) -> An
     >>> normalize({"shape": (2, [3])})
     {'shape': (2, [3])}
     """
-    return _normalize(value, path, rules, [])
+    problems: list[InvalidConfigKey] = []
+    normal = _normalize(value, path, rules, [], problems)
+    if problems:
+        raise all_in_one(problems)
+    return normal
 
 
-def _normalize(value: Any, path: str, rules: KeyRules, above: list[int]) -> Any:
+def _normalize(
+    value: Any, path: str, rules: KeyRules, above: list[int], problems: list[InvalidConfigKey]
+) -> Any:
     kind = type(value)
     if kind in ATOMS:
         return value
@@ -146,13 +171,15 @@ def _normalize(value: Any, path: str, rules: KeyRules, above: list[int]) -> Any:
         items: dict[Any, Any] = {}
         for key, inner in dict.items(value):
             key = python_scalar(key)
-            rules.check(key, path)
-            items[key] = _normalize(inner, extend_path(path, key), rules, above)
+            problem = rules.problem(key, path)
+            if problem is not None:
+                problems.append(problem)
+            items[key] = _normalize(inner, extend_path(path, key), rules, above, problems)
         above.pop()
         return items if kind in _DICT else value
     if kind in _LIST or kind in _TUPLE:
         _enter(value, path, above)
-        elements = [_normalize(inner, f"{path}[{i}]", rules, above) for i, inner in enumerate(value)]
+        elements = [_normalize(inner, f"{path}[{i}]", rules, above, problems) for i, inner in enumerate(value)]
         above.pop()
         return elements if kind in _LIST else tuple(elements)
     return python_scalar(value)

@@ -978,6 +978,16 @@ def test_bad_keys_and_recursive_values_are_refused_with_their_path(scope):
     assert caught.value.path == "group.inner.a.b"
 
     @scope
+    def several():
+        group = {"$set": 1, "list": [{"py/tuple": 1}]}
+        other = {"a=b": 1}
+
+    with pytest.raises(InvalidConfigKey) as caught:
+        several()
+    for path in ("group.$set", "group.list[0].py/tuple", "other.a=b"):
+        assert f"path:         {path}\n" in str(caught.value), "one attempt shows all that has to be mended"
+
+    @scope
     def recursive():
         x = [1]
         group = {"x": x}
