@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from capture import context, events
@@ -119,6 +120,8 @@ class Run:
         self._ended = 0.0  # on the monotonic clock
         self._last_error: BaseException | None = None
         self._masker: Any = None  # what keeps secrets out of the record
+        self._typed: list[tuple[str, bytes]] = []  # sources that no file holds: a notebook's cells
+        self._cells = 0  # of the notebook, that are in these
         self._capture: Any = None
         self._output_log: Any = None
         self._activation: Any = None
@@ -181,8 +184,6 @@ class Run:
     def start(self) -> Run:
         """Start a run that has no main function; ``with run:`` or `end` ends it, at the latest the end of Python."""
         import atexit
-        import sys
-
         self._by_hand = True
         self._last_error = getattr(sys, "last_value", None)  # of a prompt, or of a cell before this one
         atexit.register(self._end_at_exit)
@@ -198,8 +199,6 @@ class Run:
                 self._end(error)
 
     def _end_at_exit(self) -> None:
-        import sys
-
         error = getattr(sys, "last_value", None)
         self.end(error if error is not self._last_error else None)
 
@@ -330,27 +329,57 @@ class Run:
                     self.run_logger.warning("The source file %s cannot be stored: %s", path, error)
                     continue
                 found.append(events.Source(path=name, digest=taken.digest, size=taken.size, md5=taken.md5))
+            found += self._typed_source()
         if self.parent is not None:
             found.append(events.Facts(topic="parent", facts={"uid": self.parent.uid, "label": self.parent._id}))
         if self.tags or self.notes:
             found.append(events.Annotated(tags=list(self.tags) or None, notes=self.notes))
         return found
 
+    def _typed_source(self) -> list[events.Event]:
+        """Take the cells of a notebook that were run and not taken yet, if this is one."""
+        if "IPython" not in sys.modules:
+            return []
+        from capture.probes import notebook
+
+        begin = self._cells
+        typed, self._cells = notebook.cells(begin)
+        if not typed:
+            return []
+        data, name = typed.encode("utf-8", "surrogatepass"), notebook.name_of(begin)
+        try:
+            taken = self._recorder.take_bytes(data)
+        except OSError as error:
+            self.run_logger.warning("The cells of the notebook cannot be stored: %s", error)
+            return []
+        self._typed.append((name, data))
+        return [events.Source(path=name, digest=taken.digest, size=taken.size, md5=taken.md5)]
+
+    def _tell_later_cells(self) -> None:
+        """Record the cells between `start_run` and the end."""
+        if self._recorder.observed:
+            for event in self._typed_source():
+                self._recorder.emit(event)
+                self._look_for_secrets_in([self._typed[-1]])
+
     def _look_for_secrets_in_sources(self) -> None:
-        """Say which sources hold what is masked in the configuration: they are stored as they are."""
         if self._masker is None or not self._masker.found:
             return
+        contents = list(self._typed)
         for path, name in self.sources:
             try:
                 with open(path, "rb") as file:
-                    data = file.read()
+                    contents.append((name, file.read()))
             except OSError as error:
                 self.run_logger.debug("%s cannot be searched for secrets: %s", path, error)
-                continue
-            if self._masker.look_into_source(name, data):
-                self.run_logger.warning(
-                    "%s holds a value that is masked in the record, and is stored as it is, with that value", name
-                )
+        self._look_for_secrets_in(contents)
+
+    def _look_for_secrets_in(self, contents: Sequence[tuple[str, bytes]]) -> None:
+        """Say which sources hold what is masked in the record: they are stored as they are."""
+        text = "%s holds a value that is masked in the record, and is stored as it is, with that value"
+        for name, data in contents:
+            if self._masker is not None and self._masker.found and self._masker.look_into_source(name, data):
+                self.run_logger.warning(text, name)
 
     def _settle_label(self, label: Any) -> None:
         self.labels, asked = self._recorder.labels, self._id
@@ -378,6 +407,7 @@ class Run:
             ending = self._ending(error)
             steps = (
                 self._log_end,
+                self._tell_later_cells,
                 lambda: self._stop_watching(hold),
                 self._recorder.stop_ticker,
                 self._stop_capture,

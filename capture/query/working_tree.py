@@ -13,6 +13,7 @@ import os
 import sys
 
 from capture.errors import CaptureError
+from capture.probes.notebook import is_cells
 from capture.query._compared import MOST_READ_BYTES, content_of, listed, rows_of, text_of
 from capture.query._input_differences import inputs_of
 from capture.records import RunRecord, StoredFile, bytes_opener
@@ -151,7 +152,7 @@ def root_of(run: RunRecord, folder: str) -> str | None:
     The folder itself is tried first, then the place in it where the base folder lay in the folder that the run was
     started from, or in its repository; then the base folder itself, if it lies in the folder.
     """
-    main = run.experiment.get("mainfile") or next((stored.name for stored in run.sources), None)
+    main = run.experiment.get("mainfile") or next((each.name for each in run.sources if not is_cells(each.name)), None)
     base = run.experiment.get("base_dir")
     candidates = [folder]
     if isinstance(base, str) and base:
@@ -222,12 +223,14 @@ class _Editables:
 
 def _look_at_sources(tree: WorkingTree, records: Sequence[RunRecord], folder: str, editables: _Editables) -> None:
     names = list(dict.fromkeys(stored.name for run in records for stored in run.sources))
+    if any(map(is_cells, names)):
+        tree.limits.append(f"the cells of a notebook are in no file of {tree.label}: they are not compared")
     reference = records[0]
     tree.experiment.update(name=reference.name, base_dir=tree.root or folder)
     if reference.experiment.get("mainfile"):
         tree.experiment["mainfile"] = reference.experiment["mainfile"]
     if tree.root is None:
-        main = reference.experiment.get("mainfile") or "its sources"
+        main = reference.experiment.get("mainfile") or next(name for name in names if not is_cells(name))
         tree.limits.append(f"{main} of {_called(reference)} is not in {tree.label}: others were not sought")
         return
     for name in names:

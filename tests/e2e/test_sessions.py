@@ -16,6 +16,7 @@ import time
 import pytest
 
 from capture import open_store
+from capture.query.working_tree import working_tree
 from tests.e2e.scripts import HEAD
 
 SCOPES = """
@@ -442,6 +443,15 @@ def test_a_notebook(folder):
     assert sorted(record.result for record in store.find()) == [[0.1, 3, 0.2], [0.3, 3, 0.6]]
     assert "main ran with 0.1\n" in store.get(1).output and "changed" not in store.get(1).output
     assert "main changed with 0.3\n" in store.get(2).output
+    cells = {source.name: source.read().decode() for source in store.get(2).sources}["notebook-cells.py"]
+    assert cells.startswith("# %% [1]\nfrom capture import Experiment\n") and "# %% [2]\n@ex.config\n" in cells
+    assert cells.endswith("# %% [7]\nex.run().result, len(ex.configurations)\n")
+    compile(cells, "notebook-cells.py", "exec")
+    (source,) = [each for each in store.get(1).diff(store.get(2)).causes if each.kind == "source"]
+    assert source.name == "notebook-cells.py" and "main changed" in source.detail
+    against = store.get(2).diff(working_tree(store.get(2), folder.path))
+    assert not [each for each in against.causes if each.kind == "source"]
+    assert any("cells of a notebook" in limit for limit in against.limits)
 
 
 @pytest.mark.slow
@@ -460,6 +470,10 @@ def test_a_run_over_several_cells_of_a_notebook(folder):
     assert record.status == "COMPLETED"
     assert record.metrics["loss"].values == [1.0, 0.5]
     assert "first cell\n" in record.output and "second cell\n" in record.output and "after" not in record.output
+    begun, later = sorted(record.sources, key=lambda source: source.name, reverse=True)
+    assert (begun.name, later.name) == ("notebook-cells.py", "notebook-cells-after-1.py")
+    assert begun.read().startswith(b"# %% [1]\nimport capture\n") and b"[2]" not in begun.read()
+    assert later.read().startswith(b"# %% [2]\nprint('first cell')") and b"after the run" in later.read()
 
 
 @pytest.mark.slow
