@@ -31,6 +31,12 @@ Options:
 
 def run(arguments: dict[str, Any]) -> int:
     """Deliver what the arguments name; return 1 if something still waits."""
+    for word in arguments["UID"]:
+        if word.replace("-", "").lower().strip("0123456789abcdef"):
+            raise CommandLineError(
+                f"{visible(word)!r} is no part of the uid of a run, which has the digits 0 to 9 and a to f."
+                f"\n  to deliver to a store of that name:  capture sync --to={visible(word)}"
+            )
     return deliver(arguments["--to"], arguments["UID"])
 
 

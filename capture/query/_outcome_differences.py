@@ -77,6 +77,8 @@ def distance(values: Sequence[Any]) -> str:
     --------
     >>> distance([0.8, 0.6]), distance([1, 2, 4]), distance(["a", 1])
     ('-0.2, -25 %', 'from 1 to 4', '')
+    >>> distance([0.2, 2.38]), distance([2, 20_000]), distance([-1, 30])
+    ('+2.18, 11.9 times', '+19998, 10000 times', '+31, +3100 %')
     """
     if not all(_is_number(value) for value in values):
         return ""
@@ -88,10 +90,22 @@ def distance(values: Sequence[Any]) -> str:
         change = after - before
         if not change:
             return ""
-        relative = f", {change / abs(before) * 100:+.3g} %" if before and abs(change / before) != float("inf") else ""
-        return f"{change:+.3g}{relative}" if change == change else ""
+        relative = f", {_relative(before, after, change)}" if before and abs(change / before) != float("inf") else ""
+        return f"{_digits(change, '+')}{relative}" if change == change else ""
     except (OverflowError, ValueError):  # an integer beyond the range of floats
         return ""
+
+
+def _relative(before: float, after: float, change: float) -> str:
+    """Return a change in percent of what was before; how many times it is that, where it is ten times or more."""
+    if after / before >= 10:
+        return f"{_digits(after / before)} times"
+    return f"{_digits(change / abs(before) * 100, '+')} %"
+
+
+def _digits(number: float, sign: str = "") -> str:
+    """Return a number with three significant digits, and with all before the point as long as these can be read."""
+    return format(number, f"{sign}.0f" if 999.5 <= abs(number) < 1e9 else f"{sign}.3g")
 
 
 def _is_number(value: Any) -> bool:
@@ -252,7 +266,7 @@ def _usage_differences(compared: Compared) -> list[Difference]:
         tables.append(table)
     found = _plain(compared, "usage", tables)
     for each in found:
-        each.why = each.why.rpartition(", ")[2] if each.why.endswith("%") else ""
+        each.why = each.why.rpartition(", ")[2] if each.why.endswith(("%", "times")) else ""
     return found
 
 

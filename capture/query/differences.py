@@ -114,11 +114,18 @@ class Comparison:
         def row(each: Difference) -> str:
             why = f'<div style="opacity:.65">{escape(each.why)}</div>' if each.why else ""
             cells = [f"{escape(each.name)}{why}", *map(escape, shown_values(each, _LONGEST_CELL))]
-            return "".join(f'<td style="{_CELL}">{cell}</td>' for cell in (escape(each.kind), *cells))
+            kind = f'<td style="{_CELL};white-space:nowrap">{escape(each.kind)}</td>'
+            return kind + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
+
+        def part(title: str, differences: Sequence[Difference]) -> str:
+            shown = [each for each in differences if not each.same]
+            heading = f'<tr><th scope="rowgroup" colspan="{len(self.names) + 2}" style="{_CELL}">{title}</th></tr>'
+            return heading + "".join(f"<tr>{row(each)}</tr>" for each in shown) if shown else ""
 
         head = "".join(f'<th style="{_CELL}">{escape(name)}</th>' for name in ("", "", *self.names))
-        shown = [each for each in (*self.causes, *self.outcomes) if not each.same]
-        rows = "".join(f"<tr>{row(each)}</tr>" for each in shown)
+        rows = part("What differs, the likeliest cause first", self.causes)
+        rows += part("What came out", [each for each in self.outcomes if each.kind != "usage"])
+        rows += part("What it took", [each for each in self.outcomes if each.kind == "usage"])
         limits = "".join(f"<li>{escape(each)}</li>" for each in self.limits)
         table = f"<table><tr>{head}</tr>{rows}</table>" if rows else "<p>no difference</p>"
         return table + (f"<ul>{limits}</ul>" if limits else "")

@@ -92,8 +92,8 @@ def test_sync_delivers_what_a_killed_run_left_behind(capture_command, tmp_path, 
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert "writer dead" in capture_command("doctor").stdout
-    unknown = capture_command("sync", "zzzzzzzz", code=1)
-    assert (unknown.stdout, "no journal is of a run zzzzzzzz" in unknown.stderr) == ("", True)
+    unknown = capture_command("sync", "ffffffff", code=1)
+    assert (unknown.stdout, "no journal is of a run ffffffff" in unknown.stderr) == ("", True)
     assert os.listdir(os.path.join(state_dir, "journals"))[0].split(".")[0] in unknown.stderr
     refused = capture_command("sync", "--to=memory://x", code=2)
     assert "ends with this process" in refused.stderr and os.listdir(os.path.join(state_dir, "journals"))
@@ -144,6 +144,7 @@ def test_doctor_says_which_stores_lack_their_driver(monkeypatch, capsys):
         (["doctor", "--timout=3"], "did you mean --timeout?"),
         (["cp", "nothere", "x", "--verfy"], "did you mean --verify?"),
         (["sync", "--to", ""], "an empty text names no store"),
+        (["sync", "nosuch"], "to deliver to a store of that name:  capture sync --to=nosuch"),
         (["cp", "", "x"], "an empty text names no store"),
         (["cp", "nothere", "x"], "there is no store at 'nothere'"),
         (["sync", "--to", "memory://x"], "ends with this process"),

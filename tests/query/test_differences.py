@@ -111,6 +111,9 @@ def test_a_comparison_is_plain_data_and_a_frame_and_a_small_table():
     html = compare([one, other])._repr_html_()
     digest = other.sources[0].digest or ""
     assert digest[:12] in html and digest not in html and "12.3 MB" in html
+    causes, outcomes = html.partition(">What it took<")[::2]  # a heading parts them, and no kind is broken in two
+    assert ">What differs, the likeliest cause first<" in causes and ">source<" in causes and ">usage<" in outcomes
+    assert all('white-space:nowrap">' + kind in html for kind in ("source", "usage"))
     frame = pytest.importorskip("pandas") and found.to_pandas()
     assert list(frame.columns) == ["kind", "name", "1", "2", "weight", "why"]
     assert len(frame) == len(found.causes) + len(found.outcomes)
