@@ -58,7 +58,7 @@ class Copied:
     events, files, size : int
         What was told; `size` in bytes of files.
     missing : list of str
-        Files of which the source had no bytes to give: the copy lists those whose digest was recorded.
+        Files of which the source had no bytes to give: the copy lists them, with the digest that was recorded.
     damaged : dict of str to str
         Files whose bytes are not those of the record, or cannot be read, and what is wrong; likewise listed.
     lost : list of str
@@ -103,7 +103,7 @@ def copy_run(
 ) -> Copied:
     """Copy one run.
 
-    A file that is damaged is left out, listed where its digest is known, and named in the answer; all else is copied.
+    A file that is damaged is left out, listed, and named in the answer; all else is copied.
     While that goes on, and if it breaks off, the copy has the tag `UNFINISHED`.
 
     Parameters
@@ -390,8 +390,8 @@ def _files(
                 copied.size += taken.size
                 yield _file_event(kind, stored, taken)
                 continue
-            if stored.digest is not None and key not in there:
-                yield _listed_event(kind, stored, stored.digest)
+            if key not in there:
+                yield _listed_event(kind, stored)
 
 
 def _file_event(kind: str, stored: StoredFile, taken: Taken) -> Event:
@@ -409,11 +409,11 @@ def _file_event(kind: str, stored: StoredFile, taken: Taken) -> Event:
     return events.Source(path=stored.name, md5=taken.md5, **given)
 
 
-def _listed_event(kind: str, stored: StoredFile, digest: str) -> Event:
+def _listed_event(kind: str, stored: StoredFile) -> Event:
     return events.Listed(
         kind="source" if kind == "kept" else kind[:-1],
         filename=stored.name,
-        digest=digest,
+        digest=stored.digest or "",  # Sacred's records know an MD5 at most, which is in the metadata
         size=stored.size or 0,
         metadata=stored.metadata,
         content_type=stored.content_type,

@@ -251,8 +251,8 @@ class Listed(Event):
     name = "listed"
     kind: str  #: "source", "resource" or "artifact"
     filename: str  #: as the event of the file names it: path, absolute path, or name of the artifact
-    digest: str
-    size: int
+    digest: str  #: "" where the record that was copied has none; one of Sacred's may have an MD5, in the metadata
+    size: int  #: 0 where it is not known
     metadata: Any = None
     content_type: Any = None
 

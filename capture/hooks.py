@@ -192,7 +192,11 @@ class RunObserver:
         metadata: dict[str, Any] | None = None,
         content_type: str | None = None,
     ) -> None:
-        """The run has this source, resource or artifact (`kind`), whose bytes the store it is copied from has lost."""
+        """The run has this source, resource or artifact (`kind`), whose bytes the store it is copied from has lost.
+
+        `digest` is "" and `size` 0 where its record does not know them, as those of Sacred's, of which some have
+        ``{"md5": ...}`` for metadata.
+        """
 
     def annotated_event(self, tags: list[str] | None, notes: str | None) -> None:
         """Tags or notes changed; None leaves the old ones."""

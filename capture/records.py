@@ -84,7 +84,8 @@ class StoredFile:
         content_type: str | None = None,
         open: Callable[[], BinaryIO] | None = None,
     ) -> None:
-        self.name, self.digest, self.size = name, digest, size
+        # of a file that is only listed, stores keep "" and 0 for what its record did not know
+        self.name, self.digest, self.size = name, digest or None, size if size or digest or open else None
         self.metadata, self.content_type = metadata, content_type
         self._open = open
 

@@ -675,6 +675,22 @@ class ObserverContract:
         found = self.check(backend, tell(backend.writer, story.complete()), story)
         assert [stored.read() for stored in found.resources] == [b"1", b"1", b"1", b"2", b""]
 
+    def test_a_file_is_listed_though_nothing_but_its_md5_is_known(self, tmp_path):
+        """Sacred's MongoDB only names resources: a copy that does not name them seems whole and is not."""
+        self.needs("resources", "artifacts")
+        backend = self.backend(tmp_path)
+        self.needs_hooks(backend, "listed_event")
+        story = Story(tmp_path / "told", uid("01")).start()
+        known = {"md5": "0cc175b9c0f1b6a831c399e269772661"}
+        unknown = {"digest": "", "size": 0}
+        story.add(events.Listed(kind="resource", filename="/data/in.csv", metadata=known, **unknown))
+        story.add(events.Listed(kind="artifact", filename="m.bin", **unknown)).complete()
+        found = self.check(backend, tell(backend.writer, story), story)
+        ((resource,), (artifact,)) = found.resources, found.artifacts
+        assert (resource.name, resource.metadata, artifact.name) == ("/data/in.csv", known, "m.bin")
+        for stored in (resource, artifact):
+            assert (stored.digest, stored.size, stored.is_only_listed) == (None, None, True)
+
     def test_a_file_whose_bytes_are_lost_is_listed_and_can_be_completed(self, tmp_path):
         """A copy of a damaged store says what it lacks, and gets it from one that has been mended."""
         self.needs("sources", "resources", "artifacts")

@@ -16,6 +16,7 @@ import pytest
 from bson import ObjectId, json_util
 
 from capture import Experiment, events
+from capture.copying import copy_run
 from capture.errors import CommandLineError, ObserverError
 from capture.expressions import parse
 from capture.filters import field
@@ -23,6 +24,7 @@ from capture.observers import MongoObserver, _mongo_output, _mongo_series
 from capture.observers._mongo_filters import query_of
 from capture.observers._mongo_place import executors_of, hosts_in, split_options
 from capture.observers._mongo_values import safe_key, true_key
+from capture.query.verifying import verify
 from capture.registry import make_observer, open_curator, open_reader
 from capture.testing import Story, Teller, tell
 from capture.testing.contract import differences, uid
@@ -1348,3 +1350,26 @@ def test_the_indexes_are_there_whoever_gave_the_first_label(store, tmp_path):
     assert "IXSCAN" in str(plan)
     plan = store.db.runs.find(query_of(parse("start_time < '2020-01-01'"))).explain()["queryPlanner"]["winningPlan"]
     assert "capture_start_time" in str(plan)
+
+
+def test_resources_that_sacred_only_names_are_named_by_a_copy(store, tmp_path):
+    """A copy that leaves them out says of itself that it is whole, though its source does not."""
+    md5 = "0cc175b9c0f1b6a831c399e269772661"
+    store.db.runs.insert_one(
+        {
+            "_id": 1, "status": "COMPLETED", "start_time": datetime(2020, 1, 2), "stop_time": datetime(2020, 1, 3),
+            "config": {"lr": 1}, "experiment": {"name": "old", "sources": []}, "host": {}, "info": {},
+            "resources": [["/data/in.csv", md5]], "artifacts": [], "captured_out": "",
+        }
+    )
+    (old,) = store.reader.find()
+    lacking = [(problem.name, problem.kind, problem.expected) for problem in verify(old).problems]
+    for target in (str(tmp_path / "runs"), f"sqlite:///{tmp_path}/runs.db", f"tinydb://{tmp_path}/tiny"):
+        for is_there in (False, True):  # the second time there is nothing to do
+            reader = open_reader(target) if is_there else None
+            copied = copy_run(old, "mongodb://old", make_observer(target), reader, str(tmp_path / "spool"))
+            assert copied.missing == ["resource /data/in.csv"]
+        (run,) = open_reader(target).find()
+        (resource,) = run.resources
+        assert (resource.name, resource.digest, resource.metadata) == ("/data/in.csv", None, {"md5": md5})
+        assert [(problem.name, problem.kind, problem.expected) for problem in verify(run).problems] == lacking != []
