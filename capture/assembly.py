@@ -6,6 +6,7 @@ import os
 import sys
 
 from capture import context
+from capture.calls import keeps_runs, place_of
 from capture.config.layers import Node
 from capture.config.resolve import Resolved, check_additions, resolve
 from capture.config.updates import join_path
@@ -92,10 +93,26 @@ def create_run(
         **(meta_info or {}),
     }
     apply_options(experiment, options, run)
-    if not run.observers and not run.unobserved and experiment.records_by_default:
-        run.observers = [_as_observer(observer) for observer in experiment.default_observers()]
+    if not run.unobserved and not any(map(keeps_runs, run.observers)):
+        _keep_anyway(run, experiment)
     run.observers += [*notifiers(run), *(make() for make in additional_observers)]
     return run
+
+
+def _keep_anyway(run: Run, experiment: Experiment) -> None:
+    """Give the default store to a run that no observer keeps, or warn of that if the script names observers."""
+    if experiment.records_by_default and not experiment.observers:  # those of `-o` only tell somebody
+        run.observers[:0] = [_as_observer(observer) for observer in experiment.default_observers()]
+    else:
+        warn_if_nothing_is_kept(run)
+
+
+def warn_if_nothing_is_kept(run: Run) -> None:
+    """Warn if all observers of a run only tell somebody of it."""
+    if run.observers and not any(map(keeps_runs, run.observers)):
+        names = ", ".join(map(place_of, run.observers))
+        text = "this run is not recorded: %s only tells of it; to record it, name a store as well"
+        run.run_logger.warning(text, names)
 
 
 def _hooks(parts: Sequence[Ingredient], kind: str, command: Any) -> list[Any]:

@@ -72,13 +72,18 @@ def place_of(observer: Any) -> str:
 
 def replays(observer: Any) -> bool:
     """Say whether a journal that was left behind may be delivered to this observer (or its equal) later."""
-    return identity_of(observer) is not None and getattr(observer, "replay", True) is not False
+    return identity_of(observer) is not None and keeps_runs(observer)
+
+
+def keeps_runs(observer: Any) -> bool:
+    """Say whether a run is recorded by this observer: one with ``replay = False`` only tells somebody of it."""
+    return getattr(observer, "replay", True) is not False
 
 
 def describe(observers: Iterable[Any]) -> list[dict[str, Any]]:
     """Return what `Opened.observers` holds."""
     return [
-        {"identity": identity_of(each), "name": name_of(each), "replay": getattr(each, "replay", True) is not False}
+        {"identity": identity_of(each), "name": name_of(each), "replay": keeps_runs(each)}
         for each in observers
     ]
 

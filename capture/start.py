@@ -92,6 +92,7 @@ def start_run(
     run.capture_mode = capture_mode or SETTINGS.CAPTURE_MODE
     if observers is None and not run.unobserved:
         run.observers = assembly.default_observers()
+    assembly.warn_if_nothing_is_kept(run)
     run.observers += [*assembly.notifiers(run), *(make() for make in assembly.additional_observers)]
     return run.start()
 
