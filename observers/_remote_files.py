@@ -68,6 +68,9 @@ _TALKATIVE = {  #: loggers by scheme
     **dict.fromkeys(("ssh", "sftp"), ("paramiko.transport", "paramiko.transport.sftp")),
     **dict.fromkeys(("az", "abfs", "abfss"), ("azure.core.pipeline.policies.http_logging_policy", "azure.identity")),
 }
+_ON_LOOP = frozenset({"gs", "gcs", "s3", "s3a", "az", "abfs", "abfss"})  #: schemes that work on fsspec's event loop
+#: what asyncio and aiohttp say of calls that were given up
+_AFTERMATH = ("Unclosed ", "Task exception was never retrieved", "Task was destroyed", "Future exception was never")
 _REFUSED = {
     "botocore": {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"},
     "google": {"RefreshError", "DefaultCredentialsError"},
@@ -124,7 +127,7 @@ def require(url: str) -> None:
 
 def is_passing(error: BaseException) -> bool:
     """Say whether an error of fsspec or of a library below it is a connection's, and may pass by itself."""
-    if isinstance(error, (ConnectionError, TimeoutError)):
+    if isinstance(error, (ConnectionError, TimeoutError)) or type(error).__name__ == "gaierror":
         return True
     if _is_a(error, _NEVER) or isinstance(error, (FileNotFoundError, FileExistsError, PermissionError)):
         return False
@@ -142,6 +145,35 @@ def is_passing(error: BaseException) -> bool:
 def _is_a(error: BaseException, known: Mapping[str, Iterable[str]]) -> bool:
     """Say whether an error's class, or one that it derives from, is among these; nothing is imported for that."""
     return any(cls.__name__ in known.get(cls.__module__.partition(".")[0], ()) for cls in type(error).__mro__)
+
+
+def _quieten_loop() -> None:
+    """Have what fsspec's event loop complains of at last go to this library's log, at DEBUG.
+
+    What is given up because a server does not answer leaves tasks whose error nobody takes, and a session that nobody
+    closes. asyncio prints a traceback of each when it is collected, at the end of the process, behind what this library
+    said of the same error. That loop runs nothing but the calls of fsspec's filesystems, so that no other code's
+    complaints are hushed, nor is a handler of somebody else's replaced.
+    """
+    from fsspec.asyn import get_loop
+
+    loop = get_loop()
+    if loop.get_exception_handler() is None:
+        loop.set_exception_handler(_complain_quietly)
+
+
+def _is_no_traceback_of_retries(record: Any) -> bool:
+    """Keep gcsfs from logging, with its traceback, each error that it also raises: ours says it in one line."""
+    return "out of retries" not in str(record.msg)
+
+
+def _complain_quietly(loop: Any, context: dict[str, Any]) -> None:
+    from capture.observers._writing import log
+
+    if str(context.get("message")).startswith(_AFTERMATH):
+        log().debug("of a filesystem of fsspec's: %s: %r", context["message"], context.get("exception"))
+    else:
+        loop.default_exception_handler(context)
 
 
 class Files:
@@ -176,7 +208,7 @@ class Files:
             try:
                 fs, root = self._connect()
             except ValueError as error:
-                raise ObserverError(f"{self.name} is no place of a store: {error}", print_traceback=False) from error
+                raise self._unusable(error) from error
             except ImportError as error:
                 raise ObserverError(f"{self.name} cannot be used: {error}", print_traceback=False) from error
             except Exception as error:
@@ -185,6 +217,19 @@ class Files:
             self._made.clear()
             self._set_patience(fs)
         return self._fs
+
+    def _unusable(self, error: ValueError) -> ObserverError:
+        """Return the error to raise if the filesystem does not take its URL and what is set besides."""
+        said = redact_url(str(error)).strip()
+        if self.scheme in ("az", "abfs", "abfss") and "account" in said:
+            return ObserverError(
+                f"{self.name} cannot be opened: no account of Azure's storage was found that can be used, neither in"
+                f" AZURE_STORAGE_CONNECTION_STRING nor in AZURE_STORAGE_ACCOUNT_NAME ({said.rstrip('!.')})."
+                "\n  to go on: set the former, or the latter with AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or"
+                " a login (az login)",
+                print_traceback=False,
+            )
+        return ObserverError(f"{self.name} is no place of a store: {said}", print_traceback=False)
 
     def _connect(self) -> tuple[Any, str]:
         """Return the filesystem, and its own path of the folder."""
@@ -222,6 +267,10 @@ class Files:
         for name in _TALKATIVE.get(self.scheme, ()):
             if logging.getLogger(name).level == logging.NOTSET:
                 logging.getLogger(name).setLevel(logging.WARNING)
+        if self.scheme in _ON_LOOP:
+            _quieten_loop()
+        if self.scheme in ("gs", "gcs"):
+            logging.getLogger("gcsfs").addFilter(_is_no_traceback_of_retries)  # which is added once
 
     @property
     def _has_folders(self) -> bool:
@@ -249,8 +298,10 @@ class Files:
         if is_passing(error):
             if not hasattr(self._fs, "loop"):
                 self._fs = None  # a connection that broke does not come back by itself
-            if isinstance(error, (ConnectionError, TimeoutError)):
+            if isinstance(error, (ConnectionError, TimeoutError)) and self.name in str(error):
                 return error
+            if isinstance(error, OSError) and not str(error).strip("() "):
+                return ConnectionError(f"{self.name} cannot be reached: {type(error).__name__}")
             return ConnectionError(f"{self.name} cannot be reached: {type(error).__name__}: {error}")
         return error
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import hashlib
+import logging
 import os
 import pickle
 import time
@@ -14,7 +17,7 @@ from capture import events
 from capture.errors import ObserverError, RunNotFoundError
 from capture.observers import FileStorageObserver, FileStoreReader
 from capture.observers._pieces import METRICS, OUTPUT, name_of, read_name, remaining
-from capture.observers._remote_files import is_passing
+from capture.observers._remote_files import Files, is_passing
 from capture.observers._remote_s3 import S3Files
 from capture.observers.remote import RemoteFolderObserver
 from capture.registry import make_observer, observer_class, open_curator, open_reader
@@ -614,3 +617,45 @@ def test_a_purged_run_takes_its_shared_files_along(tmp_path, memory):
     with pytest.raises(RunNotFoundError):
         open_reader(memory).get("1")
     assert tell(observer, Story(tmp_path / "x", uid("0c")).start()) == "3"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sftp://nohost.invalid/x", ["sftp://nohost.invalid/x cannot be reached"]),
+        ("az://x/y", ["az://x/y cannot be opened", "AZURE_STORAGE_CONNECTION_STRING", "to go on: set"]),
+    ],
+)
+def test_an_error_of_connecting_names_the_store_and_what_to_set(url, said, monkeypatch):
+    """"Name or service not known" alone does not say which of several stores was meant."""
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    pytest.importorskip("adlfs" if url.startswith("az") else "paramiko")
+    with pytest.raises((ObserverError, ConnectionError)) as caught:
+        list(open_reader(url).find())
+    assert all(part in str(caught.value) for part in said), caught.value
+
+
+def test_a_server_that_is_away_leaves_no_tracebacks_of_libraries_behind(monkeypatch, caplog):
+    """Two hundred lines of them hid the one in which `capture sync` said what it had not delivered."""
+    pytest.importorskip("gcsfs")
+    from fsspec.asyn import get_loop, sync
+
+    files = Files("gs://bucket/x", {"token": "anon"})
+    assert files.fs is not None
+
+    async def give_up():
+        async def fail():
+            raise OSError("nobody takes this error")
+
+        task = asyncio.ensure_future(fail())
+        await asyncio.wait([task])
+
+    sync(get_loop(), give_up)
+    gc.collect()
+    get_loop().call_exception_handler({"message": "Unclosed client session"})
+    logging.getLogger("gcsfs").error("_request out of retries on exception: Cannot connect")
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO] == []
+    get_loop().call_exception_handler({"message": "something else"})
+    logging.getLogger("gcsfs").error("something else")
+    assert [record.name for record in caplog.records if record.levelno >= logging.INFO] == ["asyncio", "gcsfs"]
