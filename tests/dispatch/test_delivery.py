@@ -180,6 +180,7 @@ def test_what_a_store_really_refuses_is_kept_and_not_offered_at_each_run(bench):
     strict = FailingObserver({"output_event": [ValueError("never"), ...]}, identity="a:")
     (report,) = bench.sync(strict)
     assert report.missed["a:"] >= 1 and not report.deleted and report.delivered
+    assert "2 events not taken by a: (kept, and offered again by the next `capture sync`)" in str(report)
     calls = len(strict.calls)
     (report,) = bench.sync(strict)
     assert report.missed["a:"] >= 1 and not report.deleted and not report.delivered
