@@ -15,7 +15,7 @@ from capture.config.origin import Origin
 from capture.config.overrides import Overrides, fill_in, settle
 from capture.config.readonly import freeze
 from capture.config.summary import ConfigSummary
-from capture.config.values import DEFAULT_RULES, KeyRules, clone, normalize, python_scalar
+from capture.config.values import DEFAULT_RULES, KeyRules, clone, normalize
 from capture.errors import ConfigError, ConfigScopeError, ConfigScopeSyntaxError, ScopeParameterError
 
 TYPE_CHECKING = False
