@@ -682,9 +682,8 @@ class ObserverContract:
         self.needs_hooks(backend, "listed_event")
         story = Story(tmp_path / "told", uid("01")).start()
         known = {"md5": "0cc175b9c0f1b6a831c399e269772661"}
-        unknown = {"digest": "", "size": 0}
-        story.add(events.Listed(kind="resource", filename="/data/in.csv", metadata=known, **unknown))
-        story.add(events.Listed(kind="artifact", filename="m.bin", **unknown)).complete()
+        story.add(events.Listed(kind="resource", filename="/data/in.csv", metadata=known, digest="", size=0))
+        story.add(events.Listed(kind="artifact", filename="m.bin", digest="", size=0)).complete()
         found = self.check(backend, tell(backend.writer, story), story)
         ((resource,), (artifact,)) = found.resources, found.artifacts
         assert (resource.name, resource.metadata, artifact.name) == ("/data/in.csv", known, "m.bin")

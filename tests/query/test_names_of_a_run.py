@@ -6,7 +6,7 @@ from capture.query.stored_run import StoredRun
 from capture.records import RunRecord
 
 #: what the client tells of a run on purpose as the record does, with the store's help or from its record
-PASSED_ON = {"summary", "to_dict", "artifact", "duration"}
+PASSED_ON = {"summary", "to_dict", "artifact", "duration", "losses"}
 
 
 def test_the_client_hides_no_attribute_of_a_record():
