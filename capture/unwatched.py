@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from threading import Thread, get_ident
+from threading import Event, Thread, current_thread, get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,25 @@ class LibraryThread(Thread):
 
     def __init__(self, target: Callable[..., object], name: str, args: tuple[object, ...] = ()) -> None:
         super().__init__(target=target, name=name, args=args, daemon=True)
+        self._done = Event()
 
     def run(self) -> None:
-        with unwatched():
-            super().run()
+        try:
+            with unwatched():
+                super().run()
+        finally:
+            self._done.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread has ended; Ctrl-C may end the waiting, and the thread is waited for again.
+
+        Up to Python 3.12, where a signal's handler raises in `Thread.join`, the thread counts as ended from then on,
+        although it works. So its lock is left alone as long as it does.
+        """
+        if not self.is_alive() or self is current_thread():
+            super().join(timeout)
+        elif self._done.wait(timeout):
+            super().join(ENDING_S)
+
+
+ENDING_S = 1.0  #: for a thread whose work is done to go

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import urllib.parse
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
@@ -1113,8 +1114,11 @@ class TestReader:
         arguments = [sys.executable, str(script), "-s", url]
         assert subprocess.run(arguments, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL).returncode == -9
         code = f"from capture import open_store; print([file.name for file in open_store({url!r}).get(1).artifacts])"
-        found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        assert found.stdout.strip() == "['kept.py']"
+        # A process that the killed one was starting just then has its locks until it runs a program of its own.
+        until, found = time.monotonic() + 60, None
+        while found is None or (found.stdout.strip() == "[]" and time.monotonic() < until):
+            found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert found.stdout.strip() == "['kept.py']", found.stderr
 
     def test_a_database_that_was_deleted_is_not_made_anew_by_its_name(self, url, tmp_path):
         """Somebody did not want it any more."""
