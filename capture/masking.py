@@ -132,7 +132,7 @@ class Masker:
     def facts(self) -> dict[str, Any]:
         """Return what is recorded as the facts called ``secrets``."""
         facts: dict[str, Any] = {"masked": self.found}
-        return {**facts, "in_sources": self.in_sources} if self.in_sources else facts
+        return {**facts, "in_sources": list(self.in_sources)} if self.in_sources else facts
 
     def look_into_source(self, name: str, data: bytes) -> bool:
         """Say whether a value that is masked elsewhere stands in a source; its name is noted then."""

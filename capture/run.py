@@ -364,7 +364,7 @@ class Run:
 
     def _look_for_secrets_in_sources(self) -> None:
         if self._masker is None or not self._masker.found:
-            return
+            return  # no file is read in vain
         contents = list(self._typed)
         for path, name in self.sources:
             try:
@@ -376,9 +376,11 @@ class Run:
 
     def _look_for_secrets_in(self, contents: Sequence[tuple[str, bytes]]) -> None:
         """Say which sources hold what is masked in the record: they are stored as they are."""
+        if self._masker is None or not self._masker.found:
+            return
         text = "%s holds a value that is masked in the record, and is stored as it is, with that value"
         for name, data in contents:
-            if self._masker is not None and self._masker.found and self._masker.look_into_source(name, data):
+            if self._masker.look_into_source(name, data):
                 self.run_logger.warning(text, name)
 
     def _settle_label(self, label: Any) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 IDENTS: set[int] = set()  #: of the threads that are the library's at this moment
+ENDING_S = 1.0  #: for a thread whose work is done to go
 
 
 def _forget_others() -> None:
@@ -77,6 +78,3 @@ class LibraryThread(Thread):
             super().join(timeout)
         elif self._done.wait(timeout):
             super().join(ENDING_S)
-
-
-ENDING_S = 1.0  #: for a thread whose work is done to go

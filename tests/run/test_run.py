@@ -19,6 +19,7 @@ from capture.errors import (
     SacredInterrupt,
     TimeoutInterrupt,
 )
+from capture.masking import Masker
 from capture.pages.report import report
 from capture.testing import FailingObserver, MemoryStore, RecordingObserver
 
@@ -569,6 +570,15 @@ def test_a_source_that_holds_what_is_masked_is_named(tmp_path, caplog, token):
     assert token not in page
     said = " ".join(("left", "out:", "what", "is", "masked"))  # this file is on the page if the source is
     assert (said in page) == stands_there
+
+
+def test_a_source_that_is_found_later_is_told_too():
+    """A cell that was typed while the run went on: what was told before must not change with it, and seem to be all."""
+    masker = Masker(environ={"API_TOKEN": "another-9d21b7"})
+    masker.look_into_source("first.py", b"another-9d21b7")
+    told = masker.facts()
+    masker.look_into_source("second.py", b"another-9d21b7")
+    assert (told["in_sources"], masker.facts()["in_sources"]) == (["first.py"], ["first.py", "second.py"])
 
 
 def test_a_tag_is_a_string(ex):
