@@ -27,6 +27,7 @@ from capture.observers._series import write_metrics_json
 from capture.observers._store import path_of
 from capture.testing import Story, Teller, tell
 from capture.testing.contract import ObserverContract, uid
+from tests.observers.dying import Death, die_at
 
 linux = pytest.mark.skipif(os.name != "posix", reason="modes and links are those of POSIX")
 
@@ -723,9 +724,6 @@ def test_a_secret_in_a_shared_file_is_masked_for_all_runs(tmp_path, store):
 def test_an_erasure_that_died_can_be_begun_again_and_loses_no_file(tmp_path, store, monkeypatch):
     """Shared files get another name when their bytes change: no record may name a place where nothing lies."""
 
-    class Death(BaseException):
-        pass
-
     def files(place):
         return [file for label in (1, 2) for kind in ("sources", "resources", "artifacts")
                 for file in getattr(FileStoreReader(place).get(label), kind)]  # fmt: skip
@@ -735,22 +733,12 @@ def test_an_erasure_that_died_can_be_begun_again_and_loses_no_file(tmp_path, sto
         tell(FileStorageObserver(store), story.artifact("topsecret/out.txt", b"topsecret!").complete())
     steps, died = 0, True
     while died:
-        steps, died, left = steps + 1, False, [steps + 1]
+        steps, died = steps + 1, False
         place = tmp_path / f"runs-{steps}"
         shutil.copytree(store, place)
 
-        def dying(original, left=left):
-            def call(*args, **kwargs):
-                left[0] -= 1
-                if left[0] == 0:
-                    raise Death
-                return original(*args, **kwargs)
-
-            return call
-
         with monkeypatch.context() as patch:
-            for name in ("replace", "unlink", "mkdir", "open", "fsync"):
-                patch.setattr(os, name, dying(getattr(os, name)))
+            die_at(steps, patch, os, "replace", "unlink", "mkdir", "open", "fsync")
             try:
                 FileStoreCurator(place).erase("topsecret")
             except Death:

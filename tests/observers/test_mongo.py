@@ -29,6 +29,7 @@ from capture.registry import make_observer, open_curator, open_reader
 from capture.testing import Story, Teller, tell
 from capture.testing.contract import differences, uid
 from capture.testing.feed import told
+from tests.observers.dying import Death, die_at
 from tests.observers.mongo_parts import LIMIT, Store, failed, watched
 from tests.project.tree import ROOT
 
@@ -953,9 +954,6 @@ def test_an_erasure_that_died_can_be_begun_again(store, tmp_path, monkeypatch):
     """A file without the secret and a record with its old digest would never be brought together."""
     from pymongo.collection import Collection
 
-    class Death(BaseException):
-        pass
-
     secret = b"hunter2hunter2"
     chunk = 255 << 10
     for mark in ("01", "02"):
@@ -965,23 +963,13 @@ def test_an_erasure_that_died_can_be_begun_again(store, tmp_path, monkeypatch):
     before = {name: list(store.db[name].find()) for name in store.db.list_collection_names()}
     steps, died = 0, True
     while died:
-        steps, died, left = steps + 1, False, [steps + 1]
+        steps, died = steps + 1, False
         for name, documents in before.items():
             store.db[name].delete_many({})
             store.db[name].insert_many(documents) if documents else None
 
-        def dying(original, left=left):
-            def call(*args, **kwargs):
-                left[0] -= 1
-                if left[0] == 0:
-                    raise Death
-                return original(*args, **kwargs)
-
-            return call
-
         with monkeypatch.context() as patch:
-            for name in ("update_one", "update_many", "delete_many"):
-                patch.setattr(Collection, name, dying(getattr(Collection, name)))
+            die_at(steps, patch, Collection, "update_one", "update_many", "delete_many")
             try:
                 store.curator.erase(secret.decode())
             except Death:

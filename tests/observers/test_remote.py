@@ -24,6 +24,7 @@ from capture.registry import make_observer, observer_class, open_curator, open_r
 from capture.testing import Story, tell
 from capture.testing.contract import differences, uid
 from capture.testing.feed import Teller, told
+from tests.observers.dying import Death, die_at
 from tests.servers.fixtures import own
 from tests.servers.ssh import SSH
 
@@ -333,9 +334,6 @@ def test_an_erasure_that_died_can_be_begun_again_and_loses_no_file(tmp_path, mem
     """Shared files get another name when their bytes change: no record may name a place where nothing lies."""
     from fsspec.implementations.memory import MemoryFileSystem
 
-    class Death(BaseException):
-        pass
-
     def check(of_secret):
         for label in (1, 2):
             record = open_reader(memory).get(label)
@@ -352,23 +350,13 @@ def test_an_erasure_that_died_can_be_begun_again_and_loses_no_file(tmp_path, mem
     before = {path: file.getvalue() for path, file in MemoryFileSystem.store.items()}
     steps, died = 0, True
     while died:
-        steps, died, left = steps + 1, False, [steps + 1]
+        steps, died = steps + 1, False
         MemoryFileSystem.store.clear()
         for path, data in before.items():
             MemoryFileSystem().pipe_file(path, data)
 
-        def dying(original, left=left):
-            def call(*args, **kwargs):
-                left[0] -= 1
-                if left[0] == 0:
-                    raise Death
-                return original(*args, **kwargs)
-
-            return call
-
         with monkeypatch.context() as patch:
-            for name in ("pipe_file", "rm_file"):
-                patch.setattr(MemoryFileSystem, name, dying(getattr(MemoryFileSystem, name)))
+            die_at(steps, patch, MemoryFileSystem, "pipe_file", "rm_file")
             try:
                 open_curator(memory).erase("topsecret")
             except Death:
